@@ -1,0 +1,114 @@
+//! The command line: what each command is told, and its exit code: 0 when all went well, 1 when
+//! something did not, 2 when arguments or settings are wrong.
+
+mod check;
+mod publish;
+mod redrive;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Purpose};
+use crate::google;
+use crate::telemetry;
+
+/// The version, with the commit where the build knows it.
+const VERSION: &str = match option_env!("SPOTIFY_BQ_COMMIT") {
+    Some(commit) if !commit.is_empty() => commit_version(commit),
+    _ => env!("CARGO_PKG_VERSION"),
+};
+
+const fn commit_version(commit: &'static str) -> &'static str {
+    commit
+}
+
+/// Keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, whole or not at
+/// all.
+#[derive(Debug, Parser)]
+#[command(name = "spotify-bq", version = VERSION, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  spotify-bq demo                                   the main job on this machine, no account needed
+  spotify-bq check                                  are credentials, dataset, tables and topics in order?
+  spotify-bq publish --table episodes               one message to TRIGGER_TOPIC
+  spotify-bq publish --all --url http://localhost:8080/
+  spotify-bq redrive --dry-run                      what lies in DEAD_LETTER_SUBSCRIPTION, and why
+
+Settings are environment variables; README.md lists them. Exit codes: 0 all went well, 1 something
+did not, 2 arguments or settings are wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Handles pushes: POST / takes them, GET /health answers 200 (what is done without a command)
+    Serve,
+    /// Runs the main job here and now, with a sample Spotify unless credentials are set
+    #[cfg(feature = "local")]
+    Demo {
+        /// Only serve the sample Spotify on this port, until interrupted
+        #[arg(long, value_name = "PORT")]
+        serve_spotify: Option<u16>,
+    },
+    /// Publishes messages to the trigger topic, or pushes them to a running service
+    Publish(publish::Args),
+    /// Publishes dead letters anew, once what was wrong is mended
+    Redrive(redrive::Args),
+    /// Looks whether credentials, dataset, tables and topics are in order, and says what to do
+    Check(check::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub async fn run(self) -> ExitCode {
+        let command = self.command.unwrap_or(Command::Serve);
+        let purpose = match &command {
+            Command::Serve => Purpose::Serve,
+            #[cfg(feature = "local")]
+            Command::Demo { .. } => Purpose::Demo,
+            _ => Purpose::Tool,
+        };
+        let config = match configure(purpose).await {
+            Ok(config) => config,
+            Err(error) => {
+                eprintln!("spotify-bq: {error}");
+                return ExitCode::from(2);
+            }
+        };
+        let done = match command {
+            Command::Serve => {
+                telemetry::init(&config.log);
+                serve::run(config).await.map(|()| true)
+            }
+            #[cfg(feature = "local")]
+            Command::Demo { serve_spotify: Some(port) } => serve::sample(port).await.map(|()| true),
+            #[cfg(feature = "local")]
+            Command::Demo { serve_spotify: None } => crate::demo::run(config).await,
+            Command::Publish(args) => publish::run(&config, &args).await,
+            Command::Redrive(args) => redrive::run(&config, &args).await,
+            Command::Check(args) => check::run(&config, &args).await,
+        };
+        match done {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("spotify-bq: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
+    let project = if Config::project_must_be_asked() {
+        google::project_from_metadata(&Config::metadata_host()).await.ok()
+    } else {
+        None
+    };
+    Config::from_env(project, purpose)
+}

@@ -1,0 +1,181 @@
+//! `check`: a doctor. One line for each thing that must be in order, with what to do where it is
+//! not.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::config::{Config, Warehouse as Place};
+use crate::failure::Failure;
+use crate::google::GoogleCredentials;
+use crate::meter::Meter;
+use crate::names::Kind;
+use crate::publisher::Publisher;
+use crate::spotify::{CallError, Spotify};
+use crate::warehouse::{Warehouse, differences};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was looked at, and how it is.
+#[derive(Serialize)]
+struct Finding {
+    what: String,
+    ok: bool,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(what: &str, detail: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), ok: true, detail: detail.into(), advice: None }
+    }
+
+    fn problem(what: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
+        let advice = Some(advice.into());
+        Self { what: what.to_owned(), ok: false, detail: detail.into(), advice }
+    }
+
+    fn failure(what: &str, failure: &Failure) -> Self {
+        Self::problem(what, failure.to_string(), failure.advice())
+    }
+}
+
+pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
+    let google = Arc::new(GoogleCredentials::default());
+    let mut findings = vec![Finding::ok("settings", "all valid")];
+    findings.extend(spotify(config).await?);
+    findings.extend(warehouse(config, &google).await?);
+    findings.extend(pubsub(config, &google).await);
+    findings.push(push_verification(config));
+    for finding in &findings {
+        if args.json {
+            println!("{}", serde_json::to_string(finding).map_err(|error| error.to_string())?);
+        } else {
+            let mark = if finding.ok { "ok     " } else { "PROBLEM" };
+            println!("{mark} {}: {}", finding.what, finding.detail);
+            if let Some(advice) = &finding.advice {
+                println!("        → {advice}");
+            }
+        }
+    }
+    Ok(findings.iter().all(|finding| finding.ok))
+}
+
+async fn spotify(config: &Config) -> Result<Vec<Finding>, String> {
+    let client =
+        Spotify::new(&config.spotify, &config.timing).map_err(|error| error.to_string())?;
+    let size = config.spotify.search_page_size;
+    let search = async |limit: u32| {
+        let meter = Meter::new(config.timing.message_deadline);
+        client.search(&config.naming.term, 0, limit, &meter, |paging| paging.total).await
+    };
+    let what = "Spotify";
+    Ok(match search(size).await {
+        Ok(total) => {
+            let mut findings = vec![Finding::ok(
+                what,
+                format!("a search for {:?} finds {total} shows", config.naming.term.text()),
+            )];
+            let mode = match search(50).await {
+                Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
+                Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
+                    "Development Mode: search pages have at most 10 items"
+                }
+                Err(_) => "unknown: Spotify did not answer",
+            };
+            findings.push(Finding::ok("Spotify app", mode));
+            findings
+        }
+        Err(CallError::Failed(failure)) => vec![Finding::failure(what, &failure)],
+        Err(CallError::NotFound) => {
+            vec![Finding::problem(what, "404 to a search", "check SPOTIFY_API_URL")]
+        }
+    })
+}
+
+async fn warehouse(
+    config: &Config,
+    google: &Arc<GoogleCredentials>,
+) -> Result<Vec<Finding>, String> {
+    let Warehouse::BigQuery(bigquery) = Warehouse::new(config, google).await? else {
+        return Ok(vec![Finding::ok("warehouse", "a SQLite file, made at the first load")]);
+    };
+    if matches!(&config.warehouse, Place::BigQuery(place) if place.project.is_empty()) {
+        let advice = "set GOOGLE_CLOUD_PROJECT";
+        return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
+    }
+    let place = bigquery.place();
+    let mut findings = match bigquery.location().await {
+        Ok(location) => vec![Finding::ok(
+            &format!("dataset {place}"),
+            location.map_or("there".to_owned(), |location| format!("in {location}")),
+        )],
+        Err(failure) => return Ok(vec![Finding::failure(&format!("dataset {place}"), &failure)]),
+    };
+    for kind in Kind::ALL {
+        let table = config.naming.configured(kind);
+        let what = format!("table {table}");
+        findings.push(match bigquery.columns(table).await {
+            Ok(None) => Finding::ok(&what, "not there yet; the first load makes it"),
+            Ok(Some(found)) => {
+                let differences = differences(kind, &found);
+                if differences.is_empty() {
+                    Finding::ok(&what, "its columns are ours")
+                } else {
+                    let differences = differences.join("; ");
+                    let failure = Failure::ForeignColumns { table: table.to_owned(), differences };
+                    Finding::failure(&what, &failure)
+                }
+            }
+            Err(failure) => Finding::failure(&what, &failure),
+        });
+    }
+    Ok(findings)
+}
+
+async fn pubsub(config: &Config, google: &Arc<GoogleCredentials>) -> Vec<Finding> {
+    let publisher = Publisher::new(config, google);
+    let mut findings = Vec::new();
+    let pubsub = &config.pubsub;
+    for (setting, topic, without) in [
+        ("TRIGGER_TOPIC", &pubsub.trigger_topic, "fan-outs, publish and redrive need it"),
+        (
+            "DEAD_LETTER_TOPIC",
+            &pubsub.dead_letter_topic,
+            "without it hopeless messages are answered 400",
+        ),
+    ] {
+        findings.push(match topic {
+            Some(topic) => found(topic, publisher.topic(topic).await),
+            None => Finding::problem(setting, "is not set", without),
+        });
+    }
+    findings.push(match &pubsub.dead_letter_subscription {
+        Some(name) => found(name, publisher.subscription(name).await),
+        None => Finding::problem("DEAD_LETTER_SUBSCRIPTION", "is not set", "redrive needs it"),
+    });
+    findings
+}
+
+fn found(name: &str, answer: Result<(), Failure>) -> Finding {
+    match answer {
+        Ok(()) => Finding::ok(name, "there"),
+        Err(failure) => Finding::failure(name, &failure),
+    }
+}
+
+fn push_verification(config: &Config) -> Finding {
+    match &config.push_auth {
+        None => Finding::ok("push verification", "left to the platform (as on Cloud Run)"),
+        Some(auth) => Finding::ok(
+            "push verification",
+            format!("tokens of {} for {}", auth.service_account, auth.audience),
+        ),
+    }
+}

@@ -1,0 +1,51 @@
+//! `serve`: the service, until SIGTERM or SIGINT.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::push_auth::PushAuth;
+use crate::server;
+use crate::service::Service;
+
+pub(super) async fn run(config: Config) -> Result<(), String> {
+    let (port, timing, project) = (config.port, config.timing.clone(), config.project.clone());
+    let push_auth = config.push_auth.as_ref().map(|auth| PushAuth::new(auth, &timing));
+    let verified = push_auth.is_some();
+    let signal = ended()?;
+    let service = Arc::new(Service::new(config).await?);
+    let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
+    let listener = TcpListener::bind(("0.0.0.0", port)).await;
+    let listener = listener.map_err(|error| {
+        format!("PORT {port} can't be listened on: {error}; free it or set PORT to another")
+    })?;
+    tracing::info!(event = "started", port, pushes_verified = verified, "listening on port {port}");
+    server::serve(listener, router, service, timing.drain, signal).await;
+    tracing::info!(event = "stopped", "stopped; what was in flight comes again");
+    Ok(())
+}
+
+#[cfg(feature = "local")]
+pub(super) async fn sample(port: u16) -> Result<(), String> {
+    let signal = ended()?;
+    let url = crate::demo::serve_sample(port).await?;
+    println!(
+        "A sample Spotify listens at {url}; set SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL to it."
+    );
+    signal.await;
+    Ok(())
+}
+
+fn ended() -> Result<impl Future<Output = ()>, String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("no signal handler: {error}"));
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,126 @@
+use super::*;
+
+fn read(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let get = |name: &str| {
+        settings.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    };
+    Config::read(&get, None, Purpose::Serve)
+}
+
+const LEAST: [(&str, &str); 2] =
+    [("GOOGLE_CLOUD_PROJECT", "p1"), ("SPOTIFY_CREDENTIALS_FILE", "/secrets/spotify")];
+
+fn with(settings: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
+    read(&[settings, &LEAST].concat())
+}
+
+fn problem(name: &'static str, value: &'static str) -> String {
+    with(&[(name, value)]).unwrap_err().to_string()
+}
+
+#[test]
+fn project_and_credentials_are_enough() {
+    let config = with(&[]).unwrap();
+    assert_eq!(config.naming.term.text(), "data hackers");
+    assert_eq!(config.naming.tables[1], "tb_datahackers_episodios_total");
+    assert_eq!(config.timing.message_deadline, Duration::from_secs(540));
+    let Warehouse::BigQuery(bigquery) = config.warehouse else { panic!() };
+    assert_eq!((bigquery.project.as_str(), bigquery.dataset.as_str()), ("p1", "spotify_podcasts"));
+    assert!(!config.log.json && config.push_auth.is_none());
+}
+
+#[test]
+fn every_wrong_setting_is_named_at_once() {
+    let error = read(&[
+        ("PORT", "70000"),
+        ("SPOTIFY_MARKET", "brazil"),
+        ("EPISODES_TABLE", "tb_datahackers_limitada"),
+        ("PUSH_AUDIENCE", "https://x"),
+    ])
+    .unwrap_err()
+    .to_string();
+    for name in [
+        "PORT is \"70000\": must be a whole number from 1 to 65535",
+        "GOOGLE_CLOUD_PROJECT is not set",
+        "SPOTIFY_CREDENTIALS_FILE is not set",
+        "SPOTIFY_MARKET is \"brazil\": must be two capital letters",
+        "EPISODES_TABLE must differ",
+        "PUSH_SERVICE_ACCOUNT must be set together",
+        "6 settings are wrong",
+    ] {
+        assert!(error.contains(name), "{name} in:\n{error}");
+    }
+}
+
+#[test]
+fn wrong_values_say_what_is_right() {
+    for (name, value, expected) in [
+        ("WAREHOUSE", "duckdb", "`bigquery` or `sqlite:FILE`"),
+        ("WAREHOUSE", "sqlite:", "`bigquery` or `sqlite:FILE`"),
+        ("BIGQUERY_DATASET", "a-b", "letters, digits and _"),
+        ("PODCASTS_TABLE", "a;drop", "letters, digits and _"),
+        ("SPOTIFY_API_URL", "ftp://x", "http or https"),
+        ("SPOTIFY_API_URL", "https://u:p@x", "http or https"),
+        ("SPOTIFY_SEARCH_PAGE_SIZE", "51", "from 1 to 50"),
+        ("SPOTIFY_CONCURRENT_CALLS", "0", "from 1 to 50"),
+        ("MAX_CONCURRENT_MESSAGES", "none", "from 1 to 1000"),
+        ("SEARCH_TERM", "\u{301}", "visible character"),
+        ("TRIGGER_TOPIC", "projects/p/subscriptions/s", "projects/PROJECT/topics/ID"),
+        ("TRIGGER_TOPIC", "a", "projects/PROJECT/topics/ID"),
+        ("DEAD_LETTER_SUBSCRIPTION", "projects/p/topics/abc", "projects/PROJECT/subscriptions/ID"),
+        ("PUSH_SERVICE_ACCOUNT", "a@b", "PUSH_AUDIENCE must be set together"),
+        ("LOG_FORMAT", "xml", "`json` or `text`"),
+        ("RUST_LOG", "a=b=c", "is no filter"),
+        ("GOOGLE_CLOUD_PROJECT", "P 1", "a project's id"),
+        ("BIGQUERY_EMULATOR_HOST", "http://", "http or https"),
+        ("MESSAGE_DEADLINE_SECONDS", "5", "from 10 to 3590"),
+    ] {
+        let error = if name == "GOOGLE_CLOUD_PROJECT" {
+            read(&[(name, value), LEAST[1]]).unwrap_err().to_string()
+        } else {
+            problem(name, value)
+        };
+        assert!(error.contains(name) && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn ids_become_full_names_and_empty_means_unset() {
+    let config = with(&[
+        ("TRIGGER_TOPIC", "spotify-bq"),
+        ("DEAD_LETTER_TOPIC", "projects/other/topics/letters"),
+        ("PORT", ""),
+        ("BIGQUERY_EMULATOR_HOST", "127.0.0.1:9050"),
+        ("K_SERVICE", "spotify-bq"),
+    ])
+    .unwrap();
+    assert_eq!(config.pubsub.trigger_topic.unwrap(), "projects/p1/topics/spotify-bq");
+    assert_eq!(config.pubsub.dead_letter_topic.unwrap(), "projects/other/topics/letters");
+    assert_eq!(config.port, 8080);
+    assert!(config.log.json);
+    let Warehouse::BigQuery(bigquery) = config.warehouse else { panic!() };
+    assert!(bigquery.emulator && bigquery.url == "http://127.0.0.1:9050");
+}
+
+#[test]
+fn secrets_do_not_print() {
+    let config = with(&[("SPOTIFY_CREDENTIALS", "{\"client_secret\":\"hush\"}")]).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+    let without_file = read(&[
+        ("GOOGLE_CLOUD_PROJECT", "p1"),
+        ("SPOTIFY_CREDENTIALS", "{\"client_secret\":\"hush\"}"),
+    ]);
+    assert!(!format!("{without_file:?}").contains("hush"));
+}
+
+#[test]
+fn every_setting_is_read() {
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let get = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    };
+    let _ = Config::read(&get, None, Purpose::Serve);
+    let known = SETTINGS.iter().chain(settings::PLATFORM).map(|setting| setting.name.to_owned());
+    assert_eq!(asked.into_inner(), known.collect());
+}

@@ -1,0 +1,69 @@
+//! What the demo's SQLite tables hold, as a person reads it.
+
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::full;
+use crate::names::{Kind, Naming};
+use crate::warehouse::schema;
+
+/// Rows that are shown of each table.
+const ROWS: usize = 3;
+/// Characters that are shown of each value.
+const CHARACTERS: usize = 24;
+/// Columns of a terminal that most have.
+const WIDTH: u16 = 80;
+
+/// Prints counts and some rows of the three tables.
+pub(super) fn print(file: &Path, naming: &Naming) -> Result<(), String> {
+    let failed = |error: rusqlite::Error| format!("{}: {error}", file.display());
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    for kind in Kind::ALL {
+        match read(&connection, kind, naming.configured(kind)) {
+            Ok(text) => println!("{text}\n"),
+            Err(error) => println!("{}: {error}\n", naming.configured(kind)),
+        }
+    }
+    let file = full(file);
+    println!("The tables are in {file}. To look at them:");
+    println!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured(Kind::Mentions));
+    Ok(())
+}
+
+fn read(connection: &Connection, kind: Kind, table: &str) -> rusqlite::Result<String> {
+    let count: i64 =
+        connection.query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))?;
+    // Those that tell most and fit a terminal's width; the rest is in the file.
+    let shown: Vec<String> = schema(kind)
+        .into_iter()
+        .map(|column| column.name)
+        .filter(|name| !["id", "language", "type", "explicit"].contains(&name.as_str()))
+        .collect();
+    let mut view = Table::new();
+    view.load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(&shown);
+    let mut statement = connection
+        .prepare(&format!("SELECT {} FROM \"{table}\" LIMIT {ROWS}", shown.join(", ")))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        view.add_row((0..shown.len()).map(|at| value(row, at)).collect::<Vec<_>>());
+    }
+    Ok(format!("{table}: {count} rows\n{view}"))
+}
+
+fn value(row: &Row<'_>, at: usize) -> String {
+    let text = match row.get_ref(at) {
+        Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+        Ok(ValueRef::Integer(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let line = text.replace(['\n', '\u{a0}'], " ");
+    let cut: String = line.chars().take(CHARACTERS).collect();
+    if cut.len() < line.len() { format!("{cut}…") } else { cut }
+}

@@ -1,0 +1,305 @@
+//! Every failure, and what becomes of its message. A variant is a decision: whether the message is
+//! retried, refused for good or handed back is said in [`Failure::decision`] and nowhere else.
+
+use std::time::Duration;
+
+use crate::names::{ShowId, Term};
+
+/// Why a message was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The request is not a Pub/Sub push.
+    #[error("the body is no Pub/Sub push envelope: {0}")]
+    NotAnEnvelope(String),
+    /// The request brings no token that shows who sent it.
+    #[error("the push brings no valid token: {0}")]
+    Unauthenticated(String),
+    /// The request's token is valid, but not one of our subscription's.
+    #[error("the push comes from somebody else: {0}")]
+    Forbidden(String),
+    /// The keys that tokens are verified with could not be had.
+    #[error("the push could not be verified, the keys of the token's issuer are out of reach: {0}")]
+    KeysUnreachable(String),
+    /// The message does not say what to do.
+    #[error("{detail}")]
+    Refused {
+        /// A word for machines.
+        reason: &'static str,
+        /// The key, and what is allowed.
+        detail: String,
+    },
+    /// The search finds nothing, or the show has no episodes.
+    #[error("Spotify finds {what}; the table is left as it was")]
+    NoResults {
+        /// What was not found.
+        what: String,
+    },
+    /// Spotify does not know the show that the message names.
+    #[error("Spotify has no show {0} in this market")]
+    NoSuchShow(ShowId),
+    /// The show that the search found answered that it does not exist.
+    #[error("the show {id} that the search for {term:?} found does not answer")]
+    ShowVanished {
+        /// The show.
+        id: ShowId,
+        /// The term it was found by.
+        term: Term,
+    },
+    /// Spotify wants no calls for a while.
+    #[error("Spotify wants no calls for another {} s ({})", wait.as_secs(), if *.quota { "the quota of the developer account is used up" } else { "rate limit" })]
+    Throttled {
+        /// What is left of the while.
+        wait: Duration,
+        /// Whether the quota is used up, rather than the rate exceeded.
+        quota: bool,
+    },
+    /// Spotify refuses the app because its owner has no Premium subscription.
+    #[error("Spotify refuses the app: {0}")]
+    Premium(String),
+    /// Spotify refuses the client id and secret, or they can't be read.
+    #[error("no Spotify token: {0}")]
+    SpotifyCredentials(String),
+    /// Spotify refuses a call that would be refused again.
+    #[error("Spotify refuses {call}: {detail}")]
+    SpotifyRefused {
+        /// The call.
+        call: String,
+        /// Its answer.
+        detail: String,
+    },
+    /// Spotify does not answer, or not as documented, after all attempts.
+    #[error("Spotify fails at {call}: {detail}")]
+    SpotifyUnavailable {
+        /// The call.
+        call: String,
+        /// What happened last.
+        detail: String,
+    },
+    /// A listing changes while it is read, each time that it is read.
+    #[error("the listing of {what} changed each time it was read ({detail})")]
+    Unstable {
+        /// The listing.
+        what: String,
+        /// How it changed.
+        detail: String,
+    },
+    /// A listing says that it has items and shows none of them.
+    #[error("Spotify shows only nulls for {0}")]
+    OnlyNulls(String),
+    /// BigQuery finds the rows invalid for a table that has our columns.
+    #[error("BigQuery finds the rows for {table} invalid: {detail}")]
+    InvalidRows {
+        /// The table.
+        table: String,
+        /// The job's error.
+        detail: String,
+    },
+    /// The table in the warehouse has other columns than ours.
+    #[error("the table {table} has other columns than this service writes: {differences}")]
+    ForeignColumns {
+        /// The table.
+        table: String,
+        /// Column by column, what differs.
+        differences: String,
+    },
+    /// BigQuery does not let us.
+    #[error("BigQuery denies {what}: {detail}")]
+    WarehouseDenied {
+        /// What was asked.
+        what: String,
+        /// The answer.
+        detail: String,
+    },
+    /// The dataset is not there.
+    #[error("the dataset {0} does not exist")]
+    DatasetMissing(String),
+    /// The warehouse does not answer, or failed in passing, after all attempts.
+    #[error("the warehouse fails at {what}: {detail}")]
+    WarehouseUnavailable {
+        /// What was asked.
+        what: String,
+        /// What happened last.
+        detail: String,
+        /// When trying again makes sense, where known.
+        after: Option<Duration>,
+    },
+    /// A fan-out, and no topic to publish it to.
+    #[error("this message means {0} messages, and there is no topic to publish them to")]
+    NoTriggerTopic(usize),
+    /// Pub/Sub did not take what we publish.
+    #[error("Pub/Sub did not take a publish to {topic}: {detail}")]
+    PublishFailed {
+        /// The topic.
+        topic: String,
+        /// What happened.
+        detail: String,
+    },
+    /// No token for Google's services.
+    #[error("no Google credentials: {0}")]
+    GoogleCredentials(String),
+    /// The message's time is up.
+    #[error("not done within {} s: {progress}", deadline.as_secs())]
+    DeadlinePassed {
+        /// The time that a message has.
+        deadline: Duration,
+        /// How far it came.
+        progress: String,
+    },
+    /// The process ends.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+}
+
+/// What Pub/Sub is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Handed back as what it is: no message of ours.
+    BadRequest,
+    /// Handed back: no token.
+    Unauthenticated,
+    /// Handed back: somebody else's token.
+    Forbidden,
+    /// It can never succeed: to the dead-letter topic, with the reason.
+    DeadLetter,
+    /// It may succeed later: redelivered, not before `after` where that is known.
+    Retry {
+        /// When trying again makes sense.
+        after: Option<Duration>,
+    },
+}
+
+impl Failure {
+    /// What becomes of the message.
+    pub fn decision(&self) -> Decision {
+        match self {
+            Self::NotAnEnvelope(_) => Decision::BadRequest,
+            Self::Unauthenticated(_) => Decision::Unauthenticated,
+            Self::Forbidden(_) => Decision::Forbidden,
+            Self::Refused { .. }
+            | Self::NoResults { .. }
+            | Self::NoSuchShow(_)
+            | Self::InvalidRows { .. } => Decision::DeadLetter,
+            Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
+            Self::WarehouseUnavailable { after, .. } => Decision::Retry { after: *after },
+            Self::KeysUnreachable(_)
+            | Self::ShowVanished { .. }
+            | Self::Premium(_)
+            | Self::SpotifyCredentials(_)
+            | Self::SpotifyRefused { .. }
+            | Self::SpotifyUnavailable { .. }
+            | Self::Unstable { .. }
+            | Self::OnlyNulls(_)
+            | Self::ForeignColumns { .. }
+            | Self::WarehouseDenied { .. }
+            | Self::DatasetMissing(_)
+            | Self::NoTriggerTopic(_)
+            | Self::PublishFailed { .. }
+            | Self::GoogleCredentials(_)
+            | Self::DeadlinePassed { .. }
+            | Self::ShuttingDown => Decision::Retry { after: None },
+        }
+    }
+
+    /// A word for machines: the `reason` of a dead letter and of the outcome line.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAnEnvelope(_) => "no_envelope",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::KeysUnreachable(_) => "keys_unreachable",
+            Self::Refused { reason, .. } => reason,
+            Self::NoResults { .. } => "no_results",
+            Self::NoSuchShow(_) => "no_such_show",
+            Self::ShowVanished { .. } => "show_vanished",
+            Self::Throttled { quota: false, .. } => "throttled",
+            Self::Throttled { quota: true, .. } => "quota_exceeded",
+            Self::Premium(_) => "premium_required",
+            Self::SpotifyCredentials(_) => "spotify_credentials",
+            Self::SpotifyRefused { .. } => "spotify_refused",
+            Self::SpotifyUnavailable { .. } => "spotify_unavailable",
+            Self::Unstable { .. } => "listing_unstable",
+            Self::OnlyNulls(_) => "only_nulls",
+            Self::InvalidRows { .. } => "invalid_rows",
+            Self::ForeignColumns { .. } => "foreign_columns",
+            Self::WarehouseDenied { .. } => "warehouse_denied",
+            Self::DatasetMissing(_) => "dataset_missing",
+            Self::WarehouseUnavailable { .. } => "warehouse_unavailable",
+            Self::NoTriggerTopic(_) => "no_trigger_topic",
+            Self::PublishFailed { .. } => "publish_failed",
+            Self::GoogleCredentials(_) => "google_credentials",
+            Self::DeadlinePassed { .. } => "deadline_passed",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// What the operator can do. Where nothing is to be done, it says that.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NotAnEnvelope(_) => {
+                "push through a Pub/Sub subscription without payload unwrapping, or with `spotify-bq publish --url`"
+            }
+            Self::Unauthenticated(_) => {
+                "the subscription must push with an OIDC token whose audience is PUSH_AUDIENCE; on Cloud Run unset PUSH_AUDIENCE and PUSH_SERVICE_ACCOUNT, the platform checks the token and takes its signature off"
+            }
+            Self::Forbidden(_) => {
+                "set PUSH_SERVICE_ACCOUNT to the account that the subscription pushes with"
+            }
+            Self::KeysUnreachable(_) => {
+                "nothing, if it passes; else let the service reach the issuer's keys"
+            }
+            Self::Refused { .. } => "correct the message and publish it anew",
+            Self::NoResults { .. } => {
+                "check the term's spelling and SPOTIFY_MARKET, or name the show with show_id"
+            }
+            Self::NoSuchShow(_) => {
+                "check show_id (the 22 characters in the show's link) and SPOTIFY_MARKET"
+            }
+            Self::ShowVanished { .. } => "nothing, the next delivery searches anew",
+            Self::Throttled { quota: false, .. } => {
+                "nothing, the message comes again; if it lasts, lower SPOTIFY_CONCURRENT_CALLS or spread the schedules"
+            }
+            Self::Throttled { quota: true, .. } => {
+                "wait until the quota is granted anew; it counts for all apps of the developer account"
+            }
+            Self::Premium(_) => {
+                "renew the Premium subscription of the app's owner; Spotify takes some hours to notice"
+            }
+            Self::SpotifyCredentials(_) => {
+                "put a current client id and secret into the secret with deploy/set-credentials.sh; no restart is needed"
+            }
+            Self::SpotifyRefused { .. } => {
+                "check SPOTIFY_MARKET and SPOTIFY_SEARCH_PAGE_SIZE (at most 10 in Development Mode) with `spotify-bq check`"
+            }
+            Self::SpotifyUnavailable { .. } => "nothing, the message comes again",
+            Self::Unstable { .. } | Self::OnlyNulls(_) => {
+                "nothing, the message comes again; if it lasts, look at the show in Spotify"
+            }
+            Self::InvalidRows { .. } => {
+                "report it with the job's id: the rows and the schema are both ours"
+            }
+            Self::ForeignColumns { .. } => {
+                "rename or drop the table (it is made anew) or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
+            }
+            Self::WarehouseDenied { .. } => {
+                "give the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` does"
+            }
+            Self::DatasetMissing(_) => {
+                "make the dataset (`terraform apply` does) or set BIGQUERY_DATASET to one that exists"
+            }
+            Self::WarehouseUnavailable { .. } => "nothing, the message comes again",
+            Self::NoTriggerTopic(_) => {
+                "set TRIGGER_TOPIC, or publish one message for each table and term"
+            }
+            Self::PublishFailed { .. } => {
+                "check that the topic exists and that the service's account has roles/pubsub.publisher on it"
+            }
+            Self::GoogleCredentials(_) => {
+                "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login`"
+            }
+            Self::DeadlinePassed { .. } => {
+                "nothing, if it was a slow hour; else the show is too large for one message: raise SPOTIFY_CONCURRENT_CALLS"
+            }
+            Self::ShuttingDown => "nothing, the message comes again",
+        }
+    }
+}

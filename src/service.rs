@@ -1,0 +1,204 @@
+//! One message from its envelope to its end: what it asks for is done, or its failure is decided.
+//! How either is told to Pub/Sub is the server's.
+
+mod report;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select, try_join};
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::envelope::{Envelope, Message};
+use crate::extraction::Extractor;
+use crate::failure::{Decision, Failure};
+use crate::google::GoogleCredentials;
+use crate::job::{self, Job, Order, Request};
+use crate::keyed::Keyed;
+use crate::letter;
+use crate::meter::Meter;
+use crate::publisher::{Outgoing, Publisher};
+use crate::rows::Rows;
+use crate::spotify::Spotify;
+use crate::warehouse::{Earlier, Load, Warehouse};
+pub use report::{Outcome, Report};
+
+/// The service, but for its HTTP.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    extractor: Extractor,
+    warehouse: Warehouse,
+    publisher: Publisher,
+    turns: Keyed<()>,
+    places: Semaphore,
+    /// Set at SIGTERM: no new message.
+    pub draining: CancellationToken,
+    /// Set some seconds later: no message any more.
+    pub stopped: CancellationToken,
+}
+
+/// What came of a message that did not fail.
+enum Done {
+    Loaded { rows: u64, job_id: String },
+    AlreadyLoaded { job_id: Option<String> },
+    FannedOut { messages: u64 },
+}
+
+impl Service {
+    /// The service as configured; nothing is called.
+    pub async fn new(config: Config) -> Result<Self, String> {
+        let google = Arc::new(GoogleCredentials::default());
+        let spotify = Spotify::new(&config.spotify, &config.timing)
+            .map_err(|error| crate::http::describe(&error))?;
+        Ok(Self {
+            extractor: Extractor::new(&config, spotify),
+            warehouse: Warehouse::new(&config, &google).await?,
+            publisher: Publisher::new(&config, &google),
+            turns: Keyed::default(),
+            places: Semaphore::new(config.concurrent_messages),
+            draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            config,
+        })
+    }
+
+    /// Sees a message through and reports its outcome, in one log line and to the caller.
+    pub async fn handle(&self, envelope: &Envelope) -> Report {
+        let meter = Meter::new(self.config.timing.message_deadline);
+        let message = &envelope.message;
+        let (request, done) = match job::parse(message, &self.config.naming) {
+            _ if self.draining.is_cancelled() => (None, Err(Failure::ShuttingDown)),
+            Err(refused) => (None, Err(refused)),
+            Ok(request) => {
+                let done = self.within_bounds(&request, envelope, &meter).await;
+                (Some(request), done)
+            }
+        };
+        let report = match done {
+            Ok(done) => Report::done(done),
+            Err(failure) => self.decide(failure, message).await,
+        };
+        let job = match &request {
+            Some(Request::Load(job)) => Some(job),
+            _ => None,
+        };
+        report.log(envelope, job, &meter);
+        report
+    }
+
+    async fn within_bounds(
+        &self,
+        request: &Request,
+        envelope: &Envelope,
+        meter: &Meter,
+    ) -> Result<Done, Failure> {
+        let work = async {
+            match request {
+                Request::Load(job) => self.load(job, envelope, meter).await,
+                Request::FanOut(orders) => self.fan_out(orders).await,
+            }
+        };
+        let deadline = self.config.timing.message_deadline;
+        tokio::select! {
+            done = timeout_at(meter.deadline, work) => done.unwrap_or_else(|_| {
+                Err(Failure::DeadlinePassed { deadline, progress: meter.progress() })
+            }),
+            () = self.stopped.cancelled() => Err(Failure::ShuttingDown),
+        }
+    }
+
+    async fn load(&self, job: &Job, envelope: &Envelope, meter: &Meter) -> Result<Done, Failure> {
+        let message = &envelope.message;
+        // The turn first: who waits for a table must not hold a place that another table can use.
+        let turn = self.turns.slot(&job.table);
+        let _turn = turn.lock().await;
+        let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
+
+        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        let (n, rows) = match envelope.delivery_attempt {
+            // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
+            Some(1) => (0, self.extract(&load, meter).await?),
+            Some(_) => match self.warehouse.earlier(&load).await? {
+                Earlier::Done => return Ok(Done::AlreadyLoaded { job_id: None }),
+                Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+            },
+            None => match self.extract_unless_done(&load, meter).await? {
+                None => return Ok(Done::AlreadyLoaded { job_id: None }),
+                Some(found) => found,
+            },
+        };
+        let loaded = self.warehouse.replace(&load, n, &rows, meter).await?;
+        Ok(if loaded.earlier {
+            Done::AlreadyLoaded { job_id: Some(loaded.job_id) }
+        } else {
+            Done::Loaded { rows: rows.count(), job_id: loaded.job_id }
+        })
+    }
+
+    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Rows, Failure> {
+        let rows = self.extractor.rows(load.job, meter);
+        try_join(rows, self.warehouse.prepare(load)).await.map(|(rows, ())| rows)
+    }
+
+    /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are
+    /// any.
+    async fn extract_unless_done(
+        &self,
+        load: &Load<'_>,
+        meter: &Meter,
+    ) -> Result<Option<(u32, Rows)>, Failure> {
+        let earlier = pin!(self.warehouse.earlier(load));
+        let rows = pin!(self.extract(load, meter));
+        let (earlier, rows) = match select(earlier, rows).await {
+            Either::Left((earlier, rows)) => match earlier? {
+                Earlier::Done => return Ok(None),
+                next => (next, rows.await),
+            },
+            Either::Right((rows, earlier)) => (earlier.await?, rows),
+        };
+        match earlier {
+            Earlier::Done => Ok(None),
+            Earlier::Next(n) => Ok(Some((n, rows?))),
+        }
+    }
+
+    /// Publishes the messages that this one means. A fan-out that comes again publishes them again:
+    /// that loads the same tables anew, and each of them is whole.
+    async fn fan_out(&self, orders: &[Order]) -> Result<Done, Failure> {
+        let Some(topic) = &self.config.pubsub.trigger_topic else {
+            return Err(Failure::NoTriggerTopic(orders.len()));
+        };
+        let messages = orders
+            .iter()
+            .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
+            .collect();
+        let published = self.publisher.publish(topic, messages).await?;
+        Ok(Done::FannedOut { messages: published.len() as u64 })
+    }
+
+    /// Dead-letters what can never succeed, and reports the rest as it is.
+    async fn decide(&self, failure: Failure, message: &Message) -> Report {
+        if failure.decision() != Decision::DeadLetter {
+            return Report::failed(failure);
+        }
+        let Some(topic) = &self.config.pubsub.dead_letter_topic else {
+            return Report::undeliverable(failure, "DEAD_LETTER_TOPIC is not set");
+        };
+        let letter = Outgoing {
+            data: message.data.as_bytes().to_vec(),
+            attributes: letter::attributes(message, &failure),
+        };
+        // The message's own time may be up; the letter has a little of its own.
+        let time = Duration::from_secs(20).min(self.config.timing.google_call);
+        match tokio::time::timeout(time, self.publisher.publish(topic, vec![letter])).await {
+            Ok(Ok(_)) => Report::dead_lettered(failure),
+            Ok(Err(why)) => Report::undeliverable(failure, &why.to_string()),
+            Err(_) => Report::undeliverable(failure, "Pub/Sub did not answer in time"),
+        }
+    }
+}

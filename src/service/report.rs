@@ -1,0 +1,171 @@
+//! What came of a message: the one log line that tells it, and what the server answers by.
+
+use std::time::Duration;
+
+use super::Done;
+use crate::envelope::Envelope;
+use crate::failure::{Decision, Failure};
+use crate::job::Job;
+use crate::meter::Meter;
+use crate::text;
+
+/// What came of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The table was replaced.
+    Loaded,
+    /// The table had been replaced by an earlier delivery.
+    AlreadyLoaded,
+    /// Its messages were published.
+    FannedOut,
+    /// It can never succeed, and is a dead letter now.
+    DeadLettered,
+    /// It comes again, not before `after` where that is known.
+    Retry {
+        /// When trying again makes sense.
+        after: Option<Duration>,
+    },
+    /// It is handed back: no message of ours, or one for which there is no dead-letter topic.
+    Refused(Decision),
+}
+
+impl Outcome {
+    /// The word for it in log lines and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::AlreadyLoaded => "already_loaded",
+            Self::FannedOut => "fanned_out",
+            Self::DeadLettered => "dead_lettered",
+            Self::Retry { .. } => "retry",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// What came of a message, and why.
+#[derive(Debug)]
+pub struct Report {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it was not done.
+    pub failure: Option<Failure>,
+    /// Why it could not even become a dead letter.
+    undelivered: Option<String>,
+    rows: Option<u64>,
+    messages: Option<u64>,
+    job_id: Option<String>,
+}
+
+impl Report {
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, failure: None, undelivered: None, rows: None, messages: None, job_id: None }
+    }
+
+    pub(super) fn done(done: Done) -> Self {
+        match done {
+            Done::Loaded { rows, job_id } => {
+                Self { rows: Some(rows), job_id: Some(job_id), ..Self::new(Outcome::Loaded) }
+            }
+            Done::AlreadyLoaded { job_id } => Self { job_id, ..Self::new(Outcome::AlreadyLoaded) },
+            Done::FannedOut { messages } => {
+                Self { messages: Some(messages), ..Self::new(Outcome::FannedOut) }
+            }
+        }
+    }
+
+    /// A failure that is decided without a dead letter.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        let outcome = match failure.decision() {
+            Decision::Retry { after } => Outcome::Retry { after },
+            other => Outcome::Refused(other),
+        };
+        Self { failure: Some(failure), ..Self::new(outcome) }
+    }
+
+    pub(super) fn dead_lettered(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::new(Outcome::DeadLettered) }
+    }
+
+    pub(super) fn undeliverable(failure: Failure, why: &str) -> Self {
+        Self {
+            failure: Some(failure),
+            undelivered: Some(why.to_owned()),
+            ..Self::new(Outcome::Refused(Decision::BadRequest))
+        }
+    }
+
+    /// The message in one line. Severity is what an operator must know by: INFO for what is done,
+    /// WARNING for what comes again, ERROR for what does not.
+    pub(super) fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
+        let table = job.map(|job| job.table.as_str());
+        let text = self.text(table);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    event = "message",
+                    outcome = self.outcome.name(),
+                    reason = self.failure.as_ref().map(Failure::reason),
+                    table,
+                    kind = job.map(|job| job.kind.name()),
+                    term = job.map(|job| job.term.text()),
+                    message_id = text::cut(&envelope.message.id, 256),
+                    delivery_attempt = envelope.delivery_attempt,
+                    rows = self.rows,
+                    messages = self.messages,
+                    skipped_nulls = meter.nulls.get(),
+                    skipped_doubles = meter.doubles.get(),
+                    undated = meter.undated.get(),
+                    pages = meter.pages.get(),
+                    spotify_calls = meter.calls.get(),
+                    throttled_ms = meter.throttled_ms.get(),
+                    extraction_ms = meter.extraction_ms.get(),
+                    load_ms = meter.load_ms.get(),
+                    duration_ms = meter.age_ms(),
+                    job_id = self.job_id.as_deref(),
+                    advice = self.failure.as_ref().map(Failure::advice),
+                    "{text}"
+                )
+            };
+        }
+        match self.outcome {
+            Outcome::Loaded | Outcome::AlreadyLoaded | Outcome::FannedOut => line!(info),
+            Outcome::Retry { .. } => line!(warn),
+            Outcome::DeadLettered | Outcome::Refused(_) => line!(error),
+        }
+    }
+
+    /// A request that never became a message, in one line.
+    pub(crate) fn log_refused_request(&self) {
+        tracing::warn!(
+            event = "message",
+            outcome = self.outcome.name(),
+            reason = self.failure.as_ref().map(Failure::reason),
+            advice = self.failure.as_ref().map(Failure::advice),
+            "{}",
+            self.text(None)
+        );
+    }
+
+    fn text(&self, table: Option<&str>) -> String {
+        let table = table.unwrap_or("the message");
+        let why = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        match (self.outcome, &self.undelivered) {
+            (Outcome::Loaded, _) => {
+                format!("{table} was replaced by {} rows", self.rows.unwrap_or_default())
+            }
+            (Outcome::AlreadyLoaded, _) => {
+                format!("{table} had been replaced by an earlier delivery of this message")
+            }
+            (Outcome::FannedOut, _) => {
+                format!("published as {} messages", self.messages.unwrap_or_default())
+            }
+            (Outcome::DeadLettered, _) => format!("{table} is now a dead letter: {why}"),
+            (Outcome::Retry { .. }, _) => format!("{table} will be tried again: {why}"),
+            (Outcome::Refused(_), Some(undelivered)) => {
+                format!("{table} can never succeed and is no dead letter ({undelivered}): {why}")
+            }
+            (Outcome::Refused(_), None) => format!("refused: {why}"),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Where tables live: BigQuery, or a SQLite file on one's own machine. Either replaces a table whole
+//! or not at all, and remembers which message's load it was, so that a message that comes again
+//! changes nothing.
+
+mod bigquery;
+mod schema;
+#[cfg(feature = "local")]
+mod sqlite;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{self, Config};
+use crate::failure::Failure;
+use crate::google::GoogleCredentials;
+use crate::job::Job;
+use crate::meter::Meter;
+use crate::rows::Rows;
+
+pub use bigquery::BigQuery;
+pub use schema::{Column, differences, schema, table_description};
+#[cfg(feature = "local")]
+pub use sqlite::Sqlite;
+
+/// Where tables live.
+#[derive(Debug)]
+pub enum Warehouse {
+    /// BigQuery.
+    BigQuery(Box<BigQuery>),
+    /// A SQLite file.
+    #[cfg(feature = "local")]
+    Sqlite(Sqlite),
+}
+
+/// One message's load of one table.
+#[derive(Debug)]
+pub struct Load<'a> {
+    /// What is loaded.
+    pub job: &'a Job,
+    /// The same for every delivery of the message: the load's id, but for the number of the try.
+    pub id: String,
+}
+
+/// What became of a message's earlier loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// One of them replaced the table.
+    Done,
+    /// None did; this is the number of the next try.
+    Next(u32),
+}
+
+/// What a load came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The load job's id.
+    pub job_id: String,
+    /// Whether another delivery of the message had done it already.
+    pub earlier: bool,
+}
+
+impl<'a> Load<'a> {
+    /// The load that a message means. A message's id is unique within its topic only, and an
+    /// emulator counts from 1 at each start, so the id takes in where the table is and when the
+    /// message was published.
+    pub fn new(job: &'a Job, place: &str, message_id: &str, publish_time: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [place, &job.table, message_id, publish_time] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let hex: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { job, id: format!("spotify-bq_{}_{hex}", job.kind) }
+    }
+
+    /// The id of try number `n`.
+    pub fn try_id(&self, n: u32) -> String {
+        format!("{}_{n}", self.id)
+    }
+}
+
+impl Warehouse {
+    /// The configured warehouse; no call is made.
+    pub async fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
+        match &config.warehouse {
+            config::Warehouse::BigQuery(bigquery) => {
+                BigQuery::new(bigquery, &config.timing, google)
+                    .await
+                    .map(|bigquery| Self::BigQuery(Box::new(bigquery)))
+            }
+            #[cfg(feature = "local")]
+            config::Warehouse::Sqlite(file) => Ok(Self::Sqlite(Sqlite::new(file))),
+            #[cfg(not(feature = "local"))]
+            config::Warehouse::Sqlite(_) => Err("built without SQLite".to_owned()),
+        }
+    }
+
+    /// Project and dataset, or the file: what tells this warehouse's tables from another's.
+    pub fn place(&self) -> String {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.place(),
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.place(),
+        }
+    }
+
+    /// What became of the message's earlier loads. Waits for one that is running.
+    pub async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.earlier(load).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.earlier(load).await,
+        }
+    }
+
+    /// Whatever a load needs to know of its table, asked beside the extraction.
+    pub async fn prepare(&self, load: &Load<'_>) -> Result<(), Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Replaces the table by `rows`, as try number `n` unless that was used meanwhile.
+    pub async fn replace(
+        &self,
+        load: &Load<'_>,
+        n: u32,
+        rows: &Rows,
+        meter: &Meter,
+    ) -> Result<Loaded, Failure> {
+        let start = tokio::time::Instant::now();
+        let loaded = match self {
+            Self::BigQuery(bigquery) => bigquery.replace(load, n, rows).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.replace(load, n, rows).await,
+        };
+        meter.load_ms.add_since(start);
+        loaded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Kind, Term};
+
+    #[test]
+    fn each_part_of_a_loads_identity_counts() {
+        let job = |table: &str| Job {
+            kind: Kind::Podcasts,
+            term: Term::parse("x").unwrap(),
+            show: None,
+            table: table.to_owned(),
+        };
+        let (a, b) = (job("a"), job("b"));
+        let ids = [
+            Load::new(&a, "p.d", "1", "t").id,
+            Load::new(&b, "p.d", "1", "t").id,
+            Load::new(&a, "p.e", "1", "t").id,
+            Load::new(&a, "p.d", "2", "t").id,
+            Load::new(&a, "p.d", "1", "u").id,
+            Load::new(&a, "p.d", "1t", "").id,
+        ];
+        let distinct: std::collections::HashSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        assert_eq!(ids[0], Load::new(&a, "p.d", "1", "t").id);
+        assert!(ids[0].starts_with("spotify-bq_podcasts_"));
+    }
+}

@@ -1,0 +1,120 @@
+//! The tables' columns and descriptions, read from the files that Terraform makes the tables from.
+
+use gcp_bigquery_client::model::table_field_schema::TableFieldSchema;
+use gcp_bigquery_client::model::table_schema::TableSchema;
+use serde::Deserialize;
+
+use crate::names::Kind;
+
+const TABLES: &str = include_str!("../../terraform/schemas/tables.json");
+const PODCASTS: &str = include_str!("../../terraform/schemas/podcasts.json");
+const EPISODES: &str = include_str!("../../terraform/schemas/episodes.json");
+
+/// One column, as the schema files write it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, as BigQuery's API spells it.
+    pub r#type: String,
+    /// What it holds.
+    pub description: String,
+}
+
+/// The columns of a kind's table.
+pub fn schema(kind: Kind) -> Vec<Column> {
+    let file = match kind {
+        Kind::Podcasts => PODCASTS,
+        Kind::Episodes | Kind::Mentions => EPISODES,
+    };
+    // Compiled in, and read by the tests below.
+    serde_json::from_str(file).unwrap_or_default()
+}
+
+/// The description of a kind's table.
+pub fn table_description(kind: Kind) -> String {
+    let tables: serde_json::Value = serde_json::from_str(TABLES).unwrap_or_default();
+    tables[kind.name()]["description"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The columns in BigQuery's own form.
+pub(super) fn table_schema(kind: Kind) -> TableSchema {
+    let file = match kind {
+        Kind::Podcasts => PODCASTS,
+        Kind::Episodes | Kind::Mentions => EPISODES,
+    };
+    let fields: Vec<TableFieldSchema> = serde_json::from_str(file).unwrap_or_default();
+    TableSchema { fields: Some(fields) }
+}
+
+/// How the columns of a table differ from ours, column by column; nothing where they don't.
+pub fn differences(kind: Kind, found: &[(String, String)]) -> Vec<String> {
+    let ours = schema(kind);
+    let mut differences = Vec::new();
+    for column in &ours {
+        let same_name = found.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));
+        match same_name {
+            None => differences.push(format!("{} is missing", column.name)),
+            Some((_, r#type)) if canonical(r#type) != canonical(&column.r#type) => {
+                differences.push(format!("{} is {type}, ours is {}", column.name, column.r#type));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, r#type) in found {
+        if !ours.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
+            differences.push(format!("{name} {type} is not ours"));
+        }
+    }
+    differences
+}
+
+/// BigQuery answers with the one or the other name of a type.
+fn canonical(r#type: &str) -> &str {
+    match r#type {
+        "INT64" => "INTEGER",
+        "BOOL" => "BOOLEAN",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(kind: Kind) -> Vec<(String, String)> {
+        schema(kind).into_iter().map(|column| (column.name, column.r#type)).collect()
+    }
+
+    #[test]
+    fn the_files_are_what_the_code_takes_them_for() {
+        let tables: serde_json::Value = serde_json::from_str(TABLES).unwrap();
+        for kind in Kind::ALL {
+            assert!(!table_description(kind).is_empty());
+            let ours = names(kind);
+            let in_bigquerys_form = table_schema(kind).fields.unwrap();
+            assert_eq!(ours.len(), in_bigquerys_form.len());
+            let file = if kind == Kind::Podcasts { "podcasts.json" } else { "episodes.json" };
+            assert_eq!(tables[kind.name()]["schema"], file);
+        }
+        assert_eq!(names(Kind::Podcasts).len() + names(Kind::Episodes).len(), 12);
+    }
+
+    #[test]
+    fn differences_are_told_column_by_column() {
+        let mut found = names(Kind::Podcasts);
+        assert_eq!(differences(Kind::Podcasts, &found), [""; 0]);
+        found[3].1 = "INT64".to_owned();
+        assert_eq!(differences(Kind::Podcasts, &found), [""; 0]);
+        found[3].1 = "STRING".to_owned();
+        found[0].0 = "nome".to_owned();
+        assert_eq!(
+            differences(Kind::Podcasts, &found),
+            [
+                "name is missing",
+                "total_episodes is STRING, ours is INTEGER",
+                "nome STRING is not ours"
+            ]
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! A SQLite file with the tables that BigQuery would have: same names and columns; DATE as text,
+//! BOOLEAN as 0 or 1. For one's own machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::{Connection, Transaction, params, params_from_iter};
+
+use super::schema::{Column, differences, schema};
+use super::{Earlier, Load, Loaded};
+use crate::failure::Failure;
+use crate::names::Kind;
+use crate::rows::Rows;
+
+/// The loads that were done, and nothing of what they held.
+const LOADS: &str = "spotify_bq_loads";
+
+/// A SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    file: PathBuf,
+}
+
+impl Sqlite {
+    /// A file that is made at the first load.
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_owned() }
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    pub(super) async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
+        let id = load.id.clone();
+        self.work("the ids of loads", move |connection| {
+            let transaction = connection.transaction()?;
+            make_loads(&transaction)?;
+            let done = is_done(&transaction, &id)?;
+            transaction.commit()?;
+            Ok(if done { Earlier::Done } else { Earlier::Next(0) })
+        })
+        .await
+    }
+
+    pub(super) async fn replace(
+        &self,
+        load: &Load<'_>,
+        n: u32,
+        rows: &Rows,
+    ) -> Result<Loaded, Failure> {
+        let (id, job_id) = (load.id.clone(), load.try_id(n));
+        let (kind, table, rows) = (load.job.kind, load.job.table.clone(), rows.clone());
+        let loaded = self.work("the load", move |connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            make_loads(&transaction)?;
+            if is_done(&transaction, &id)? {
+                return Ok(Ok(Loaded { job_id, earlier: true }));
+            }
+            if let Err(differences) = replace(&transaction, kind, &table, &rows)? {
+                return Ok(Err(Failure::ForeignColumns { table, differences }));
+            }
+            transaction.execute(
+                &format!(
+                    "INSERT INTO {LOADS} (id, job, table_name, row_count) VALUES (?, ?, ?, ?)"
+                ),
+                params![id, job_id, table, rows.count() as i64],
+            )?;
+            transaction.commit()?;
+            Ok(Ok(Loaded { job_id, earlier: false }))
+        });
+        loaded.await?
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let file = self.file.clone();
+        let failed = |detail: String| Failure::WarehouseUnavailable {
+            what: format!("{what} in {}", self.file.display()),
+            detail,
+            after: None,
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let mut connection = Connection::open(file)?;
+            connection.busy_timeout(Duration::from_secs(30))?;
+            work(&mut connection)
+        });
+        done.await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn make_loads(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {LOADS} (id TEXT PRIMARY KEY, job TEXT NOT NULL, \
+         table_name TEXT NOT NULL, row_count INTEGER NOT NULL, \
+         loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    ))
+}
+
+fn is_done(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
+    transaction.prepare(&format!("SELECT 1 FROM {LOADS} WHERE id = ?"))?.exists([id])
+}
+
+/// Puts the rows in the place of the table's, or tells how its columns differ from ours.
+fn replace(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    table: &str,
+    rows: &Rows,
+) -> rusqlite::Result<Result<(), String>> {
+    let columns = schema(kind);
+    let found = columns_of(transaction, table)?;
+    if found.is_empty() {
+        let definitions: Vec<String> =
+            columns.iter().map(|column| format!("{} {}", column.name, column.r#type)).collect();
+        transaction
+            .execute_batch(&format!("CREATE TABLE \"{table}\" ({})", definitions.join(", ")))?;
+    } else {
+        let differences = differences(kind, &found);
+        if !differences.is_empty() {
+            return Ok(Err(differences.join("; ")));
+        }
+    }
+    transaction.execute_batch(&format!("DELETE FROM \"{table}\""))?;
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let places = vec!["?"; columns.len()].join(", ");
+    let mut insert = transaction
+        .prepare(&format!("INSERT INTO \"{table}\" ({}) VALUES ({places})", names.join(", ")))?;
+    for chunk in rows.chunks() {
+        for line in chunk.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let row: serde_json::Value = serde_json::from_slice(line)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            insert.execute(params_from_iter(columns.iter().map(|column| value(&row, column))))?;
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn columns_of(
+    transaction: &Transaction<'_>,
+    table: &str,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    transaction
+        .prepare("SELECT name, type FROM pragma_table_info(?)")?
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+fn value(row: &serde_json::Value, column: &Column) -> ToSqlOutput<'static> {
+    ToSqlOutput::Owned(match &row[&column.name] {
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Bool(flag) => Value::Integer(i64::from(*flag)),
+        serde_json::Value::Number(number) => number.as_i64().map_or(Value::Null, Value::Integer),
+        _ => Value::Null,
+    })
+}

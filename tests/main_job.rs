@@ -1,0 +1,56 @@
+//! The main job: a message in, a table replaced.
+
+use serde_json::{Value, json};
+
+use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
+use crate::support::{World, message, table};
+
+const PODCASTS: &str = "tb_datahackers_limitada";
+const EPISODES: &str = "tb_datahackers_episodios_total";
+const MENTIONS: &str = "tb_datahackers_episodios_boticario";
+
+#[tokio::test]
+async fn three_messages_fill_three_tables() {
+    let world = World::new(Spotify::showing(66, 120).await).await;
+    let app = world.app().await;
+    for name in ["podcasts", "episodes", "mentions"] {
+        let answer = app.push(&table(name)).await;
+        assert_eq!((answer.status, answer.outcome.as_str()), (204, "loaded"), "{name}");
+    }
+    let catalog = &world.spotify.catalog;
+    let episodes: Vec<Value> = catalog.episodes.values().next().unwrap().clone();
+    assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&catalog.shows[..50]));
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&episodes));
+    let mentioned: Vec<Value> = episodes.into_iter().step_by(3).collect();
+    assert_eq!(world.bigquery.rows(MENTIONS), episode_rows(&mentioned));
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_loads_once() {
+    let world = World::new(Spotify::start(catalog(3, 7)).await).await;
+    let app = world.app().await;
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.outcome, "loaded");
+    for attempt in [1, 2, 17] {
+        let answer = app.push(&push.again(attempt)).await;
+        assert_eq!((answer.status, answer.outcome.as_str()), (204, "already_loaded"));
+    }
+    assert_eq!(world.bigquery.accepted().len(), 1);
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
+}
+
+#[tokio::test]
+async fn a_fan_out_is_published_and_a_refused_message_is_a_dead_letter() {
+    let world = World::new(Spotify::showing(1, 1).await).await;
+    let app = world.app().await;
+    let answer = app.push(&message(&json!({"search_term": ["a", "b"]}))).await;
+    assert_eq!((answer.status, answer.outcome.as_str()), (204, "fanned_out"));
+    assert_eq!(world.pubsub.published("trigger").len(), 6);
+    assert_eq!(*world.pubsub.publishes.lock().unwrap(), [6]);
+
+    let answer = app.push(&message(&json!({"tabel": "x"}))).await;
+    assert_eq!((answer.status, answer.outcome.as_str()), (204, "dead_lettered refused"));
+    let letters = world.pubsub.published("letters");
+    assert_eq!(letters[0].data, br#"{"tabel":"x"}"#);
+    assert!(letters[0].attributes["detail"].contains("unknown field `tabel`"));
+}

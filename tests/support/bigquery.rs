@@ -1,0 +1,323 @@
+//! A simulated BigQuery, stricter than the emulator: it knows the dispositions, refuses unknown
+//! fields and wrong types, tells jobs by their id, and can let them run for a while or fail.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::wire::Stub;
+
+pub const LOCATION: &str = "southamerica-east1";
+
+#[derive(Clone)]
+pub struct BigQuery {
+    pub stub: Stub,
+    pub state: Arc<Mutex<State_>>,
+}
+
+/// How a job ends.
+#[derive(Clone, Debug, Default)]
+pub struct Fate {
+    /// The reason of its failure.
+    pub fails: Option<&'static str>,
+    /// How often it is still running when it is looked at.
+    pub looks: u32,
+}
+
+type Fates = Box<dyn FnMut(&str) -> Fate + Send>;
+
+pub struct State_ {
+    pub dataset: bool,
+    pub tables: BTreeMap<String, Table>,
+    pub jobs: BTreeMap<String, Job>,
+    /// Ids of the jobs in the order in which they were accepted.
+    pub accepted: Vec<String>,
+    pub fate: Fates,
+    sessions: Vec<Value>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub schema: Value,
+    pub description: Value,
+    pub rows: Vec<Value>,
+    /// How often its rows were replaced.
+    pub loads: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub configuration: Value,
+    error: Option<Value>,
+    looks: u32,
+}
+
+impl BigQuery {
+    pub async fn start() -> Self {
+        let state = Arc::new(Mutex::new(State_ {
+            dataset: true,
+            tables: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            accepted: Vec::new(),
+            fate: Box::new(|_| Fate::default()),
+            sessions: Vec::new(),
+        }));
+        let base = "/bigquery/v2/projects/p1";
+        let table = format!("{base}/datasets/spotify_podcasts/tables");
+        let router = Router::new()
+            .route(&format!("{base}/datasets/spotify_podcasts"), get(dataset))
+            .route(&table, post(make_table))
+            .route(&format!("{table}/{{table}}"), get(get_table))
+            .route(&format!("{base}/jobs/{{job}}"), get(get_job))
+            .route("/upload/bigquery/v2/projects/p1/jobs", post(upload).put(session))
+            .with_state(Arc::clone(&state));
+        Self { stub: Stub::start(router).await, state }
+    }
+
+    pub fn table(&self, name: &str) -> Option<Table> {
+        self.state.lock().unwrap().tables.get(name).cloned()
+    }
+
+    /// The rows of a table that must exist.
+    pub fn rows(&self, name: &str) -> Vec<Value> {
+        self.table(name).unwrap_or_else(|| panic!("no table {name}")).rows
+    }
+
+    pub fn accepted(&self) -> Vec<String> {
+        self.state.lock().unwrap().accepted.clone()
+    }
+
+    pub fn job(&self, id: &str) -> Job {
+        self.state.lock().unwrap().jobs[id].clone()
+    }
+
+    /// From now on `fate` decides how each accepted job ends.
+    pub fn fate(&self, fate: impl FnMut(&str) -> Fate + Send + 'static) {
+        self.state.lock().unwrap().fate = Box::new(fate);
+    }
+}
+
+type Shared = State<Arc<Mutex<State_>>>;
+
+async fn dataset(State(state): Shared) -> Response {
+    if !state.lock().unwrap().dataset {
+        return error(404, "notFound", "Not found: Dataset p1:spotify_podcasts");
+    }
+    let reference = json!({"projectId": "p1", "datasetId": "spotify_podcasts"});
+    axum::Json(json!({"datasetReference": reference, "location": LOCATION})).into_response()
+}
+
+async fn get_table(State(state): Shared, Path(name): Path<String>) -> Response {
+    match state.lock().unwrap().tables.get(&name) {
+        None => error(404, "notFound", "Not found: Table"),
+        Some(table) => axum::Json(json!({
+            "tableReference": {"projectId": "p1", "datasetId": "spotify_podcasts", "tableId": name},
+            "schema": table.schema, "description": table.description,
+        }))
+        .into_response(),
+    }
+}
+
+async fn make_table(State(state): Shared, axum::Json(table): axum::Json<Value>) -> Response {
+    let mut state = state.lock().unwrap();
+    if !state.dataset {
+        return error(404, "notFound", "Not found: Dataset");
+    }
+    let name = table["tableReference"]["tableId"].as_str().unwrap().to_owned();
+    if state.tables.contains_key(&name) {
+        return error(409, "duplicate", "Already Exists: Table");
+    }
+    let made = Table {
+        schema: table["schema"].clone(),
+        description: table["description"].clone(),
+        ..Table::default()
+    };
+    state.tables.insert(name, made);
+    axum::Json(table).into_response()
+}
+
+async fn get_job(
+    State(state): Shared,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    // In a single region a job is not found without its location.
+    if query.get("location").map(String::as_str) != Some(LOCATION) {
+        return error(404, "notFound", "Not found: Job (no location)");
+    }
+    let mut state = state.lock().unwrap();
+    let Some(job) = state.jobs.get_mut(&id) else {
+        return error(404, "notFound", "Not found: Job");
+    };
+    let answer = job_answer(&id, job);
+    job.looks = job.looks.saturating_sub(1);
+    axum::Json(answer).into_response()
+}
+
+async fn upload(
+    State(state): Shared,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    match query.get("uploadType").map(String::as_str) {
+        Some("multipart") => {
+            let kind = headers[header::CONTENT_TYPE].to_str().unwrap();
+            let boundary = kind.strip_prefix("multipart/related; boundary=").unwrap();
+            let (job, rows) = parts(&body, boundary);
+            insert(&mut state.lock().unwrap(), serde_json::from_slice(&job).unwrap(), &rows)
+        }
+        Some("resumable") => {
+            let mut state = state.lock().unwrap();
+            state.sessions.push(serde_json::from_slice(&body).unwrap());
+            let location = format!(
+                "/upload/bigquery/v2/projects/p1/jobs?uploadType=resumable&upload_id={}",
+                state.sessions.len() - 1
+            );
+            ([(header::LOCATION, location)], "").into_response()
+        }
+        _ => error(400, "invalid", "uploadType"),
+    }
+}
+
+async fn session(
+    State(state): Shared,
+    Query(query): Query<BTreeMap<String, String>>,
+    request: Request,
+) -> Response {
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    let mut state = state.lock().unwrap();
+    let job = state.sessions[query["upload_id"].parse::<usize>().unwrap()].clone();
+    insert(&mut state, job, &body)
+}
+
+/// The two parts of a multipart/related body, by the letter of RFC 2387.
+fn parts(body: &Bytes, boundary: &str) -> (Bytes, Bytes) {
+    let find = |from: usize, what: &str| {
+        from + body[from..].windows(what.len()).position(|at| at == what.as_bytes()).unwrap()
+    };
+    let next = format!("\r\n--{boundary}");
+    let first = find(0, "\r\n\r\n") + 4;
+    let first_end = find(first, &next);
+    let second = find(first_end, "\r\n\r\n") + 4;
+    let second_end = find(second, &format!("{next}--"));
+    assert!(body.starts_with(&next.as_bytes()[2..]), "the first boundary opens the body");
+    (body.slice(first..first_end), body.slice(second..second_end))
+}
+
+fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
+    let id = job["jobReference"]["jobId"].as_str().unwrap().to_owned();
+    assert_eq!(job["jobReference"]["location"], LOCATION, "a job runs where its dataset is");
+    if !state.dataset {
+        return error(404, "notFound", "Not found: Dataset");
+    }
+    if state.jobs.contains_key(&id) {
+        return error(409, "duplicate", &format!("Already Exists: Job {id}"));
+    }
+    let fate = (state.fate)(&id);
+    let failed = match fate.fails {
+        Some(reason) => Some((reason, "simulated".to_owned())),
+        None => load(state, &job["configuration"]["load"], rows).err().map(|why| ("invalid", why)),
+    };
+    let error = failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
+    let job = Job { configuration: job["configuration"].clone(), error, looks: fate.looks };
+    let answer = job_answer(&id, &job);
+    state.accepted.push(id.clone());
+    state.jobs.insert(id, job);
+    axum::Json(answer).into_response()
+}
+
+fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
+    assert_eq!(load["sourceFormat"], "NEWLINE_DELIMITED_JSON");
+    assert_eq!(load["maxBadRecords"], 0);
+    let name = load["destinationTable"]["tableId"].as_str().unwrap();
+    let fields = load["schema"]["fields"].as_array().unwrap();
+    let rows: Vec<Value> = rows
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    rows.iter().try_for_each(|row| row_fits(row, fields))?;
+    if !state.tables.contains_key(name) && load["createDisposition"] != "CREATE_IF_NEEDED" {
+        return Err("Not found: Table".to_owned());
+    }
+    let table = state
+        .tables
+        .entry(name.to_owned())
+        .or_insert_with(|| Table { schema: load["schema"].clone(), ..Table::default() });
+    let columns = |schema: &Value| -> Vec<(String, String)> {
+        let fields = schema["fields"].as_array().unwrap().iter();
+        fields.map(|field| (field["name"].to_string(), field["type"].to_string())).collect()
+    };
+    if columns(&table.schema) != columns(&load["schema"]) {
+        return Err("Provided Schema does not match Table".to_owned());
+    }
+    match load["writeDisposition"].as_str().unwrap() {
+        "WRITE_TRUNCATE_DATA" => table.rows = rows,
+        "WRITE_TRUNCATE" => {
+            table.rows = rows;
+            table.schema = load["schema"].clone();
+        }
+        "WRITE_APPEND" => table.rows.extend(rows),
+        other => panic!("no write disposition: {other}"),
+    }
+    table.loads += 1;
+    Ok(())
+}
+
+fn row_fits(row: &Value, fields: &[Value]) -> Result<(), String> {
+    for (name, value) in row.as_object().ok_or("a row is no object")? {
+        let field = fields.iter().find(|field| field["name"] == **name);
+        let field = field.ok_or_else(|| format!("no such field: {name}"))?;
+        let fits = value.is_null()
+            || match field["type"].as_str().unwrap() {
+                "STRING" => value.is_string(),
+                "INTEGER" => value.is_i64(),
+                "BOOLEAN" => value.is_boolean(),
+                "DATE" => value.as_str().is_some_and(|date| {
+                    let form = time::macros::format_description!("[year]-[month]-[day]");
+                    time::Date::parse(date, form).is_ok()
+                }),
+                other => panic!("no type of ours: {other}"),
+            };
+        if !fits {
+            return Err(format!("{name}: {value} is no {}", field["type"]));
+        }
+    }
+    Ok(())
+}
+
+fn job_answer(id: &str, job: &Job) -> Value {
+    let mut status = json!({"state": if job.looks == 0 { "DONE" } else { "RUNNING" }});
+    if let (0, Some(error)) = (job.looks, &job.error) {
+        status["errorResult"] = error.clone();
+        status["errors"] = json!([error]);
+    }
+    json!({
+        "jobReference": {"projectId": "p1", "jobId": id, "location": LOCATION},
+        "configuration": job.configuration, "status": status,
+    })
+}
+
+/// An error in the form of Google's APIs.
+pub fn error_body(status: u16, reason: &str, message: &str) -> String {
+    json!({"error": {
+        "code": status, "message": message, "status": "X",
+        "errors": [{"reason": reason, "message": message, "domain": "global"}],
+    }})
+    .to_string()
+}
+
+fn error(status: u16, reason: &str, message: &str) -> Response {
+    let body = error_body(status, reason, message);
+    (StatusCode::from_u16(status).unwrap(), [(header::CONTENT_TYPE, "application/json")], body)
+        .into_response()
+}

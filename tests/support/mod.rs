@@ -1,0 +1,196 @@
+//! Boots the real app on a free port, with settings as an operator would give them.
+
+pub mod bigquery;
+pub mod pubsub;
+pub mod spotify;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use spotify_bq::config::{Config, Purpose};
+use spotify_bq::push_auth::PushAuth;
+use spotify_bq::retry::Backoff;
+use spotify_bq::server;
+use spotify_bq::service::Service;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use bigquery::BigQuery;
+use pubsub::PubSub;
+use spotify::Spotify;
+
+/// The world around the service.
+pub struct World {
+    pub spotify: Spotify,
+    pub bigquery: BigQuery,
+    pub pubsub: PubSub,
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A running service.
+pub struct App {
+    pub url: String,
+    pub service: Arc<Service>,
+    client: reqwest::Client,
+    signal: CancellationToken,
+    pub server: tokio::task::JoinHandle<()>,
+}
+
+/// What the service answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub outcome: String,
+    pub retry_after: Option<u64>,
+    pub body: Value,
+}
+
+/// A message to push.
+#[derive(Clone, Debug)]
+pub struct Push {
+    pub data: String,
+    pub id: String,
+    pub publish_time: String,
+    pub attempt: Option<u32>,
+    pub attributes: Value,
+}
+
+static IDS: AtomicU32 = AtomicU32::new(1);
+
+/// A message of its own with this data, at its first delivery.
+pub fn message(data: &Value) -> Push {
+    Push {
+        data: data.to_string(),
+        id: IDS.fetch_add(1, Ordering::Relaxed).to_string(),
+        publish_time: "2026-11-24T09:00:00.000Z".to_owned(),
+        attempt: Some(1),
+        attributes: json!({}),
+    }
+}
+
+/// A message for one of the configured term's tables.
+pub fn table(table: &str) -> Push {
+    message(&json!({ "table": table }))
+}
+
+impl Push {
+    /// The same message, delivered again.
+    pub fn again(&self, attempt: u32) -> Self {
+        Self { attempt: Some(attempt), ..self.clone() }
+    }
+
+    pub fn envelope(&self) -> Value {
+        let mut envelope = json!({
+            "message": {
+                "data": STANDARD.encode(&self.data),
+                "attributes": self.attributes,
+                "messageId": self.id, "message_id": self.id,
+                "publishTime": self.publish_time, "publish_time": self.publish_time,
+            },
+            "subscription": "projects/p1/subscriptions/push",
+        });
+        if let Some(attempt) = self.attempt {
+            envelope["deliveryAttempt"] = json!(attempt);
+        }
+        envelope
+    }
+}
+
+impl World {
+    /// A world in which Spotify shows `spotify`, and settings point the service at it.
+    pub async fn new(spotify: Spotify) -> Self {
+        spotify_bq::install_tls_provider();
+        let bigquery = BigQuery::start().await;
+        let pubsub = PubSub::start().await;
+        let settings = [
+            ("GOOGLE_CLOUD_PROJECT", "p1"),
+            (
+                "SPOTIFY_CREDENTIALS",
+                r#"{"client_id":"the-client-id","client_secret":"the-client-secret"}"#,
+            ),
+            ("SPOTIFY_API_URL", &spotify.stub.url),
+            ("SPOTIFY_ACCOUNTS_URL", &spotify.stub.url),
+            ("BIGQUERY_EMULATOR_HOST", &bigquery.stub.url),
+            ("PUBSUB_EMULATOR_HOST", &pubsub.host),
+            ("TRIGGER_TOPIC", "trigger"),
+            ("DEAD_LETTER_TOPIC", "letters"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { settings: settings.into(), spotify, bigquery, pubsub }
+    }
+
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The settings as the service reads them, with durations scaled down.
+    pub fn config(&self) -> Config {
+        let get = |name: &str| self.settings.get(name).cloned();
+        let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
+        config.timing.backoff =
+            Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(20), attempts: 5 };
+        config.timing.first_look = Duration::from_millis(1);
+        config.timing.last_look = Duration::from_millis(10);
+        config
+    }
+
+    pub async fn app(&self) -> App {
+        App::start(self.config()).await
+    }
+}
+
+impl App {
+    pub async fn start(config: Config) -> Self {
+        let (timing, auth) = (config.timing.clone(), config.push_auth.clone());
+        let push_auth = auth.map(|auth| PushAuth::new(&auth, &timing));
+        let project = config.project.clone();
+        let service = Arc::new(Service::new(config).await.unwrap());
+        let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let signal = CancellationToken::new();
+        let ended = signal.clone().cancelled_owned();
+        let server = server::serve(listener, router, Arc::clone(&service), timing.drain, ended);
+        Self { url, client: client(), signal, server: tokio::spawn(server), service }
+    }
+
+    /// Pushes a message and waits for the answer.
+    pub async fn push(&self, push: &Push) -> Answer {
+        self.try_push(push).await.unwrap()
+    }
+
+    pub async fn try_push(&self, push: &Push) -> reqwest::Result<Answer> {
+        self.post(push.envelope().to_string()).await
+    }
+
+    /// Posts a body as it is.
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Result<Answer> {
+        let response = self.client.post(&self.url).body(body).send().await?;
+        let header = |name: &str| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let retry_after = header("retry-after").map(|seconds| seconds.parse().unwrap());
+        let (status, outcome) =
+            (response.status().as_u16(), header(server::OUTCOME).unwrap_or_default());
+        let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
+        Ok(Answer { status, outcome, retry_after, body })
+    }
+
+    /// What SIGTERM does.
+    pub fn terminate(&self) {
+        self.signal.cancel();
+    }
+}
+
+/// A client without a pool: each push is a connection, as from many senders.
+pub fn client() -> reqwest::Client {
+    #[expect(clippy::disallowed_methods, reason = "a client that is not the service's")]
+    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+}
