@@ -15,19 +15,17 @@ use crate::google;
 use crate::telemetry;
 
 /// The version, with the commit where the build knows it.
-const VERSION: &str = match option_env!("SPOTIFY_BQ_COMMIT") {
-    Some(commit) if !commit.is_empty() => commit_version(commit),
-    _ => env!("CARGO_PKG_VERSION"),
-};
-
-const fn commit_version(commit: &'static str) -> &'static str {
-    commit
+fn version() -> String {
+    match option_env!("SPOTIFY_BQ_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// Keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, whole or not at
 /// all.
 #[derive(Debug, Parser)]
-#[command(name = "spotify-bq", version = VERSION, after_help = EXAMPLES)]
+#[command(name = "spotify-bq", version = version(), after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

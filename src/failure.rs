@@ -38,7 +38,7 @@ pub enum Failure {
     #[error("Spotify has no show {0} in this market")]
     NoSuchShow(ShowId),
     /// The show that the search found answered that it does not exist.
-    #[error("the show {id} that the search for {term:?} found does not answer")]
+    #[error("the show {id} that the search for {:?} found does not exist (any more)", term.text())]
     ShowVanished {
         /// The show.
         id: ShowId,
