@@ -5,6 +5,7 @@ mod check;
 mod publish;
 mod redrive;
 mod serve;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ use crate::meter::Meter;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
+pub(crate) use bigquery::history::PastLoad;
 pub use schema::{Column, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
