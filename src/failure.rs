@@ -76,7 +76,7 @@ pub enum Failure {
         detail: String,
     },
     /// A listing changes while it is read, each time that it is read.
-    #[error("the listing of {what} changed each time it was read ({detail})")]
+    #[error("Spotify's listing of {what} changed each time it was read ({detail})")]
     Unstable {
         /// The listing.
         what: String,
@@ -245,7 +245,7 @@ impl Failure {
                 "set PUSH_SERVICE_ACCOUNT to the account that the subscription pushes with"
             }
             Self::KeysUnreachable(_) => {
-                "nothing, if it passes; else let the service reach the issuer's keys"
+                "nothing, if it passes; else let the service reach https://www.googleapis.com, where Google's keys are"
             }
             Self::Refused { .. } => "correct the message and publish it anew",
             Self::NoResults { .. } => {
@@ -265,28 +265,32 @@ impl Failure {
                 "renew the Premium subscription of the app's owner; Spotify takes some hours to notice"
             }
             Self::SpotifyCredentials(_) => {
-                "put a current client id and secret into the secret with deploy/set-credentials.sh; no restart is needed"
+                "give it a current client id and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS"
             }
             Self::SpotifyRefused { .. } => {
                 "check SPOTIFY_MARKET and SPOTIFY_SEARCH_PAGE_SIZE (at most 10 in Development Mode) with `spotify-bq check`"
             }
-            Self::SpotifyUnavailable { .. } => "nothing, the message comes again",
+            Self::SpotifyUnavailable { .. } => {
+                "nothing, the message comes again; if it lasts, see whether Spotify is down or SPOTIFY_API_URL is wrong"
+            }
             Self::Unstable { .. } | Self::OnlyNulls(_) => {
                 "nothing, the message comes again; if it lasts, look at the show in Spotify"
             }
             Self::InvalidRows { .. } => {
-                "report it with the job's id: the rows and the schema are both ours"
+                "report it, with the job's id, as a defect of spotify-bq: rows and schema are both its own"
             }
             Self::ForeignColumns { .. } => {
-                "rename or drop the table (it is made anew) or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
+                "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
             Self::WarehouseDenied { .. } => {
                 "give the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` does"
             }
             Self::DatasetMissing(_) => {
-                "make the dataset (`terraform apply` does) or set BIGQUERY_DATASET to one that exists"
+                "make the dataset (`terraform apply` does), or set BIGQUERY_DATASET to one that exists (ids are case-sensitive); if it does exist, unset BIGQUERY_LOCATION or set it to the dataset's own"
             }
-            Self::WarehouseUnavailable { .. } => "nothing, the message comes again",
+            Self::WarehouseUnavailable { .. } => {
+                "nothing, the message comes again; if it lasts, look at the load job in BigQuery and at status.cloud.google.com"
+            }
             Self::NoTriggerTopic(_) => {
                 "set TRIGGER_TOPIC, or publish one message for each table and term"
             }
