@@ -4,5 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod documents;
+mod logs;
 mod main_job;
+mod messages;
 mod support;
