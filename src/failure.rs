@@ -126,10 +126,10 @@ pub enum Failure {
     /// A fan-out, and no topic to publish it to.
     #[error("this message means {0} messages, and there is no topic to publish them to")]
     NoTriggerTopic(usize),
-    /// Pub/Sub did not take what we publish.
-    #[error("Pub/Sub did not take a publish to {topic}: {detail}")]
+    /// Pub/Sub did not take what we publish, or did not give what we ask for.
+    #[error("Pub/Sub fails at {topic}: {detail}")]
     PublishFailed {
-        /// The topic.
+        /// The topic or subscription.
         topic: String,
         /// What happened.
         detail: String,
@@ -268,7 +268,7 @@ impl Failure {
                 "give it a current client id and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS"
             }
             Self::SpotifyRefused { .. } => {
-                "check SPOTIFY_MARKET and SPOTIFY_SEARCH_PAGE_SIZE (at most 10 in Development Mode) with `spotify-bq check`"
+                "set SPOTIFY_SEARCH_PAGE_SIZE to 10 if the app is in Development Mode, and SPOTIFY_MARKET to a country where Spotify is"
             }
             Self::SpotifyUnavailable { .. } => {
                 "nothing, the message comes again; if it lasts, see whether Spotify is down or SPOTIFY_API_URL is wrong"
@@ -295,7 +295,7 @@ impl Failure {
                 "set TRIGGER_TOPIC, or publish one message for each table and term"
             }
             Self::PublishFailed { .. } => {
-                "check that the topic exists and that the service's account has roles/pubsub.publisher on it"
+                "check that it exists, and that who asks has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` gives the service its own"
             }
             Self::GoogleCredentials(_) => {
                 "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login`"

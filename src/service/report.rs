@@ -155,7 +155,8 @@ impl Report {
         let why = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         match (self.outcome, &self.undelivered) {
             (Outcome::Loaded, _) => {
-                format!("{table} was replaced by {} rows", self.rows.unwrap_or_default())
+                let rows = self.rows.unwrap_or_default();
+                format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" })
             }
             (Outcome::AlreadyLoaded, _) => {
                 format!("{table} had been replaced by an earlier delivery of this message")
