@@ -36,7 +36,7 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
             r#"{"client_id":"demo","client_secret":"demo"}"#,
         )));
         println!(
-            "No Spotify credentials are set: a sample Spotify with invented podcasts stands in."
+            "No Spotify credentials are set: a sample one with invented podcasts stands in."
         );
     }
     let (timing, naming, warehouse) =
@@ -44,7 +44,7 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
     let service = Arc::new(Service::new(config).await?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", address(&listener)?);
-    println!("The service listens at {url} and gets one message for each table.\n");
+    println!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     tokio::spawn(server::serve(listener, router, service, timing.drain, std::future::pending()));
 
