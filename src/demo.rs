@@ -35,9 +35,7 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
         config.spotify.credentials = Some(Credentials::Json(SecretString::from(
             r#"{"client_id":"demo","client_secret":"demo"}"#,
         )));
-        println!(
-            "No Spotify credentials are set: a sample one with invented podcasts stands in."
-        );
+        println!("No Spotify credentials are set: a sample one with invented podcasts stands in.");
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());

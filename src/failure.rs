@@ -236,7 +236,7 @@ impl Failure {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::NotAnEnvelope(_) => {
-                "push through a Pub/Sub subscription without payload unwrapping, or with `spotify-bq publish --url`"
+                "push through a Pub/Sub subscription without payload unwrapping, or with `spotify-bq publish --all --url URL`"
             }
             Self::Unauthenticated(_) => {
                 "the subscription must push with an OIDC token whose audience is PUSH_AUDIENCE; on Cloud Run unset PUSH_AUDIENCE and PUSH_SERVICE_ACCOUNT, the platform checks the token and takes its signature off"

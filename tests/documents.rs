@@ -10,7 +10,7 @@ pub fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn default(name: &str) -> &'static str {
+pub fn default(name: &str) -> &'static str {
     SETTINGS.iter().find(|setting| setting.name == name).unwrap().default
 }
 

@@ -7,4 +7,5 @@ mod documents;
 mod logs;
 mod main_job;
 mod messages;
+mod pages;
 mod support;
