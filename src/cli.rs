@@ -47,7 +47,8 @@ did not, 2 arguments or settings are wrong.";
 enum Command {
     /// Handles pushes: POST / takes them, GET /health answers 200 (what is done without a command)
     Serve,
-    /// Runs the main job here and now, with a sample Spotify unless credentials are set
+    /// Fills the three tables in a SQLite file here and now, from a sample Spotify unless credentials
+    /// are set
     #[cfg(feature = "local")]
     Demo {
         /// Only serve the sample Spotify on this port, until interrupted
@@ -58,7 +59,7 @@ enum Command {
     Publish(publish::Args),
     /// Publishes dead letters anew, once what was wrong is mended
     Redrive(redrive::Args),
-    /// Looks whether credentials, dataset, tables and topics are in order, and says what to do
+    /// Looks whether settings, credentials, dataset, tables and topics are in order; says what to do
     Check(check::Args),
 }
 

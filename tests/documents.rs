@@ -1,17 +1,16 @@
-//! What must stand in two places stands alike in both: settings, ports, deadlines, metrics.
+//! What must stand in two places stands alike in both: settings, ports, deadlines.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
 use spotify_bq::config::SETTINGS;
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn default(name: &str) -> &'static str {
+pub fn default(name: &str) -> &'static str {
     SETTINGS.iter().find(|setting| setting.name == name).unwrap().default
 }
 
@@ -80,33 +79,4 @@ fn a_message_is_answered_before_its_ack_deadline() {
     let deadline = default("MESSAGE_DEADLINE_SECONDS");
     let line = all.lines().find(|line| line.trim().starts_with("message_deadline_seconds"));
     assert!(line.is_some_and(|line| line.ends_with(deadline)), "{line:?} is not {deadline}");
-}
-
-#[test]
-fn metrics_count_fields_that_the_outcome_line_has() {
-    let metrics: Value = serde_json::from_str(&read("terraform/log_metrics.json")).unwrap();
-    let report = read("src/service/report.rs");
-    let throttle = read("src/spotify/throttle.rs");
-    let snake = |camel: &str| {
-        let mut name = String::new();
-        for character in camel.chars() {
-            if character.is_ascii_uppercase() {
-                name.push('_');
-            }
-            name.push(character.to_ascii_lowercase());
-        }
-        name
-    };
-    for (metric, definition) in metrics.as_object().unwrap() {
-        let event = definition["where"]["event"].as_str().unwrap();
-        let source = if event == "message" { &report } else { &throttle };
-        assert!(source.contains(&format!("event = \"{event}\"")), "{metric}: {event}");
-        let labels = definition["labels"].as_array().unwrap().iter();
-        for field in labels.chain([&definition["value"]]).filter_map(Value::as_str) {
-            let field = snake(field);
-            let emitted =
-                source.contains(&format!(" {field} = ")) || source.contains(&format!(" {field},"));
-            assert!(emitted, "{metric} wants {field}");
-        }
-    }
 }

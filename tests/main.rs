@@ -4,5 +4,8 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod documents;
+mod logs;
 mod main_job;
+mod messages;
+mod pages;
 mod support;
