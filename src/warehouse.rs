@@ -97,6 +97,15 @@ impl Warehouse {
         }
     }
 
+    /// BigQuery, if that is where tables live.
+    pub(crate) fn bigquery(&self) -> Option<&BigQuery> {
+        match self {
+            Self::BigQuery(bigquery) => Some(bigquery),
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => None,
+        }
+    }
+
     /// Project and dataset, or the file: what tells this warehouse's tables from another's.
     pub fn place(&self) -> String {
         match self {

@@ -103,7 +103,8 @@ async fn warehouse(
     config: &Config,
     google: &Arc<GoogleCredentials>,
 ) -> Result<Vec<Finding>, String> {
-    let Warehouse::BigQuery(bigquery) = Warehouse::new(config, google).await? else {
+    let warehouse = Warehouse::new(config, google).await?;
+    let Some(bigquery) = warehouse.bigquery() else {
         return Ok(vec![Finding::ok("warehouse", "a SQLite file, made at the first load")]);
     };
     if matches!(&config.warehouse, Place::BigQuery(place) if place.project.is_empty()) {

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::google::GoogleCredentials;
 use crate::job::{Order, Request};
 use crate::text;
-use crate::warehouse::{BigQuery, PastLoad, Warehouse};
+use crate::warehouse::{PastLoad, Warehouse};
 
 /// Pauses between two looks: the first soon, later ones longer.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -21,7 +21,7 @@ const SKEW: Duration = Duration::from_secs(5);
 
 /// The warehouse's load jobs, watched from before messages are published.
 pub(super) struct Watch {
-    bigquery: Box<BigQuery>,
+    warehouse: Warehouse,
     since: u64,
     told: BTreeSet<String>,
 }
@@ -30,7 +30,8 @@ impl Watch {
     /// Notes the loads that have nothing to do with what will be published.
     pub(super) async fn start(config: &Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::default());
-        let Warehouse::BigQuery(bigquery) = Warehouse::new(config, &google).await? else {
+        let warehouse = Warehouse::new(config, &google).await?;
+        if warehouse.bigquery().is_none() {
             return Err(
                 "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with \
                         --url instead"
@@ -39,14 +40,15 @@ impl Watch {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = u64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or(u64::MAX);
-        let mut watch = Self { bigquery, since, told: BTreeSet::new() };
+        let mut watch = Self { warehouse, since, told: BTreeSet::new() };
         let before = watch.loads().await?;
         watch.told.extend(before.into_iter().map(|load| load.job_id));
         Ok(watch)
     }
 
     async fn loads(&self) -> Result<Vec<PastLoad>, String> {
-        let loads = self.bigquery.loads_since(self.since).await;
+        let Some(bigquery) = self.warehouse.bigquery() else { return Ok(Vec::new()) };
+        let loads = bigquery.loads_since(self.since).await;
         loads.map_err(|failure| format!("{failure}. What to do: {}", failure.advice()))
     }
 
