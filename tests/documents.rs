@@ -80,3 +80,24 @@ fn a_message_is_answered_before_its_ack_deadline() {
     let line = all.lines().find(|line| line.trim().starts_with("message_deadline_seconds"));
     assert!(line.is_some_and(|line| line.ends_with(deadline)), "{line:?} is not {deadline}");
 }
+
+#[test]
+fn the_house_is_laid_out_as_the_architecture_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read("ARCHITECTURE.md");
+    let house = page.split("## The house\n\n```\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut listed = BTreeSet::new();
+    for line in house.lines() {
+        // `src/x.rs, x/   what it is`, or one path alone.
+        let paths = line.split("  ").next().unwrap();
+        for (at, path) in paths.split(", ").enumerate() {
+            let path = if at == 0 { path.to_owned() } else { format!("src/{path}") };
+            assert!(root.join(&path).exists(), "ARCHITECTURE.md lists {path}, which is not there");
+            listed.insert(path.trim_end_matches('/').to_owned());
+        }
+    }
+    for entry in std::fs::read_dir(root.join("src")).unwrap() {
+        let path = format!("src/{}", entry.unwrap().file_name().to_str().unwrap());
+        assert!(listed.contains(&path), "ARCHITECTURE.md does not list {path}");
+    }
+}
