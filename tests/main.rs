@@ -3,5 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod bigquery_faults;
+mod fan_out;
+mod listings;
+mod load_jobs;
+mod lying_pages;
 mod main_job;
+mod moving_listings;
+mod panics;
+mod refusals;
+mod show_choice;
+mod shutdown;
+mod spotify_faults;
+mod sqlite;
 mod support;
+mod terms;
+mod throttling;
+mod tokens;
+mod turns;
+mod upload;
