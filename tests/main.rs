@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bigquery_faults;
+mod check;
 mod documents;
 mod fan_out;
 mod listings;
