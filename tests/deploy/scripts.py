@@ -1,0 +1,138 @@
+"""Runs the scripts of deploy/ in a world of stand-ins: nothing here reaches a cloud, a registry or the real gcloud."""
+
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SECRET = "5ecre7" * 5
+CREDENTIALS = json.dumps({"client_id": "c11en7", "client_secret": SECRET})
+# All that the scripts may use besides what stands in: a tool missing here would be one more that users must have.
+TOOLS = "bash env awk cat cut dirname find git grep mktemp rm sed sha256sum sleep sort tr".split()
+FIRST_RESOURCES = [
+    "google_artifact_registry_repository_iam_member.build",
+    "google_storage_bucket_iam_member.build",
+    "google_project_iam_member.build_logs",
+    "google_secret_manager_secret.spotify",
+]
+
+
+class ScriptTest(unittest.TestCase):
+    """One world for each test; `self.world` changes it before a run."""
+
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home = Path(home.name)
+        self.copy_repository()
+        self.bin = self.home / "bin"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        (self.bin / "python3").symlink_to(sys.executable)
+        stand_in = self.bin / "stand-in"
+        stand_in.write_text(f"#!{sys.executable} -IS\n" + (REPOSITORY / "tests/deploy/stand_in.py").read_text())
+        stand_in.chmod(0o755)
+        for tool in ("gcloud", "terraform", "docker", "bq", "curl"):
+            (self.bin / tool).symlink_to(stand_in)
+        self.world(
+            account="person@example.com",
+            apis=["bigquery.googleapis.com"],
+            buckets={},
+            made=[],
+            versions=[],
+            next_version=1,
+            images=[],
+            published=0,
+            polls=0,
+            log=[["1|loaded||podcasts was replaced by 50 rows", "2|loaded||episodes was replaced by 312 rows", "3|already_loaded||mentions had been replaced"]],
+            state={},
+            first_resources=FIRST_RESOURCES,
+            spotify_says="200",
+        )
+
+    def copy_repository(self):
+        """What the scripts read, so that a file that is being edited meanwhile is no change to them."""
+        self.repository = self.home / "repository"
+        for folder in ("deploy", "src", "terraform/schemas"):
+            (self.repository / folder).mkdir(parents=True)
+        for file in ("Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "src/main.rs", "terraform/schemas/tables.json"):
+            (self.repository / file).write_text(file)
+        for script in (REPOSITORY / "deploy").glob("*.sh"):
+            shutil.copy(script, self.repository / "deploy")
+
+    def world(self, **changes):
+        file = self.home / "world.json"
+        world = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**world, **changes}))
+
+    def now(self, name):
+        return json.loads((self.home / "world.json").read_text())[name]
+
+    def environment(self):
+        return {
+            "PATH": str(self.bin),
+            "HOME": str(self.home),
+            "STAND_IN_HOME": str(self.home),
+            "POLL_SECONDS": "0",
+            "MESSAGE_TIMEOUT_SECONDS": "0",
+            "RETRY_SECONDS": "0",
+        }
+
+    def run_script(self, script, *arguments, stdin="", **environment):
+        """The run, with what was said and the calls that it made."""
+        calls = self.home / "calls.jsonl"
+        calls.unlink(missing_ok=True)
+        run = subprocess.run(
+            [str(self.repository / "deploy" / script), *arguments],
+            input=stdin, capture_output=True, text=True, timeout=60, env={**self.environment(), **environment},
+        )
+        run.said = run.stdout + run.stderr
+        run.recorded = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        chdir = f"-chdir={self.repository}/terraform"
+        run.calls = [" ".join([call["tool"], *(a for a in call["arguments"] if a != chdir)]) for call in run.recorded]
+        return run
+
+    def run_in_terminal(self, script, *arguments, typed):
+        """The same in a terminal, where `typed` is a list of (what is waited for, what is then typed)."""
+        (self.home / "calls.jsonl").unlink(missing_ok=True)
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(self.repository / "deploy" / script, [script, *arguments], self.environment())
+        seen, deadline = "", time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if typed and typed[0][0] in seen:
+                os.write(terminal, (typed.pop(0)[1] + "\n").encode())
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(terminal, 4096).decode()
+                except OSError:  # the other side was closed
+                    break
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+    def assert_order(self, calls, *beginnings):
+        """Calls that begin like this were made, in this order; others may stand between."""
+        rest = iter(calls)
+        for beginning in beginnings:
+            self.assertTrue(
+                any(call.startswith(beginning) for call in rest),
+                f"no call {beginning!r} (in this place) among:\n" + "\n".join(calls),
+            )
+
+    def assert_none(self, calls, *beginnings):
+        for call in calls:
+            self.assertFalse(call.startswith(beginnings), f"this call should not have been made: {call}")
+
+    def assert_stopped(self, run, step, advice):
+        self.assertNotEqual(run.returncode, 0, run.said)
+        self.assertIn(f"Stopped at: {step}", run.said)
+        self.assertIn(advice, run.said)

@@ -1,0 +1,348 @@
+"""deploy/deploy.sh: the order on a fresh project, a second run that changes nothing, a failure in each step."""
+
+import json
+import re
+import subprocess
+
+from scripts import CREDENTIALS, FIRST_RESOURCES, REPOSITORY, SECRET, ScriptTest
+from stand_in import DATA, DIGEST, IMAGE_NAME, SERVICE
+
+# Whatever changes something, in the cloud or in the state.
+CHANGES = (
+    "gcloud services enable", "gcloud storage buckets create", "gcloud storage buckets update", "gcloud secrets versions add",
+    "gcloud builds submit", "docker push", "terraform apply", "terraform import",
+)
+
+
+class DeployTest(ScriptTest):
+    def deploy(self, *arguments, stdin=CREDENTIALS, **environment):
+        return self.run_script("deploy.sh", "--project", "p", "--yes", *arguments, stdin=stdin, **environment)
+
+    def deployed(self):
+        run = self.deploy()
+        self.assertEqual(run.returncode, 0, run.said)
+        self.world(published=0, polls=0)
+
+
+class Deploy(DeployTest):
+    """The whole of it."""
+
+    def test_on_a_fresh_project_each_thing_is_made_before_what_needs_it(self):
+        run = self.deploy()
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(
+            run.calls,
+            "gcloud auth print-access-token",
+            "gcloud projects describe p",
+            "gcloud services enable cloudresourcemanager.googleapis.com",
+            "gcloud beta services identity create --service=pubsub.googleapis.com",
+            "gcloud storage buckets create gs://p-spotify-bq-state --location=southamerica-east1 --uniform-bucket-level-access --public-access-prevention",
+            "gcloud storage buckets update gs://p-spotify-bq-state --versioning",
+            "terraform init -reconfigure -backend-config=bucket=p-spotify-bq-state -backend-config=prefix=spotify-bq",
+            "terraform plan",
+            "terraform apply",
+            "gcloud secrets versions list spotify-credentials",
+            "gcloud secrets versions add spotify-credentials --data-file=-",
+            f"gcloud artifacts docker images describe {IMAGE_NAME}:",
+            "gcloud builds submit",
+            f"gcloud artifacts docker images describe {IMAGE_NAME}:",
+            "terraform plan",
+            "terraform apply",
+            'gcloud pubsub topics publish projects/p/topics/spotify-bq --message={"table":"podcasts"}',
+            'gcloud pubsub topics publish projects/p/topics/spotify-bq --message={"table":"episodes"}',
+            'gcloud pubsub topics publish projects/p/topics/spotify-bq --message={"table":"mentions"}',
+            "gcloud logging read",
+        )
+        self.assertEqual(self.now("secret"), CREDENTIALS)
+        self.assertEqual(self.now("state")[SERVICE], [f"{IMAGE_NAME}@{DIGEST}", True])
+        self.assertIn("episodes was replaced by 312 rows", run.said)
+
+    def test_the_first_apply_makes_what_image_and_secret_need_and_no_service(self):
+        run = self.deploy()
+        first, second = [call for call in run.calls if call.startswith("terraform plan")]
+        self.assertEqual(re.findall(r"-target=(\S+)", first), FIRST_RESOURCES)
+        self.assertNotIn("image=", first)
+        self.assertNotIn("-target", second)
+        self.assertIn(f"-var=image={IMAGE_NAME}@{DIGEST}", second)
+
+    def test_what_is_made_first_is_in_the_module(self):
+        text = "".join(file.read_text() for file in (REPOSITORY / "terraform").glob("*.tf"))
+        for address in FIRST_RESOURCES + [SERVICE, "google_bigquery_dataset.this", "google_bigquery_table.this"]:
+            kind, name = address.split(".")
+            self.assertRegex(text, rf'resource "{kind}" "{name}"')
+
+    def test_every_output_that_is_asked_for_is_one_of_the_module(self):
+        outputs = set(re.findall(r'output "(\w+)"', (REPOSITORY / "terraform/outputs.tf").read_text()))
+        asked = set(re.findall(r"tf output -(?:raw|json) (\w+)", (REPOSITORY / "deploy/deploy.sh").read_text()))
+        self.assertTrue(asked)
+        self.assertLessEqual(asked, outputs)
+
+    def test_the_regions_default_is_the_modules(self):
+        module = re.search(r'variable "region" \{.*?default\s+= "([^"]+)"', (REPOSITORY / "terraform/variables.tf").read_text(), re.S)
+        self.assertIn(f"region=${{region:-{module[1]}}}", (REPOSITORY / "deploy/lib.sh").read_text())
+
+    def test_a_second_run_changes_nothing(self):
+        self.deployed()
+        before = {name: self.now(name) for name in ("apis", "buckets", "versions", "images", "state")}
+        run = self.deploy(stdin="")
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_none(run.calls, *CHANGES)
+        self.assertEqual(before, {name: self.now(name) for name in before})
+
+    def test_changed_code_makes_a_new_image_and_nothing_else(self):
+        self.deployed()
+        (self.repository / "src/main.rs").write_text("changed")
+        run = self.deploy(stdin="")
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, "gcloud builds submit")
+        self.assert_none(run.calls, "gcloud secrets versions add", "gcloud services enable")
+
+    def test_a_rebuild_builds_what_is_there(self):
+        self.deployed()
+        self.assert_order(self.deploy("--rebuild", stdin="").calls, "gcloud builds submit")
+
+    def test_the_image_is_told_its_commit_and_whether_something_was_changed_since(self):
+        git = ["git", "-C", self.repository, "-c", "user.name=a", "-c", "user.email=a@b.c"]
+        for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=x"]):
+            subprocess.run([*git, *command], check=True)
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+        (self.repository / "notes.txt").write_text("is not in the image")
+        self.assert_order(self.deploy("--local-docker").calls, f"docker build --platform=linux/amd64 --build-arg=COMMIT={head} ")
+        (self.repository / "src/new.rs").write_text("is in the image")
+        self.assert_order(self.deploy("--local-docker").calls, f"docker build --platform=linux/amd64 --build-arg=COMMIT={head}-changed ")
+
+    def test_the_build_is_cloud_builds_with_an_account_and_a_bucket_of_its_own(self):
+        submit = next(call for call in self.deploy().calls if call.startswith("gcloud builds submit"))
+        self.assertIn("--service-account=projects/p/serviceAccounts/spotify-bq-build@p.iam.gserviceaccount.com", submit)
+        self.assertIn("--gcs-source-staging-dir=gs://p-spotify-bq-build/source", submit)
+        self.assertIn("--ignore-file=.dockerignore", submit)
+
+    def test_a_local_docker_builds_for_cloud_runs_processor(self):
+        run = self.deploy("--local-docker")
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, "docker login", "docker build --platform=linux/amd64", f"docker push {IMAGE_NAME}:")
+        self.assert_none(run.calls, "gcloud builds submit")
+
+    def test_a_given_image_is_taken_and_none_is_built(self):
+        image = "registry.example/spotify-bq@" + DIGEST
+        run = self.deploy("--image", image)
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_none(run.calls, "gcloud builds submit", "docker")
+        self.assertEqual(self.now("state")[SERVICE][0], image)
+
+    def test_an_image_without_a_digest_is_refused_before_anything_is_asked(self):
+        run = self.deploy("--image", "registry.example/spotify-bq:latest")
+        self.assert_stopped(run, "reading the options", "IMAGE@sha256:")
+        self.assertEqual(run.calls, [])
+
+    def test_neither_the_secret_nor_the_token_is_ever_an_argument(self):
+        for arguments in ((), ("--local-docker",)):
+            run = self.deploy(*arguments)
+            for call in run.calls:
+                self.assertNotIn(SECRET, call)
+                self.assertNotIn("token-of-the-hour", call)
+            self.assertNotIn(SECRET, run.said)
+
+    def test_terraform_acts_as_gclouds_account(self):
+        for call in self.deploy().recorded:
+            if call["tool"] == "terraform":
+                self.assertEqual(call["environment"]["GOOGLE_OAUTH_ACCESS_TOKEN"], "token-of-the-hour")
+                self.assertEqual(call["environment"]["GOOGLE_BILLING_PROJECT"], "p")
+        self.world(account="robot@p.iam.gserviceaccount.com")
+        for call in self.deploy().recorded:
+            self.assertNotIn("GOOGLE_BILLING_PROJECT", call["environment"])
+
+    def test_every_gcloud_asks_the_project_that_was_named(self):
+        for call in self.deploy().recorded:
+            if call["tool"] == "gcloud":
+                self.assertEqual(call["environment"]["CLOUDSDK_CORE_PROJECT"], "p")
+
+    def test_a_var_file_says_region_and_name_too(self):
+        for file, text in (
+            ("stack.tfvars", '# a comment\nname   = "other"\nregion = "us-central1" # cheaper\nmax_instances = 1\n'),
+            ("stack.tfvars.json", json.dumps({"name": "other", "region": "us-central1"})),
+        ):
+            self.setUp()
+            path = self.home / file
+            path.write_text(text)
+            run = self.deploy("--var-file", str(path))
+            self.assertEqual(run.returncode, 0, run.said)
+            self.assert_order(run.calls, "gcloud storage buckets create gs://p-spotify-bq-state --location=us-central1", "terraform init -reconfigure -backend-config=bucket=p-spotify-bq-state -backend-config=prefix=other")
+            plan = next(call for call in run.calls if call.startswith("terraform plan"))
+            self.assertIn(f"-var-file={path} -var=project_id=p", plan)
+            self.assertNotIn("-var=region", plan)
+
+    def test_the_project_may_stand_in_the_var_file_but_not_another_one(self):
+        path = self.repository / "terraform/terraform.tfvars"
+        path.write_text('project_id = "p"\n')
+        run = self.run_script("deploy.sh", "--yes", stdin=CREDENTIALS)
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, "gcloud projects describe p")
+        path.write_text('project_id = "q"\n')
+        self.assert_stopped(self.deploy(), "login and tools", "Name the .tfvars file of p")
+
+    def test_help_names_every_option(self):
+        for script in ("deploy.sh", "destroy.sh", "set-credentials.sh"):
+            options = re.findall(r"^    (--[a-z-]+)\)", (REPOSITORY / "deploy" / script).read_text(), re.M)
+            self.assertTrue(options)
+            run = self.run_script(script, "--help")
+            self.assertEqual((run.returncode, run.calls), (0, []))
+            for option in options:
+                self.assertIn(option, run.stdout)
+
+    def test_a_region_that_is_named_has_the_last_word(self):
+        path = self.home / "stack.tfvars"
+        path.write_text('region = "us-central1"\n')
+        run = self.deploy("--var-file", str(path), "--region", "europe-west1")
+        plan = next(call for call in run.calls if call.startswith("terraform plan"))
+        self.assertLess(plan.index("-var-file="), plan.index("-var=region=europe-west1"))
+
+    def test_a_bucket_that_was_left_half_made_is_finished(self):
+        self.world(buckets={"p-spotify-bq-state": "False True enforced"})
+        run = self.deploy()
+        self.assert_none(run.calls, "gcloud storage buckets create")
+        self.assert_order(run.calls, "gcloud storage buckets update gs://p-spotify-bq-state --versioning")
+
+    def test_what_a_fresh_api_refuses_at_first_is_tried_again(self):
+        self.world(fail="terraform .* apply")
+        run = self.deploy()
+        self.assertEqual(sum(call.startswith("terraform apply") for call in run.calls), 3)
+        self.assert_stopped(run, "registry, build account and secret", "some minutes")
+
+    def test_each_step_that_fails_says_what_to_do_and_the_next_are_not_begun(self):
+        for fail, step, advice, not_begun in (
+            ("gcloud auth print", "login and tools", "gcloud auth login", "gcloud projects"),
+            ("gcloud projects describe", "login and tools", "gcloud projects describe PROJECT", "gcloud services"),
+            ("gcloud services enable", "APIs", "roles/serviceusage.serviceUsageAdmin", "gcloud beta"),
+            ("gcloud beta services", "APIs", "roles/serviceusage.serviceUsageAdmin", "gcloud storage"),
+            ("gcloud storage buckets create", "bucket of terraform's state", "--state-bucket NAME", "terraform"),
+            ("gcloud storage buckets update", "bucket of terraform's state", "roles/storage.admin", "terraform"),
+            ("terraform .* init", "terraform's start", "roles/storage.objectUser", "terraform plan"),
+            ("terraform .* plan .*-target", "registry, build account and secret", "force-unlock", "terraform apply"),
+            ("gcloud secrets versions list", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
+            ("gcloud secrets versions add", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
+            ("gcloud builds submit", "the image", "https://console.cloud.google.com/cloud-build/builds?project=p", "gcloud pubsub"),
+            ("terraform .* plan .*image=", "everything else", "force-unlock", "gcloud pubsub"),
+            ("gcloud pubsub topics publish", "loading the tables", "gcloud pubsub topics publish spotify-bq --project=p", "gcloud logging"),
+            ("gcloud logging read", "loading the tables", "The stack is in place", "terraform output -json"),
+        ):
+            with self.subTest(fail):
+                self.setUp()
+                self.world(fail=fail)
+                run = self.deploy()
+                self.assert_stopped(run, step, advice)
+                self.assert_none(run.calls, not_begun)
+                self.assertIn("PERMISSION_DENIED", run.said)
+
+    def test_after_a_failure_the_same_command_goes_on(self):
+        for fail in ("gcloud storage buckets update", "terraform .* apply", "gcloud secrets versions add", "gcloud builds submit"):
+            with self.subTest(fail):
+                self.setUp()
+                self.world(fail=fail)
+                self.assertNotEqual(self.deploy().returncode, 0)
+                self.world(fail="")
+                self.deployed()
+
+    def test_a_tool_that_is_missing_is_named(self):
+        for tool, arguments in (("gcloud", ()), ("terraform", ()), ("docker", ("--local-docker",))):
+            with self.subTest(tool):
+                self.setUp()
+                (self.bin / tool).unlink()
+                self.assert_stopped(self.deploy(*arguments), "", f"{tool} is not installed")
+
+    def test_a_project_without_billing_is_told_so(self):
+        self.world(billing=False)
+        self.assert_stopped(self.deploy(), "login and tools", "https://console.cloud.google.com/billing/linkedaccount?project=p")
+
+    def test_without_a_project_it_asks_for_one(self):
+        run = self.run_script("deploy.sh", "--yes")
+        self.assert_stopped(run, "login and tools", "--project ID")
+
+    def test_without_credentials_and_without_a_terminal_it_says_how_to_give_them(self):
+        self.assert_stopped(self.deploy(stdin=""), "the Spotify app's credentials", "deploy/set-credentials.sh --project p")
+
+    def test_without_a_terminal_and_without_yes_nothing_is_changed(self):
+        run = self.run_script("deploy.sh", "--project", "p")
+        self.assert_stopped(run, "registry, build account and secret", "--yes")
+        self.assertEqual(self.now("state"), {})
+
+    def test_in_a_terminal_it_asks_shows_the_plan_and_takes_only_yes(self):
+        self.world(versions=[1])
+        status, seen = self.run_in_terminal(
+            "deploy.sh", "--project", "p", typed=[("Carry this out?", "show"), ("the whole plan, as terraform", "y")]
+        )
+        self.assertNotEqual(status, 0)
+        self.assertIn("You did not agree", seen)
+        self.assertEqual(self.now("state"), {})
+
+    def test_a_dataset_that_is_there_is_taken_over_only_when_told(self):
+        self.world(datasets=["spotify_podcasts", "spotify_podcasts.tb_datahackers_limitada"])
+        run = self.deploy()
+        self.assert_stopped(run, "everything else", "--adopt")
+        self.assertIn("create_dataset = false", run.said)
+        self.assertNotIn(SERVICE, self.now("state"))
+        run = self.deploy("--adopt")
+        self.assertEqual(run.returncode, 0, run.said)
+        imports = [call.split()[-2:] for call in run.calls if call.startswith("terraform import")]
+        self.assertEqual(imports, [
+            [DATA[0], "projects/p/datasets/spotify_podcasts"],
+            [DATA[1], "projects/p/datasets/spotify_podcasts/tables/tb_datahackers_limitada"],
+        ])
+        self.assertIn(SERVICE, self.now("state"))
+
+    def test_it_waits_through_retries_for_the_messages_end(self):
+        self.world(log=[
+            [],
+            ["1|retry|wait|no Spotify token"],
+            ["3|loaded||a", "2|loaded||b", "1|loaded||c", "1|retry|wait|no Spotify token"],
+        ])
+        run = self.deploy(MESSAGE_TIMEOUT_SECONDS="60")
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(self.now("polls"), 3)
+
+    def test_a_message_that_never_succeeds_fails_the_run_with_its_reason(self):
+        self.world(log=[["1|loaded||podcasts was replaced by 50 rows", "2|dead_lettered|check the spelling|Spotify finds a | b", "3|loaded||c"]])
+        run = self.deploy()
+        self.assert_stopped(run, "loading the tables", "dead-letter")
+        self.assertIn("Spotify finds a | b", run.said)
+        self.assertIn("What to do: check the spelling", run.said)
+        self.assertIn("podcasts was replaced by 50 rows", run.said)
+
+    def test_a_message_without_an_end_is_given_up_with_the_last_word_on_it(self):
+        self.world(log=[["2|retry|nothing, it comes again|Spotify wants no calls", "3|loaded||c"]])
+        run = self.deploy(MESSAGE_TIMEOUT_SECONDS="-1")
+        self.assert_stopped(run, "loading the tables", "15 hours")
+        self.assertIn("Spotify wants no calls", run.said)
+        self.assertIn("message 1: nothing: it did not reach the service", run.said)
+
+    def test_no_messages_are_sent_when_none_are_wanted(self):
+        self.assert_none(self.deploy("--no-messages").calls, "gcloud pubsub", "gcloud logging")
+
+
+class OnlyImage(DeployTest):
+    """--only-image, with which GitHub's workflow deploys."""
+
+    def only_image(self, *arguments):
+        return self.deploy("--only-image", "--local-docker", *arguments, stdin="")
+
+    def test_it_changes_the_service_and_touches_nothing_else(self):
+        self.deployed()
+        self.world(images=[])
+        state = self.now("state")
+        state[SERVICE] = [f"{IMAGE_NAME}@sha256:" + "2" * 64, True]
+        self.world(state=state)
+        run = self.only_image()
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, "terraform init", "docker push", "terraform plan", "terraform show", "terraform apply")
+        self.assert_none(run.calls, "gcloud services", "gcloud storage", "gcloud secrets", "gcloud pubsub", "gcloud beta", "gcloud projects")
+        self.assertIn("-refresh=false", next(call for call in run.calls if call.startswith("terraform plan")))
+        self.assertEqual(self.now("state")[SERVICE][0], f"{IMAGE_NAME}@{DIGEST}")
+
+    def test_a_plan_with_more_in_it_is_a_persons(self):
+        self.deployed()
+        self.world(drift=["google_pubsub_topic.trigger"])
+        run = self.only_image()
+        self.assert_stopped(run, "everything else", "Let a person run deploy/deploy.sh")
+        self.assertIn("google_pubsub_topic.trigger", run.said)
+        self.assert_none(run.calls, "terraform apply")
+

@@ -1,0 +1,137 @@
+"""deploy/local: started, used by the commands that it prints, and stopped.
+
+What needs the emulators (Java, gcloud, Python 3.13, minutes for a first install) runs only with BINARY set to a built
+spotify-bq, and the Airflow part only with AIRFLOW=1 besides.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from scripts import REPOSITORY
+
+LOCAL = REPOSITORY / "deploy/local"
+BINARY = os.environ.get("BINARY")
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return str(taken.getsockname()[1])
+
+
+class LocalTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.run_dir = Path(folder.name)
+        ports = ("SERVICE_PORT", "PUBSUB_PORT", "BIGQUERY_PORT", "BIGQUERY_GRPC_PORT", "SPOTIFY_PORT")
+        self.environment = {**os.environ, "RUN_DIR": folder.name, **{port: free_port() for port in ports}}
+
+    def sh(self, command, **environment):
+        return subprocess.run(
+            command, shell=True, capture_output=True, text=True, timeout=600, env={**self.environment, **environment}
+        )
+
+
+class WhatIsWrong(LocalTest):
+    """Said before anything is started."""
+
+    def assert_refused(self, run, said):
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn(said, run.stderr)
+        self.assertFalse((self.run_dir / "pids").exists())
+
+    def test_a_binary_that_is_none(self):
+        self.assert_refused(self.sh(f"{LOCAL}/up", BINARY="/nowhere/spotify-bq"), "BINARY names /nowhere/spotify-bq")
+
+    def test_a_port_in_use(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", int(self.environment["PUBSUB_PORT"])))
+            taken.listen()
+            run = self.sh(f"{LOCAL}/up", BINARY="/bin/true")
+        self.assert_refused(run, "choose another: PUBSUB_PORT=")
+
+    def test_one_that_runs_already(self):
+        (self.run_dir / "pids").write_text("")
+        run = self.sh(f"{LOCAL}/up", BINARY="/bin/true")
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn(f"{LOCAL}/down", run.stderr)
+
+    def test_down_leaves_alone_a_process_that_only_has_the_id_of_one_of_ours(self):
+        other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        (self.run_dir / "pids").write_text(f"{other.pid} service Mon_Jan_1_00:00:00_2001\n")
+        run = self.sh(f"{LOCAL}/down")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIsNone(other.poll())
+
+    def test_down_with_nothing_up(self):
+        run = self.sh(f"{LOCAL}/down")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("Nothing to stop", run.stderr)
+
+
+@unittest.skipUnless(BINARY, "BINARY names no built spotify-bq")
+class AsANewcomer(LocalTest):
+    def setUp(self):
+        super().setUp()
+        run = self.sh(f"{LOCAL}/up")
+        self.addCleanup(self.sh, f"{LOCAL}/down")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.printed = [line.strip() for line in run.stdout.splitlines()]
+
+    def carry_out(self, part):
+        """The printed command with this in it."""
+        run = self.sh(next(line for line in self.printed if part in line))
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        return run.stdout
+
+    def wait_for(self, pattern, count=1):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            log = (self.run_dir / "service.log").read_text()
+            if len(re.findall(pattern, log)) >= count:
+                return
+            time.sleep(0.2)
+        self.fail(f"not {count} times {pattern} in the service's log:\n{log}")
+
+    def test_the_printed_commands_publish_load_and_show(self):
+        self.carry_out("gcloud --project=spotify-bq-local pubsub topics publish")
+        self.wait_for("tb_datahackers_limitada was replaced by 50 rows")
+        self.carry_out("publish --table podcasts")
+        self.wait_for("tb_datahackers_limitada was replaced by 50 rows", 2)
+        self.assertIn("tb_datahackers_limitada", self.carry_out(" ls spotify_podcasts"))
+        self.assertIn("total_episodes", self.carry_out("query"))
+        self.sh(next(line for line in self.printed if "topics publish" in line).replace("podcasts", "nonsense"))
+        self.wait_for("is now a dead letter")
+        letter = json.loads(self.carry_out("subscriptions pull"))[0]["message"]
+        self.assertIn("nonsense", letter["attributes"]["detail"])
+
+        groups = [int(line.split()[0]) for line in (self.run_dir / "pids").read_text().splitlines()]
+        self.assertEqual(len(groups), 4)
+        run = self.sh(next(line for line in self.printed if line.endswith("/down")))
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for group in groups:
+            with self.assertRaises(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
+
+    @unittest.skipUnless(os.environ.get("AIRFLOW"), "AIRFLOW is not set")
+    def test_the_dag_loads_the_three_tables(self):
+        run = self.sh(
+            f"{REPOSITORY}/tests/deploy/airflow",
+            PUBSUB_EMULATOR_HOST="127.0.0.1:" + self.environment["PUBSUB_PORT"],
+            AIRFLOW_VAR_SPOTIFY_BQ_PROJECT="spotify-bq-local",
+            AIRFLOW_VAR_SPOTIFY_BQ_TOPIC="spotify-bq",
+        )
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for table in ("limitada", "episodios_total", "episodios_boticario"):
+            self.wait_for(f"tb_datahackers_{table} was replaced")
