@@ -35,14 +35,14 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
         config.spotify.credentials = Some(Credentials::Json(SecretString::from(
             r#"{"client_id":"demo","client_secret":"demo"}"#,
         )));
-        println!("No Spotify credentials are set: a sample one with invented podcasts stands in.");
+        say!("No Spotify credentials are set: a sample one with invented podcasts stands in.");
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
     let service = Arc::new(Service::new(config).await?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", address(&listener)?);
-    println!("The service is at {url} and gets one message for each table.\n");
+    say!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     tokio::spawn(server::serve(listener, router, service, timing.drain, std::future::pending()));
 
@@ -58,14 +58,14 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
         let answer = push::push(&url, &envelope, &timing).await?;
         spinner.finish_and_clear();
         filled &= answer.is_acknowledged() && answer.outcome == "loaded";
-        println!("{}", line(kind, &answer, start.elapsed(), naming.configured(kind)));
+        say!("{}", line(kind, &answer, start.elapsed(), naming.configured(kind)));
     }
-    println!();
+    say!("");
     match warehouse {
         Warehouse::Sqlite(file) => tables::print(&file, &naming)?,
         Warehouse::BigQuery(bigquery) => {
             for kind in Kind::ALL {
-                println!(
+                say!(
                     "bq head --max_rows 5 {}:{}.{}",
                     bigquery.project,
                     bigquery.dataset,

@@ -6,6 +6,17 @@
 //! through: [`extraction`] reads [`spotify`] into [`rows`], and [`warehouse`] puts those in the place
 //! of the table. What goes wrong is a [`failure`]; what must be published goes through [`publisher`].
 
+/// Prints a line to standard output. A reader that has gone (`| head`) is no failure, which
+/// `println!` would make of it.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stdout().lock(),
+            format_args!("{}\n", format_args!($($line)*)),
+        );
+    }};
+}
+
 pub mod cli;
 pub mod config;
 #[cfg(feature = "local")]

@@ -55,12 +55,12 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
     findings.push(push_verification(config));
     for finding in &findings {
         if args.json {
-            println!("{}", serde_json::to_string(finding).map_err(|error| error.to_string())?);
+            say!("{}", serde_json::to_string(finding).map_err(|error| error.to_string())?);
         } else {
             let mark = if finding.ok { "ok     " } else { "PROBLEM" };
-            println!("{mark} {}: {}", finding.what, finding.detail);
+            say!("{mark} {}: {}", finding.what, finding.detail);
             if let Some(advice) = &finding.advice {
-                println!("        → {advice}");
+                say!("        → {advice}");
             }
         }
     }

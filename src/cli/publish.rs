@@ -94,7 +94,7 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
     let ids =
         published.map_err(|failure| format!("{failure}. What to do: {}", failure.advice()))?;
     for (order, id) in orders.iter().zip(ids) {
-        println!("{id} {}", String::from_utf8_lossy(&order.to_data()));
+        say!("{id} {}", String::from_utf8_lossy(&order.to_data()));
     }
     match watch {
         Some(watch) => watch.follow(config, orders).await,
@@ -121,9 +121,9 @@ async fn push_all(config: &Config, url: &str, orders: &[Order]) -> Result<bool, 
         let envelope = push::envelope(&data, &id, &now.format(&Rfc3339).unwrap_or_default());
         let answer = push::push(url, &envelope, &config.timing).await?;
         all &= answer.is_acknowledged() && !answer.outcome.starts_with("dead_lettered");
-        println!("{} {} {}", answer.status, answer.outcome, String::from_utf8_lossy(&data));
+        say!("{} {} {}", answer.status, answer.outcome, String::from_utf8_lossy(&data));
         if !answer.detail.is_empty() {
-            println!("    {}", answer.detail);
+            say!("    {}", answer.detail);
         }
     }
     Ok(all)

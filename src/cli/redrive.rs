@@ -58,7 +58,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
     let given_back = redrive.give_back(held).await;
     let (done, seen) = (redrive.done, redrive.seen.len());
     let verb = if args.dry_run { "would be published" } else { "published" };
-    println!("{done} of {seen} letters {verb} to {topic}");
+    say!("{done} of {seen} letters {verb} to {topic}");
     let explain = |failure: Failure| format!("{failure}. What to do: {}", failure.advice());
     result.map_err(explain)?;
     given_back.map_err(explain)?;
@@ -107,7 +107,7 @@ impl Redrive<'_> {
     }
 
     async fn one(&mut self, letter: Pulled, held: &mut Vec<String>) -> Result<(), Failure> {
-        println!("{}", describe(&letter, self.start));
+        say!("{}", describe(&letter, self.start));
         if self.args.dry_run {
             held.push(letter.ack_id);
         } else {

@@ -31,9 +31,7 @@ pub(super) async fn run(config: Config) -> Result<(), String> {
 pub(super) async fn sample(port: u16) -> Result<(), String> {
     let signal = ended()?;
     let url = crate::demo::serve_sample(port).await?;
-    println!(
-        "A sample Spotify listens at {url}; set SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL to it."
-    );
+    say!("A sample Spotify listens at {url}; set SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL to it.");
     signal.await;
     Ok(())
 }

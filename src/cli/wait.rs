@@ -71,21 +71,22 @@ impl Watch {
                 match load.error {
                     None => {
                         let rows = load.rows.unwrap_or_else(|| "its".to_owned());
-                        println!("{}: {rows} rows, job {}", load.table, load.job_id);
+                        say!("{}: {rows} rows, job {}", load.table, load.job_id);
                         waiting.remove(&load.table);
                     }
                     Some(error) => {
                         let error = text::excerpt(&error, 300);
-                        println!(
+                        say!(
                             "{}: job {} failed, waiting for the next: {error}",
-                            load.table, load.job_id
+                            load.table,
+                            load.job_id
                         );
                     }
                 }
             }
         }
         for table in &waiting {
-            println!(
+            say!(
                 "{table}: no load within {} s. What to do: look at the service's log and the dead letters \
              (spotify-bq redrive --dry-run)",
                 config.timing.message_deadline.as_secs()

@@ -24,13 +24,13 @@ pub(super) fn print(file: &Path, naming: &Naming) -> Result<(), String> {
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     for kind in Kind::ALL {
         match read(&connection, kind, naming.configured(kind)) {
-            Ok(text) => println!("{text}\n"),
-            Err(error) => println!("{}: {error}\n", naming.configured(kind)),
+            Ok(text) => say!("{text}\n"),
+            Err(error) => say!("{}: {error}\n", naming.configured(kind)),
         }
     }
     let file = full(file);
-    println!("The tables are in {file}. To look at them:");
-    println!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured(Kind::Mentions));
+    say!("The tables are in {file}. To look at them:");
+    say!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured(Kind::Mentions));
     Ok(())
 }
 

@@ -53,8 +53,8 @@ run "metrics_count_the_services_own_lines" {
   }
 
   assert {
-    condition     = google_logging_metric.this["messages"].label_extractors["outcome"] == "EXTRACT(jsonPayload.outcome)" && google_logging_metric.this["rows"].label_extractors["table"] == "EXTRACT(jsonPayload.table)"
-    error_message = "Messages are told apart by outcome, rows by table."
+    condition     = google_logging_metric.this["messages"].label_extractors["outcome"] == "EXTRACT(jsonPayload.outcome)" && google_logging_metric.this["rows"].label_extractors["kind"] == "EXTRACT(jsonPayload.kind)"
+    error_message = "Messages are told apart by outcome, rows by kind."
   }
 
   # Ten minutes at most, and a table of a million rows.
