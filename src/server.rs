@@ -133,6 +133,9 @@ fn respond(report: &Report) -> Response {
     if let Ok(outcome) = HeaderValue::from_str(&outcome) {
         headers.insert(OUTCOME, outcome);
     }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(after) = after {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
