@@ -160,8 +160,9 @@ impl PushAuth {
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| http::describe(&error))?;
         let body = http::read(response, LIST).await.map_err(|error| error.to_string())?;
-        let list: KeyList = serde_json::from_slice(&body)
-            .map_err(|error| format!("the answer is no list of keys: {error}"))?;
+        let list: KeyList = serde_json::from_slice(&body).map_err(|error| {
+            format!("the answer is no list of keys: {}", http::describe(&error))
+        })?;
         Ok(list.keys.into_iter().filter_map(|key| key.kid).collect())
     }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod hostile;
 mod main_job;
 mod push_auth;
+mod secrets;
 mod support;
