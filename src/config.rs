@@ -149,6 +149,10 @@ pub struct PushAuth {
 pub struct Timing {
     /// A message, from receipt to answer: under the ack deadline of 600 s, which push cannot extend.
     pub message_deadline: Duration,
+    /// A request's head; a connection that stays silent for as long is closed.
+    pub request_head: Duration,
+    /// A request's body; Pub/Sub sends it at once.
+    pub request_body: Duration,
     /// From SIGTERM to the answer 503: Cloud Run kills after 10 s.
     pub drain: Duration,
     /// To connect to any service.
@@ -177,6 +181,8 @@ impl Timing {
     fn new(message_deadline: Duration) -> Self {
         Self {
             message_deadline,
+            request_head: Duration::from_secs(10),
+            request_body: Duration::from_secs(10),
             drain: Duration::from_secs(8),
             connect: Duration::from_secs(5),
             spotify_call: Duration::from_secs(20),

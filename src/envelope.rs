@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
+use crate::text;
 
 /// A push: one message, and which delivery of it this is.
 #[derive(Debug)]
@@ -86,8 +87,10 @@ pub fn parse(body: &[u8]) -> Result<Envelope, Failure> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Failure::NotAnEnvelope("it is no JSON object".to_owned()));
     }
-    let wire: Wire<'_> =
-        serde_json::from_slice(body).map_err(|error| Failure::NotAnEnvelope(error.to_string()))?;
+    let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| {
+        // serde's words repeat what they find, of whatever length.
+        Failure::NotAnEnvelope(text::excerpt(&error.to_string(), 300))
+    })?;
     let message = wire.message;
     let id = message.message_id.or(message.message_id_too).filter(|id| !id.is_empty());
     let Some(id) = id else {

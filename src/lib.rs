@@ -5,6 +5,7 @@
 //! verified by [`push_auth`], decoded by [`envelope`] and understood by [`job`]; [`service`] sees it
 //! through: [`extraction`] reads [`spotify`] into [`rows`], and [`warehouse`] puts those in the place
 //! of the table. What goes wrong is a [`failure`]; what must be published goes through [`publisher`].
+#![forbid(unsafe_code)]
 
 /// Prints a line to standard output. A reader that has gone (`| head`) is no failure, which
 /// `println!` would make of it.

@@ -1,4 +1,5 @@
 //! The process's edge: the command line, the runtime, the exit code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

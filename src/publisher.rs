@@ -13,6 +13,7 @@ use google_cloud_googleapis::pubsub::v1::{
 };
 use secrecy::ExposeSecret;
 use tokio::time::sleep;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
@@ -173,8 +174,10 @@ impl Publisher {
             request.set_timeout(self.timing.google_call);
             if let Some(token) = self.credentials.token().await? {
                 let bearer = format!("Bearer {}", token.expose_secret());
-                let value =
+                let mut value: MetadataValue<_> =
                     bearer.parse().map_err(|_| failed("the token is no header".to_owned()))?;
+                // Neither shown in a log line nor kept in the connection's table of headers.
+                value.set_sensitive(true);
                 request.metadata_mut().insert("authorization", value);
             }
             let status = match send(channel.clone(), request).await {

@@ -1,8 +1,9 @@
 //! Is this push ours? Checked where the platform does not: the OIDC token of the push, its signature
 //! by google-cloud-auth's verifier, its claims here. The verifier's known faults are walked around:
-//! it refuses calls at once on a cold cache (so one at a time), fetches keys again for every unknown
-//! key id (so not while the keys are fresh), waits for the keys without end (so with a timeout), and
-//! takes a missing claim for a good one (so each is looked at here).
+//! it refuses calls at once on a cold cache (so one at a time), waits for the keys without end (so
+//! with a timeout), takes a missing claim for a good one (so each is looked at here), and fetches
+//! keys again for every unknown key id, which anybody can invent (so the issuer's list of keys is
+//! asked once in a while, and only a key on it is fetched).
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,12 +29,15 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 const SKEW: Duration = Duration::from_secs(30);
 /// A token of Google's has about 1 kB.
 const LONGEST: usize = 8 * 1024;
+/// A list of keys has about 2 kB.
+const LIST: usize = 256 * 1024;
 
 /// Verifies pushes.
 #[derive(Debug)]
 pub struct PushAuth {
     audience: String,
     account: String,
+    keys_url: String,
     keys_stay_fresh: Duration,
     key_fetch: Duration,
     state: Mutex<State>,
@@ -42,10 +46,18 @@ pub struct PushAuth {
 #[derive(Debug)]
 struct State {
     verifier: Verifier,
-    /// Key ids with which a token was verified.
+    /// Key ids with which a token was verified: the verifier has these keys, or fetches them again
+    /// when it lets them go.
     good: HashSet<String>,
-    /// When keys were fetched in vain, and whether they were out of reach then.
-    missed: Option<(Instant, bool)>,
+    missed: Option<Missed>,
+}
+
+/// A fetch of keys that brought no key for a token.
+#[derive(Debug)]
+struct Missed {
+    when: Instant,
+    /// The issuer's key ids at that time, or why they could not be had.
+    listed: Result<HashSet<String>, String>,
 }
 
 #[derive(Deserialize)]
@@ -54,16 +66,29 @@ struct Header {
     kid: String,
 }
 
+#[derive(Deserialize)]
+struct KeyList {
+    keys: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    #[serde(default)]
+    kid: Option<String>,
+}
+
 impl PushAuth {
     /// A verifier; no key is fetched.
     pub fn new(config: &config::PushAuth, timing: &config::Timing) -> Self {
+        let keys_url = config.jwks_url.clone().unwrap_or_else(|| KEYS.to_owned());
         let verifier = Builder::new([config.audience.clone()])
-            .with_jwks_url(config.jwks_url.clone().unwrap_or_else(|| KEYS.to_owned()))
+            .with_jwks_url(keys_url.clone())
             .with_clock_skew(SKEW)
             .build();
         Self {
             audience: config.audience.clone(),
             account: config.service_account.clone(),
+            keys_url,
             keys_stay_fresh: config.keys_stay_fresh,
             key_fetch: timing.connect,
             state: Mutex::new(State { verifier, good: HashSet::new(), missed: None }),
@@ -74,7 +99,9 @@ impl PushAuth {
     pub async fn check(&self, authorization: Option<&str>) -> Result<(), Failure> {
         let token = authorization
             .ok_or_else(|| unauthenticated("there is no Authorization header"))?
-            .strip_prefix("Bearer ")
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+            .map(|(_, token)| token)
             .filter(|token| token.len() <= LONGEST)
             .ok_or_else(|| unauthenticated("the Authorization header holds no bearer token"))?;
         if token.ends_with(".SIGNATURE_REMOVED_BY_GOOGLE") {
@@ -95,14 +122,10 @@ impl PushAuth {
     async fn verify(&self, token: &str, kid: String) -> Result<Map<String, Value>, Failure> {
         let mut state = self.state.lock().await;
         if !state.good.contains(&kid)
-            && let Some((when, out_of_reach)) = state.missed
-            && when.elapsed() < self.keys_stay_fresh
+            && let Some(missed) = &state.missed
+            && missed.when.elapsed() < self.keys_stay_fresh
         {
-            return Err(if out_of_reach {
-                Failure::KeysUnreachable("a moment ago they were".to_owned())
-            } else {
-                unauthenticated("the token's key is not among the issuer's")
-            });
+            missed.allows(&kid)?;
         }
         let error = match timeout(self.key_fetch, state.verifier.verify(token)).await {
             Ok(Ok(claims)) => {
@@ -112,26 +135,43 @@ impl PushAuth {
             Ok(Err(error)) if !error.is_load_cert() => {
                 return Err(unauthenticated(&http::describe(&error)));
             }
-            Ok(Err(error)) => http::describe(&error),
-            Err(_) => format!("no answer within {} s", self.key_fetch.as_secs()),
+            Ok(Err(error)) => Some(http::describe(&error)),
+            Err(_) => None,
         };
-        // The verifier says this in words only; a test watches them.
-        let out_of_reach = !error.contains("did not contain a matching");
+        let listed = match &error {
+            Some(_) => self.list().await,
+            None => Err(format!("no answer within {} s", self.key_fetch.as_secs())),
+        };
+        let missed = Missed { when: Instant::now(), listed };
+        let allowed = missed.allows(&kid);
         state.good.remove(&kid);
-        state.missed = Some((Instant::now(), out_of_reach));
-        Err(if out_of_reach {
-            Failure::KeysUnreachable(error)
-        } else {
-            unauthenticated("the token's key is not among the issuer's")
-        })
+        state.missed = Some(missed);
+        allowed?;
+        // The key is on the list, and yet could not be had.
+        Err(Failure::KeysUnreachable(error.unwrap_or_default()))
+    }
+
+    /// The ids of the issuer's keys.
+    async fn list(&self) -> Result<HashSet<String>, String> {
+        let client = http::client(self.key_fetch, self.key_fetch);
+        let client = client.map_err(|error| http::describe(&error))?;
+        let sent = client.get(&self.keys_url).send().await;
+        let response = sent
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|error| http::describe(&error))?;
+        let body = http::read(response, LIST).await.map_err(|error| error.to_string())?;
+        let list: KeyList = serde_json::from_slice(&body).map_err(|error| {
+            format!("the answer is no list of keys: {}", http::describe(&error))
+        })?;
+        Ok(list.keys.into_iter().filter_map(|key| key.kid).collect())
     }
 
     fn check_claims(&self, claims: &Map<String, Value>) -> Result<(), Failure> {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
         let soonest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + SKEW;
         for claim in ["iat", "nbf"] {
-            let from = claims.get(claim).and_then(Value::as_f64).unwrap_or_default();
-            if from > soonest.as_secs_f64() {
+            let from = claims.get(claim).map_or(Some(0.0), Value::as_f64);
+            if from.is_none_or(|from| from > soonest.as_secs_f64()) {
                 return Err(unauthenticated("the token is not valid yet"));
             }
         }
@@ -153,6 +193,17 @@ impl PushAuth {
             return Err(Failure::Forbidden("the token's account is not verified".to_owned()));
         }
         Ok(())
+    }
+}
+
+impl Missed {
+    /// Whether a fetch of this key makes sense so soon after the last one.
+    fn allows(&self, kid: &str) -> Result<(), Failure> {
+        match &self.listed {
+            Ok(listed) if listed.contains(kid) => Ok(()),
+            Ok(_) => Err(unauthenticated("the token's key is not among the issuer's")),
+            Err(why) => Err(Failure::KeysUnreachable(why.clone())),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt;
 
 /// Exponential backoff with full jitter: each wait is drawn from zero to a bound that doubles from
 /// `base` to `cap`, so that clients that failed together do not come back together

@@ -3,7 +3,6 @@
 mod listen;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,8 +10,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::envelope;
@@ -25,8 +27,12 @@ pub use listen::serve;
 /// The longest body: a message of ours has some hundred bytes, and one of 300 long terms 120 kB.
 pub const BODY: usize = 1024 * 1024;
 
-/// How long a body may take to arrive; Pub/Sub sends it at once.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// Bodies longer than this take turns to arrive, so that a thousand slow ones don't fill the memory;
+/// Pub/Sub's are shorter but for lists of terms.
+const LONG_BODY: usize = 32 * 1024;
+
+/// How many long bodies arrive at once.
+const LONG_BODIES: usize = 32;
 
 /// Names the outcome of a push, for those who push by hand.
 pub const OUTCOME: &str = "spotify-bq-outcome";
@@ -36,11 +42,17 @@ struct App {
     service: Arc<Service>,
     push_auth: Option<Arc<PushAuth>>,
     project: Option<Arc<str>>,
+    long_bodies: Arc<Semaphore>,
 }
 
 /// The service's routes: pushes at `/`, health at `/health`.
 pub fn router(service: Arc<Service>, push_auth: Option<PushAuth>, project: Option<&str>) -> Router {
-    let app = App { service, push_auth: push_auth.map(Arc::new), project: project.map(Arc::from) };
+    let app = App {
+        service,
+        push_auth: push_auth.map(Arc::new),
+        project: project.map(Arc::from),
+        long_bodies: Arc::new(Semaphore::new(LONG_BODIES)),
+    };
     Router::new()
         .route("/", post(push))
         // Cloud Run's front end keeps /healthz for itself.
@@ -66,7 +78,7 @@ async fn answer(app: &App, request: Request) -> Response {
             return refused(failure);
         }
     }
-    let body = match body_of(&parts.headers, body).await {
+    let body = match body_of(app, &parts.headers, body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
@@ -79,7 +91,7 @@ async fn answer(app: &App, request: Request) -> Response {
     }
 }
 
-async fn body_of(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Response> {
+async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
     let too_large =
         || (StatusCode::PAYLOAD_TOO_LARGE, "a push has at most 1 MiB\n").into_response();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -89,12 +101,27 @@ async fn body_of(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Respon
     {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    let body = read(Limited::new(body, BODY), &app.long_bodies);
+    match timeout(app.service.timing().request_body, body).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body was cut\n").into_response()),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()),
     }
+}
+
+async fn read(mut body: Limited<Body>, long_bodies: &Semaphore) -> Result<Bytes, axum::BoxError> {
+    let mut read = BytesMut::new();
+    let mut turn = None;
+    while let Some(frame) = body.frame().await {
+        // Trailers are of no use here.
+        let Ok(data) = frame?.into_data() else { continue };
+        if turn.is_none() && read.len() + data.len() > LONG_BODY {
+            turn = Some(long_bodies.acquire().await?);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.freeze())
 }
 
 fn refused(failure: Failure) -> Response {
@@ -132,6 +159,9 @@ fn respond(report: &Report) -> Response {
     };
     if let Ok(outcome) = HeaderValue::from_str(&outcome) {
         headers.insert(OUTCOME, outcome);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(after) = after {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

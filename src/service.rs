@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Timing};
 use crate::envelope::{Envelope, Message};
 use crate::extraction::Extractor;
 use crate::failure::{Decision, Failure};
@@ -65,6 +65,11 @@ impl Service {
             stopped: CancellationToken::new(),
             config,
         })
+    }
+
+    /// How long things may take.
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.config.timing
     }
 
     /// Sees a message through and reports its outcome, in one log line and to the caller.

@@ -21,6 +21,7 @@ use crate::http;
 use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::{Backoff, retry_after};
+use crate::text;
 use throttle::Throttle;
 use token::{Token, Tokens};
 use wire::{Episode, Paging, Search, Show, error_words};
@@ -162,10 +163,14 @@ impl Spotify {
                         meter.pages.add(1);
                         return Ok(page);
                     }
-                    Err(error) => Attempt::Again {
-                        detail: format!("the answer is not what is documented: {error}"),
-                        after: None,
-                    },
+                    Err(error) => {
+                        // serde's words repeat what they find, of whatever length.
+                        let words =
+                            text::without(&error.to_string(), &[token.secret.expose_secret()]);
+                        let words = text::excerpt(&words, http::EXCERPT);
+                        let detail = format!("the answer is not what is documented: {words}");
+                        Attempt::Again { detail, after: None }
+                    }
                 },
                 Err(failed) => failed,
             };
@@ -221,7 +226,7 @@ impl Spotify {
         let after = after.and_then(|value| retry_after(value, SystemTime::now()));
         let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
         if status == StatusCode::TOO_MANY_REQUESTS {
-            let (_, reason) = error_words(&body.unwrap_or_default());
+            let (_, reason) = error_words(&body.unwrap_or_default(), &[]);
             let quota = reason.as_deref() == Some(QUOTA);
             return Err(Attempt::Throttled { left: pass.refused(after, quota), quota });
         }
@@ -230,17 +235,21 @@ impl Spotify {
         if status.is_success() {
             return Ok(body);
         }
-        Err(self.refusal(call, status, &body, after))
+        Err(self.refusal(
+            call,
+            status,
+            error_words(&body, &[token.secret.expose_secret()]).0,
+            after,
+        ))
     }
 
     fn refusal(
         &self,
         call: &Call<'_>,
         status: StatusCode,
-        body: &[u8],
+        words: String,
         after: Option<Duration>,
     ) -> Attempt {
-        let (words, _) = error_words(body);
         let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
         let lower = words.to_lowercase();
         match status {

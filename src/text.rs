@@ -57,6 +57,15 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
+/// `text` without the secrets that it repeats.
+pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "…");
+    }
+    text
+}
+
 /// `text` as one printable line of at most `bytes` bytes: what an answer of another service may
 /// put into a log line or an error.
 pub(crate) fn excerpt(text: &str, bytes: usize) -> String {

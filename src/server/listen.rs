@@ -21,9 +21,6 @@ use crate::service::Service;
 /// from elsewhere, and wait in the listener's queue.
 const CONNECTIONS: usize = 1000;
 
-/// A request's head must be here by then.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-
 /// What a connection may buffer of a request's head; Google's front end sends some kilobytes.
 const HEAD: usize = 64 * 1024;
 
@@ -39,7 +36,8 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD);
+    let head_time = service.timing().request_head;
+    builder.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(HEAD);
     let mut signal = std::pin::pin!(signal);
     loop {
         let stream = tokio::select! {

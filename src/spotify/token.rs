@@ -4,6 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use secrecy::{ExposeSecret, SecretString};
@@ -147,7 +149,13 @@ impl Tokens {
                 // serde's error would repeat the answer, and that may hold a token.
                 .map_err(|_| "the answer holds no token".to_owned()));
         }
-        let (words, reason) = error_words(&body);
+        let basic = STANDARD.encode(format!(
+            "{}:{}",
+            client_id.expose_secret(),
+            client_secret.expose_secret()
+        ));
+        let secrets = [basic.as_str(), client_secret.expose_secret(), client_id.expose_secret()];
+        let (words, reason) = error_words(&body, &secrets);
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
                 let quota = reason.as_deref() == Some(super::QUOTA);

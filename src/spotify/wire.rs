@@ -6,6 +6,9 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 
+use crate::http;
+use crate::text;
+
 /// A page of a listing.
 #[derive(Deserialize)]
 pub(crate) struct Paging<T> {
@@ -91,8 +94,9 @@ fn an_hour() -> u64 {
 
 /// What an error's body says in its own words, whatever its form: JSON of the Web API
 /// (`{"error":{"message","reason"}}`), of the token endpoint (`{"error","error_description"}`),
-/// or plain text. HTML says nothing.
-pub(super) fn error_words(body: &[u8]) -> (String, Option<String>) {
+/// or plain text. HTML says nothing. Where the body repeats one of `secrets` (a proxy's error page
+/// may show the request that it did not pass on), that is left out.
+pub(super) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
     #[derive(Deserialize)]
     struct Wire {
         error: Words,
@@ -121,7 +125,7 @@ pub(super) fn error_words(body: &[u8]) -> (String, Option<String>) {
             (if is_text { text.into_owned() } else { String::new() }, None)
         }
     };
-    (crate::text::excerpt(&words, crate::http::EXCERPT), reason)
+    (text::excerpt(&text::without(&words, secrets), http::EXCERPT), reason)
 }
 
 #[cfg(test)]
@@ -149,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_repeated_is_left_out_before_the_text_is_cut() {
+        let page = format!("{} hush, hush", "x".repeat(http::EXCERPT - 2));
+        let (words, _) = error_words(page.as_bytes(), &["", "hush"]);
+        assert!(!words.contains('h'), "{words}");
+    }
+
+    #[test]
     fn errors_are_read_in_each_form() {
         for (body, words, reason) in [
             (r#"{"error":{"status":400,"message":"Invalid limit"}}"#, "Invalid limit", None),
@@ -168,7 +179,7 @@ mod tests {
             (r#"{"other":1}"#, "", None),
             ("", "", None),
         ] {
-            let (is, why) = error_words(body.as_bytes());
+            let (is, why) = error_words(body.as_bytes(), &[]);
             assert_eq!((is.as_str(), why.as_deref()), (words, reason), "{body}");
         }
     }

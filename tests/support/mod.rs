@@ -1,6 +1,8 @@
 //! Boots the real app on a free port, with settings as an operator would give them.
 
 pub mod bigquery;
+pub mod binary;
+pub mod issuer;
 pub mod log;
 pub mod pubsub;
 pub mod spotify;
@@ -190,7 +192,19 @@ impl App {
 
     /// Posts a body as it is.
     pub async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Result<Answer> {
-        let response = self.client.post(&self.url).body(body).send().await?;
+        self.post_with(&[], body).await
+    }
+
+    /// Posts a body as it is, with these headers.
+    pub async fn post_with(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Result<Answer> {
+        let request = headers.iter().fold(self.client.post(&self.url), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let response = request.body(body).send().await?;
         let header = |name: &str| {
             response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
         };

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use gcp_bigquery_client::model::job::Job as BqJob;
 use gcp_bigquery_client::model::job_configuration::JobConfiguration;
@@ -30,6 +30,9 @@ const MULTIPART: usize = 5 * 1024 * 1024;
 
 /// Ends a part only behind a line break and `--`, and rows are lines that start with `{`.
 const BOUNDARY: &str = "spotify-bq-part";
+
+/// An answer has some kilobytes: the job, without its rows.
+const ANSWER: usize = 1024 * 1024;
 
 /// The longest value of a label (<https://cloud.google.com/bigquery/docs/labels-intro>).
 const LABEL: usize = 63;
@@ -85,8 +88,9 @@ impl BigQuery {
             self.resumable(&url, metadata, rows).await?
         };
         let body = succeeded(response).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| passing(format!("the answer to the upload is no job: {error}")))
+        serde_json::from_slice(&body).map_err(|error| {
+            passing(format!("the answer to the upload is no job: {}", http::describe(&error)))
+        })
     }
 
     async fn multipart(&self, url: &str, job: &[u8], rows: &Rows) -> Result<Response, Answer> {
@@ -156,9 +160,17 @@ impl BigQuery {
     }
 }
 
-async fn succeeded(response: Response) -> Result<Bytes, Answer> {
+async fn succeeded(mut response: Response) -> Result<BytesMut, Answer> {
     let status = response.status();
-    let body = response.bytes().await.map_err(|error| passing(http::describe(&error)))?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| passing(http::describe(&error)))?
+    {
+        if body.len() + chunk.len() > ANSWER {
+            return Err(passing(format!("the answer is longer than {ANSWER} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
     if status.is_success() { Ok(body) } else { Err(Answer::of_upload(status.as_u16(), &body)) }
 }
 

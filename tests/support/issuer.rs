@@ -1,0 +1,97 @@
+//! A token issuer of our own: its keys, made anew in each run, and the tokens that it and others
+//! sign. Tokens are put together by hand, so that a bad one can be bad in any way.
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use axum::Router;
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::wire::Stub;
+
+pub const AUDIENCE: &str = "https://spotify-bq.example/";
+pub const ACCOUNT: &str = "push@p1.iam.gserviceaccount.com";
+
+/// The issuer's key, and one that is not its own.
+pub static OURS: LazyLock<KeyPair> = LazyLock::new(key);
+pub static OTHERS: LazyLock<KeyPair> = LazyLock::new(key);
+
+fn key() -> KeyPair {
+    KeyPair::generate(KeySize::Rsa2048).unwrap()
+}
+
+/// Serves the issuer's keys, and counts who asks for them.
+pub struct Issuer {
+    pub stub: Stub,
+    keys: Arc<Mutex<Value>>,
+}
+
+impl Issuer {
+    /// An issuer whose one key is known as `kid`.
+    pub async fn start(kid: &str) -> Self {
+        let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &OURS)]})));
+        let served = Arc::clone(&keys);
+        let answer = move || async move { axum::Json(served.lock().unwrap().clone()) };
+        Self { stub: Stub::start(Router::new().route("/certs", get(answer))).await, keys }
+    }
+
+    /// From now on the issuer has these keys.
+    pub fn set(&self, keys: &[Value]) {
+        *self.keys.lock().unwrap() = json!({ "keys": keys });
+    }
+
+    pub fn fetches(&self) -> usize {
+        self.stub.calls_to("GET", "/certs").len()
+    }
+}
+
+/// A key as an issuer publishes it.
+pub fn jwk(kid: &str, key: &KeyPair) -> Value {
+    let key = key.public_key();
+    json!({
+        "kid": kid, "kty": "RSA", "alg": "RS256", "use": "sig",
+        "n": URL_SAFE_NO_PAD.encode(key.modulus().big_endian_without_leading_zero()),
+        "e": URL_SAFE_NO_PAD.encode(key.exponent().big_endian_without_leading_zero()),
+    })
+}
+
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The claims of a push of ours, with these instead of or beside them; null takes one away.
+pub fn claims(changes: Value) -> Value {
+    let mut claims = json!({
+        "iss": "https://accounts.google.com", "aud": AUDIENCE, "azp": "1", "sub": "1",
+        "email": ACCOUNT, "email_verified": true, "iat": now() - 5, "exp": now() + 3600,
+    });
+    for (claim, value) in changes.as_object().unwrap() {
+        claims[claim] = value.clone();
+    }
+    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    claims
+}
+
+/// A token: what it says, signed with `key`.
+pub fn token(header: &Value, claims: &Value, key: &KeyPair) -> String {
+    let signed = unsigned(&header.to_string(), &claims.to_string());
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// What is signed of a token.
+pub fn unsigned(header: &str, claims: &str) -> String {
+    format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+}
+
+/// A token of ours, but for these claims, signed with the issuer's key `kid`.
+pub fn ours(kid: &str, changes: Value) -> String {
+    token(&json!({"alg": "RS256", "typ": "JWT", "kid": kid}), &claims(changes), &OURS)
+}
