@@ -4,4 +4,5 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod main_job;
+mod simulation;
 mod support;
