@@ -22,6 +22,7 @@ mod refusals;
 mod secrets;
 mod show_choice;
 mod shutdown;
+mod simulation;
 mod spotify_faults;
 mod sqlite;
 mod support;

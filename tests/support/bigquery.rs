@@ -55,7 +55,7 @@ pub struct Table {
 #[derive(Clone, Debug)]
 pub struct Job {
     pub configuration: Value,
-    error: Option<Value>,
+    pub error: Option<Value>,
     looks: u32,
 }
 

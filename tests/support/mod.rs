@@ -9,8 +9,8 @@ pub mod spotify;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -221,8 +221,12 @@ impl App {
     }
 }
 
-/// A client without a pool: each push is a connection, as from many senders.
+/// A client without a pool: each push is a connection, as from many senders. One for all, since
+/// making one reads the system's certificates.
 pub fn client() -> reqwest::Client {
-    #[expect(clippy::disallowed_methods, reason = "a client that is not the service's")]
-    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "a client that is not the service's")]
+        reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    });
+    CLIENT.clone()
 }

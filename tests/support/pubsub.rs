@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// A message that was published.
 #[derive(Clone, Debug)]
@@ -33,6 +34,9 @@ pub struct PubSub {
     /// How many messages each publish had.
     pub publishes: Arc<Mutex<Vec<usize>>>,
     hook: Arc<Mutex<Hook>>,
+    lost: Arc<Mutex<Hook>>,
+    /// Changes when something was published.
+    pub news: watch::Sender<()>,
 }
 
 impl PubSub {
@@ -43,6 +47,8 @@ impl PubSub {
             published: Arc::default(),
             publishes: Arc::default(),
             hook: Arc::new(Mutex::new(Box::new(|_| None))),
+            lost: Arc::new(Mutex::new(Box::new(|_| None))),
+            news: watch::Sender::new(()),
         };
         let inner = pubsub.clone();
         tokio::spawn(async move {
@@ -67,6 +73,11 @@ impl PubSub {
         *self.hook.lock().unwrap() = Box::new(hook);
     }
 
+    /// From now on `hook` may put a code in the place of the answer to a publish that was taken.
+    pub fn lose(&self, hook: impl FnMut(&str) -> Option<tonic::Code> + Send + 'static) {
+        *self.lost.lock().unwrap() = Box::new(hook);
+    }
+
     pub fn published(&self, topic: &str) -> Vec<Published> {
         let mut published = self.published.lock().unwrap().clone();
         published.retain(|message| message.topic == format!("projects/p1/topics/{topic}"));
@@ -83,15 +94,19 @@ impl PubSub {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         // A frame of gRPC: a flag, four bytes of length, the message.
         let publish = PublishRequest::decode(&body[5..]).unwrap();
-        let code = (self.hook.lock().unwrap())(&publish.topic);
+        let mut code = (self.hook.lock().unwrap())(&publish.topic);
         let mut frames = Vec::new();
         if code.is_none() {
+            code = (self.lost.lock().unwrap())(&publish.topic);
             let answer = PublishResponse { message_ids: self.take(publish) }.encode_to_vec();
+            self.news.send_replace(());
             let mut frame = BytesMut::new();
             frame.put_u8(0);
             frame.put_u32(answer.len() as u32);
             frame.put_slice(&answer);
-            frames.push(Ok(Frame::data(frame.freeze())));
+            if code.is_none() {
+                frames.push(Ok(Frame::data(frame.freeze())));
+            }
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", (code.unwrap_or(tonic::Code::Ok) as i32).into());

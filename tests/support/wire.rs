@@ -48,6 +48,10 @@ pub enum Act {
     Cut,
     /// What was asked is done, and the connection is cut before the answer.
     DoneThenCut,
+    /// What was asked is done, and this is the answer all the same.
+    DoneThenAnswer(Response<Body>),
+    /// The connection is cut, and what was asked is done this much later.
+    CutThenDone(std::time::Duration),
     /// There is no answer.
     Hang,
     /// The router answers after this long.
@@ -175,6 +179,14 @@ impl Stub {
             Act::Cut => Err("cut".to_owned()),
             Act::DoneThenCut => {
                 routed().await?;
+                Err("cut".to_owned())
+            }
+            Act::DoneThenAnswer(response) => routed().await.map(|_| response),
+            Act::CutThenDone(wait) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    routed().await
+                });
                 Err("cut".to_owned())
             }
             Act::Hang => std::future::pending().await,

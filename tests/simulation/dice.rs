@@ -1,0 +1,34 @@
+//! The seed's choices. Each actor has dice of its own, so that one that draws once more or less does
+//! not change what the others draw.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+pub struct Dice(StdRng);
+
+impl Dice {
+    pub fn new(seed: u64, actor: &str) -> Self {
+        let hash = Sha256::digest(format!("{seed} {actor}"));
+        Self(StdRng::from_seed(hash.into()))
+    }
+
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.0.random_range(0..100) < percent
+    }
+
+    pub fn number(&mut self, range: Range<u64>) -> u64 {
+        self.0.random_range(range)
+    }
+
+    pub fn millis(&mut self, range: Range<u64>) -> Duration {
+        Duration::from_millis(self.number(range))
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.0.random_range(0..from.len())]
+    }
+}

@@ -1,0 +1,127 @@
+//! Running services: each in a runtime of its own that is dropped whole, which is as near as a test's
+//! tasks come to SIGKILL, or the real binary, which gets the real one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use spotify_bq::config::{Config, Purpose};
+use spotify_bq::retry::Backoff;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::spawn_blocking;
+
+use super::plan::Plan;
+use crate::support::App;
+
+pub enum Instance {
+    Tasks { runtime: Runtime, app: App },
+    Binary { child: Child, url: String },
+}
+
+/// Settings and durations of the instances.
+pub struct Recipe {
+    pub plan: Plan,
+    pub settings: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// Starts process number `number`, which Spotify knows by its client id.
+    pub async fn start(&self, number: usize) -> Instance {
+        let mut settings = self.settings.clone();
+        let credentials = format!(r#"{{"client_id":"process-{number}","client_secret":"s"}}"#);
+        settings.insert("SPOTIFY_CREDENTIALS".to_owned(), credentials);
+        let calls = self.plan.concurrent_calls.to_string();
+        settings.insert("SPOTIFY_CONCURRENT_CALLS".to_owned(), calls);
+        let messages = self.plan.concurrent_messages.to_string();
+        settings.insert("MAX_CONCURRENT_MESSAGES".to_owned(), messages);
+        if self.plan.binary {
+            return spawn_blocking(move || binary(settings)).await.unwrap();
+        }
+        let config = self.config(&settings);
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let app = runtime.spawn(App::start(config)).await.unwrap();
+        Instance::Tasks { runtime, app }
+    }
+
+    fn config(&self, settings: &BTreeMap<String, String>) -> Config {
+        let get = |name: &str| settings.get(name).cloned();
+        let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
+        let timing = &mut config.timing;
+        timing.backoff =
+            Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };
+        timing.first_look = Duration::from_millis(1);
+        timing.last_look = Duration::from_millis(10);
+        timing.patience = self.plan.patience;
+        timing.message_deadline = self.plan.message_deadline;
+        timing.drain = Duration::from_millis(50);
+        timing.spotify_call = Duration::from_millis(1500);
+        timing.google_call = Duration::from_millis(1500);
+        timing.upload = Duration::from_millis(1500);
+        timing.show_memory = Duration::from_millis(100);
+        timing.token_margin = Duration::from_secs(1);
+        config
+    }
+}
+
+/// Ports are not kept for a process that is dead: another may have got it, so each has its own.
+fn binary(mut settings: BTreeMap<String, String>) -> Instance {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    settings.insert("PORT".to_owned(), free.to_string());
+    settings.insert("LOG_FORMAT".to_owned(), "json".to_owned());
+    settings.insert("MESSAGE_DEADLINE_SECONDS".to_owned(), "20".to_owned());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
+        .env_clear()
+        .envs(settings)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listens = lines.by_ref().any(|line| line.unwrap().contains(r#""event":"started""#));
+    assert!(listens, "the binary ended before it listened");
+    // Its log must be read on, or it blocks.
+    std::thread::spawn(move || lines.count());
+    Instance::Binary { child, url: format!("http://127.0.0.1:{free}/") }
+}
+
+impl Instance {
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tasks { app, .. } => app.url.clone(),
+            Self::Binary { url, .. } => url.clone(),
+        }
+    }
+
+    /// SIGKILL. When this ends, nothing of it is at work any more.
+    pub async fn kill(self) {
+        match self {
+            Self::Tasks { runtime, app } => {
+                spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(60)))
+                    .await
+                    .unwrap();
+                drop(app);
+            }
+            Self::Binary { mut child, .. } => {
+                spawn_blocking(move || {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                })
+                .await
+                .unwrap();
+            }
+        }
+    }
+
+    /// SIGTERM, and until it has ended.
+    pub async fn terminate(self) {
+        match self {
+            Self::Tasks { runtime, mut app } => {
+                app.terminate();
+                (&mut app.server).await.unwrap();
+                Self::Tasks { runtime, app }.kill().await;
+            }
+            // There is no signal but SIGKILL in the standard library.
+            binary => Box::pin(binary.kill()).await,
+        }
+    }
+}

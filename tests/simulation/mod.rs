@@ -1,0 +1,110 @@
+//! Nothing lost, nothing doubled: the real app between a Pub/Sub, a Spotify and a BigQuery that fail
+//! in every way they have been seen to, killed and started anew meanwhile. A seed decides all that
+//! the simulation chooses; sockets and the scheduler keep some of the order to themselves.
+
+mod bans;
+mod catalogue;
+mod dice;
+mod faults;
+mod instance;
+mod message;
+mod plan;
+mod queue;
+mod verdict;
+mod world;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use spotify_bq::config::Log;
+use spotify_bq::telemetry;
+use tokio::runtime::Builder;
+
+/// Seeds of a plain `cargo test`.
+const SEEDS: u64 = 200;
+
+/// Seeds at once: they mostly wait.
+const AT_ONCE: usize = 16;
+
+/// A certificate of nobody's. Each client of the service reads the machine's certificates when it is
+/// made, which costs more than all else that a seed does; here all is plain HTTP.
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulation/nobody.pem");
+
+#[test]
+fn nothing_is_lost_and_nothing_doubled() {
+    if setting("SSL_CERT_FILE").as_deref() != Some(CERTIFICATE) {
+        return with_one_certificate();
+    }
+    spotify_bq::install_tls_provider();
+    let seeds = seeds();
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min((seeds.end - seeds.start) as usize) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let complaints = complaints(seed);
+                    if !complaints.is_empty() {
+                        println!("seed {seed}:\n  {}", complaints.join("\n  "));
+                        failed.lock().unwrap().push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} of {} seeds failed: {failed:?}; again with\n  SIM_SEED={} cargo test --test wire simulation -- --nocapture",
+        failed.len(),
+        seeds.end - seeds.start,
+        failed[0],
+    );
+}
+
+/// Runs this test in a process that has the one certificate; a variable can't be set in this one.
+fn with_one_certificate() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["simulation::nothing_is_lost_and_nothing_doubled", "--exact", "--nocapture"])
+        .env("SSL_CERT_FILE", CERTIFICATE)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    print!("{}", String::from_utf8_lossy(&child.stdout));
+    eprint!("{}", String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success(), "see above");
+}
+
+fn complaints(seed: u64) -> Vec<String> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let run = || runtime.block_on(world::run(seed));
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        vec![format!("panicked: {}", words.unwrap_or("without words"))]
+    })
+}
+
+/// `SIM_SEED=n` runs that one and shows the service's log; `SIM_SEEDS=n` runs so many, from
+/// `SIM_FROM` on.
+fn seeds() -> Range<u64> {
+    let number = |name| setting(name).map(|n| n.parse().expect("SIM_… must be a number"));
+    if let Some(seed) = number("SIM_SEED") {
+        telemetry::init(&Log { json: false, filter: "info".to_owned() });
+        return seed..seed + 1;
+    }
+    let from = number("SIM_FROM").unwrap_or(0);
+    from..from + number("SIM_SEEDS").unwrap_or(SEEDS)
+}
+
+fn setting(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "these are the test's own settings")]
+    std::env::var(name).ok()
+}

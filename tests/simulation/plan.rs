@@ -1,0 +1,140 @@
+//! What a seed's world is like.
+
+use std::time::Duration;
+
+use super::catalogue::{TERMS, UNKNOWN_SHOW, UNKNOWN_TERM};
+use super::dice::Dice;
+use super::message::{Draft, Wants};
+
+/// One seed in this many runs the real binary, with its durations as they are in life.
+const BINARY_EVERY: u64 = 100;
+
+/// A message's time, in milliseconds: too short to be kept while things go wrong, or long enough on
+/// the slowest machine.
+const SHORT: u64 = 400;
+const LONG: u64 = 30_000;
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// The real binary, killed by SIGKILL, in the place of tasks.
+    pub binary: bool,
+    pub instances: usize,
+    pub concurrent_calls: usize,
+    pub concurrent_messages: usize,
+    /// How many percent of calls go wrong while the storm lasts.
+    pub faults: u32,
+    /// How many percent of deliveries come twice, or again although they were acknowledged.
+    pub doubles: u32,
+    pub storm: Duration,
+    /// When instances end during the storm.
+    pub ends: Vec<Duration>,
+    /// When Spotify's catalogue changes during the storm.
+    pub changes: Vec<Duration>,
+    pub patience: Duration,
+    pub message_deadline: Duration,
+    pub ack_deadline: Duration,
+    /// The subscription's dead-letter policy; without one deliveries are not counted.
+    pub attempts: Option<u32>,
+    /// BigQuery may take a job long after the connection was cut.
+    pub late_uploads: bool,
+    pub bans: bool,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "plan");
+        let binary = seed % BINARY_EVERY == BINARY_EVERY / 2;
+        let storm = if binary { 3000 } else { dice.number(150..600) };
+        let moments = |dice: &mut Dice, most: u64| -> Vec<Duration> {
+            let mut moments: Vec<Duration> =
+                (0..dice.number(0..most)).map(|_| dice.millis(0..storm)).collect();
+            moments.sort();
+            moments
+        };
+        Self {
+            seed,
+            binary,
+            instances: if dice.chance(25) { 2 } else { 1 },
+            concurrent_calls: dice.number(1..6) as usize,
+            concurrent_messages: dice.number(1..9) as usize,
+            faults: *dice.pick(if binary { &[3, 6] } else { &[0, 10, 20, 35] }),
+            doubles: *dice.pick(&[5, 15, 30]),
+            storm: Duration::from_millis(storm),
+            ends: moments(&mut dice, 4),
+            changes: moments(&mut dice, 5),
+            patience: Duration::from_millis(*dice.pick(&[20, 1200])),
+            message_deadline: Duration::from_millis(*dice.pick(&[SHORT, LONG, LONG])),
+            ack_deadline: Duration::from_millis(*dice.pick(&[300, 60_000, 60_000, 60_000])),
+            attempts: *dice.pick(&[None, Some(5), Some(100), Some(100)]),
+            late_uploads: dice.chance(25),
+            bans: dice.chance(40),
+        }
+    }
+
+    /// Whether an older reading can never land on a newer one: that is promised within a process,
+    /// and no process can prevent what BigQuery does with an upload that it gave up.
+    pub fn readings_keep_their_order(&self) -> bool {
+        self.instances == 1 && !self.late_uploads && !self.binary
+    }
+
+    /// The same in fair weather: nothing is cut short that only needs its time.
+    pub fn fair(&self) -> Self {
+        Self { message_deadline: Duration::from_millis(LONG), ..self.clone() }
+    }
+
+    /// What is published during the storm, and when.
+    pub fn drafts(&self) -> Vec<(Duration, Draft)> {
+        let mut dice = Dice::new(self.seed, "messages");
+        let messages = dice.number(3..11);
+        (0..messages)
+            .map(|_| {
+                let draft = match dice.number(0..10) {
+                    0..7 => table(&mut dice),
+                    7 => fan_out(&mut dice),
+                    _ => poison(&mut dice),
+                };
+                (dice.millis(0..self.storm.as_millis() as u64), draft)
+            })
+            .collect()
+    }
+}
+
+fn table(dice: &mut Dice) -> Draft {
+    let kind = *dice.pick(&["podcasts", "episodes", "mentions"]);
+    // Few terms, so that several messages want the same table.
+    Draft::table(kind, *dice.pick(&[0, 0, 1, 2]))
+}
+
+fn fan_out(dice: &mut Dice) -> Draft {
+    let data = match dice.number(0..3) {
+        0 => serde_json::json!({"search_term": TERMS[dice.number(0..3) as usize].text}),
+        1 => serde_json::json!({"search_term": [TERMS[0].text, TERMS[1].text]}),
+        _ => {
+            serde_json::json!({"table": "mentions", "search_term": [TERMS[2].text, TERMS[1].text]})
+        }
+    };
+    Draft::new(data.to_string(), Wants::FanOut)
+}
+
+fn poison(dice: &mut Dice) -> Draft {
+    let (data, reason) = *dice.pick(&[
+        ("%", "bad_base64"),
+        ("{\"table\":", "bad_json"),
+        (r#"{"tabel":"episodes"}"#, "refused"),
+        (r#"{"table":"songs"}"#, "refused"),
+        ("unknown term", "no_results"),
+        ("unknown show", "no_such_show"),
+    ]);
+    let data = match data {
+        "unknown term" => {
+            serde_json::json!({"table": "podcasts", "search_term": UNKNOWN_TERM}).to_string()
+        }
+        "unknown show" => serde_json::json!({
+            "table": "episodes", "search_term": TERMS[1].text, "show_id": UNKNOWN_SHOW,
+        })
+        .to_string(),
+        plain => plain.to_owned(),
+    };
+    Draft::new(data, Wants::Letter(reason))
+}
