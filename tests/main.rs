@@ -5,6 +5,7 @@
 
 mod bigquery_faults;
 mod fan_out;
+mod listing_properties;
 mod listings;
 mod load_jobs;
 mod lying_pages;
