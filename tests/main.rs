@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod bigquery_faults;
+mod commands;
+mod emulators;
 mod fan_out;
 mod listing_properties;
 mod listings;

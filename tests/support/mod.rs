@@ -1,6 +1,7 @@
 //! Boots the real app on a free port, with settings as an operator would give them.
 
 pub mod bigquery;
+pub mod emulators;
 pub mod log;
 pub mod pubsub;
 pub mod spotify;
