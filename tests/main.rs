@@ -5,9 +5,12 @@
 
 mod bigquery_faults;
 mod check;
+mod commands;
 mod documents;
+mod emulators;
 mod fan_out;
 mod hostile;
+mod listing_properties;
 mod listings;
 mod load_jobs;
 mod logs;

@@ -4,8 +4,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -19,7 +21,10 @@ const BATCH: i32 = 100;
 /// Pulls in a row that bring nothing new before the subscription counts as empty: Pub/Sub may
 /// answer with none while there are some.
 const EMPTY: u32 = 3;
-/// How long letters that stay are held back, so that they are not pulled again meanwhile.
+/// What lies between two such pulls.
+const PAUSE: Duration = Duration::from_millis(300);
+/// How long pulled letters are held: publishing a batch one by one may outlast the subscription's
+/// own deadline, and those that stay must not be pulled again meanwhile.
 const HOLD_SECONDS: i32 = 600;
 
 #[derive(Debug, clap::Args)]
@@ -49,13 +54,12 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
         args,
         start: OffsetDateTime::now_utc().unix_timestamp(),
         seen: HashSet::new(),
-        held: Vec::new(),
+        held: HashSet::new(),
         done: 0,
     };
     let result = redrive.all().await;
     // Whatever was only looked at goes back at once, also after a failure.
-    let held = std::mem::take(&mut redrive.held);
-    let given_back = redrive.give_back(held).await;
+    let given_back = redrive.give_back().await;
     let (done, seen) = (redrive.done, redrive.seen.len());
     let verb = if args.dry_run { "would be published" } else { "published" };
     say!("{done} of {seen} letters {verb} to {topic}");
@@ -73,7 +77,8 @@ struct Redrive<'a> {
     /// Letters that are newer were made meanwhile, some perhaps of what was just published.
     start: i64,
     seen: HashSet<String>,
-    held: Vec<String>,
+    /// What acknowledges the letters that were pulled and not acknowledged.
+    held: HashSet<String>,
     done: usize,
 }
 
@@ -81,48 +86,53 @@ impl Redrive<'_> {
     async fn all(&mut self) -> Result<(), Failure> {
         let mut empty = 0;
         while empty < EMPTY && !self.is_enough() {
-            let letters = self.publisher.pull(self.subscription, BATCH).await?;
-            empty = if letters.is_empty() { empty + 1 } else { 0 };
-            let mut held = Vec::new();
-            for letter in letters {
-                let known = !self.seen.insert(letter.id.clone());
-                if known || letter.published > self.start {
-                    if !known {
-                        self.seen.remove(&letter.id);
-                    }
-                    empty += 1;
-                    held.push(letter.ack_id);
-                } else if self.is_enough() || !self.is_wanted(&letter) {
-                    held.push(letter.ack_id);
-                } else {
-                    self.one(letter, &mut held).await?;
-                }
+            if empty > 0 {
+                sleep(PAUSE).await;
             }
-            if !held.is_empty() {
-                self.publisher.keep(self.subscription, held.clone(), HOLD_SECONDS).await?;
-                self.held.append(&mut held);
+            empty += 1;
+            let letters = self.publisher.pull(self.subscription, BATCH).await?;
+            if letters.is_empty() {
+                continue;
+            }
+            let ids: Vec<String> = letters.iter().map(|letter| letter.ack_id.clone()).collect();
+            self.held.extend(ids.iter().cloned());
+            self.publisher.keep(self.subscription, ids, HOLD_SECONDS).await?;
+            for letter in letters {
+                // Newer ones may lie among the older: Pub/Sub keeps no order.
+                if letter.published > self.start || !self.seen.insert(letter.id.clone()) {
+                    continue;
+                }
+                empty = 0;
+                if !self.is_enough() && self.is_wanted(&letter) {
+                    self.one(letter).await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn one(&mut self, letter: Pulled, held: &mut Vec<String>) -> Result<(), Failure> {
+    async fn one(&mut self, letter: Pulled) -> Result<(), Failure> {
         say!("{}", describe(&letter, self.start));
-        if self.args.dry_run {
-            held.push(letter.ack_id);
-        } else {
-            let message = Outgoing {
-                attributes: letter::original(letter.message.attributes),
-                data: letter.message.data,
-            };
+        let message = Outgoing {
+            attributes: letter::original(letter.message.attributes),
+            data: letter.message.data,
+        };
+        // Pub/Sub refuses such a message, and it would stand in the way of all others.
+        if message == Outgoing::default() {
+            say!("    stays: nothing is left of it to publish");
+            return Ok(());
+        }
+        if !self.args.dry_run {
             self.publisher.publish(self.topic, vec![message]).await?;
-            self.publisher.acknowledge(self.subscription, vec![letter.ack_id]).await?;
+            self.publisher.acknowledge(self.subscription, vec![letter.ack_id.clone()]).await?;
+            self.held.remove(&letter.ack_id);
         }
         self.done += 1;
         Ok(())
     }
 
-    async fn give_back(&self, held: Vec<String>) -> Result<(), Failure> {
+    async fn give_back(&self) -> Result<(), Failure> {
+        let held: Vec<String> = self.held.iter().cloned().collect();
         for ids in held.chunks(1000) {
             self.publisher.keep(self.subscription, ids.to_vec(), 0).await?;
         }

@@ -2,6 +2,7 @@
 
 pub mod bigquery;
 pub mod binary;
+pub mod emulators;
 pub mod issuer;
 pub mod log;
 pub mod pubsub;
