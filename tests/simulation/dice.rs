@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
 
 pub struct Dice(StdRng);
