@@ -149,7 +149,8 @@ pub struct PushAuth {
 pub struct Timing {
     /// A message, from receipt to answer: under the ack deadline of 600 s, which push cannot extend.
     pub message_deadline: Duration,
-    /// A request's head; a connection that stays silent for as long is closed.
+    /// A request's head; a connection that stays silent for as long is closed. A platform's proxy
+    /// keeps its connections for some while and must not find them closed under its hands.
     pub request_head: Duration,
     /// A request's body; Pub/Sub sends it at once.
     pub request_body: Duration,
@@ -181,7 +182,7 @@ impl Timing {
     fn new(message_deadline: Duration) -> Self {
         Self {
             message_deadline,
-            request_head: Duration::from_secs(10),
+            request_head: Duration::from_secs(75),
             request_body: Duration::from_secs(10),
             drain: Duration::from_secs(8),
             connect: Duration::from_secs(5),

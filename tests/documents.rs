@@ -101,3 +101,21 @@ fn the_house_is_laid_out_as_the_architecture_says() {
         assert!(listed.contains(&path), "ARCHITECTURE.md does not list {path}");
     }
 }
+
+#[test]
+fn every_role_that_terraform_grants_is_explained() {
+    let page = read("docs/least-privilege.md");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "tf"));
+    let terraform: String = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let roles: BTreeSet<&str> = terraform
+        .split('"')
+        .filter_map(|word| word.strip_prefix("roles/"))
+        .filter(|role| role.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'))
+        .collect();
+    assert!(roles.len() > 5, "{roles:?}");
+    for role in roles {
+        assert!(page.contains(role), "docs/least-privilege.md does not explain roles/{role}");
+    }
+}
