@@ -192,6 +192,29 @@ async fn two_processes_that_make_a_table_at_once_both_go_on() {
 }
 
 #[tokio::test]
+async fn an_insert_that_lost_a_race_and_is_told_so_with_400_is_no_failure() {
+    let (world, app) = ready().await;
+    let push = table("episodes");
+    assert_eq!(world.app().await.push(&push).await.told(), (204, "loaded"));
+    world.bigquery.stub.always("/upload/", google(400, "invalid"));
+    assert_eq!(app.push(&push).await.told(), (204, "already_loaded"));
+    assert_eq!(loads(&world), 2);
+}
+
+#[tokio::test]
+async fn an_insert_that_is_refused_for_what_it_says_waits_for_the_operator() {
+    let (world, app) = ready().await;
+    world.bigquery.stub.always("/upload/", google(400, "invalid"));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry warehouse_denied"));
+    assert!(told.detail().contains("400 invalid simulated"), "{}", told.detail());
+    world.bigquery.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(loads(&world), 2);
+}
+
+#[tokio::test]
 async fn a_session_that_leads_elsewhere_is_not_followed() {
     let mut shown = crate::support::spotify::catalog(1, 120);
     for episode in shown.episodes.values_mut().flatten() {

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::log::Log;
 use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
+use crate::support::wire::answer;
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
 #[tokio::test]
@@ -49,4 +51,32 @@ async fn a_fan_out_is_published_and_a_refused_message_is_a_dead_letter() {
     let letters = world.pubsub.published("letters");
     assert_eq!(letters[0].data, br#"{"tabel":"x"}"#);
     assert!(letters[0].attributes["detail"].contains("unknown field `tabel`"));
+}
+
+#[tokio::test]
+async fn each_delivery_has_one_line_that_tells_its_outcome() {
+    let log = Log::start();
+    let world = World::new(Spotify::showing(3, 120).await).await;
+    let app = world.app().await;
+    let (good, bad, many) =
+        (table("episodes"), table("nonsense"), message(&json!({"search_term": "x"})));
+    for push in [&good, &good.again(2), &bad, &many] {
+        app.push(push).await;
+    }
+    world.spotify.stub.always("/v1/", || answer(403, "Forbidden"));
+    app.push(&table("podcasts")).await;
+    let lines = log.lines("message");
+    let outcomes: Vec<&str> = lines.iter().map(|line| line["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["loaded", "already_loaded", "dead_lettered", "fanned_out", "retry"]);
+    let told = |line: usize, keys: &[&str]| -> Vec<String> {
+        keys.iter().map(|key| lines[line].get(*key).cloned().unwrap_or_default()).collect()
+    };
+    let of_job = ["table", "kind", "term", "rows", "spotify_calls", "delivery_attempt"];
+    assert_eq!(told(0, &of_job), [EPISODES, "episodes", "data hackers", "120", "5", "1"]);
+    assert_eq!(lines[0]["job_id"], world.bigquery.accepted()[0]);
+    assert_eq!(told(1, &["message_id", "delivery_attempt"]), [good.id.as_str(), "2"]);
+    assert_eq!(told(2, &["reason", "table"]), ["refused", ""]);
+    assert_eq!(told(3, &["messages"]), ["3"]);
+    assert_eq!(told(4, &["reason"]), ["spotify_refused"]);
+    assert!(lines[4]["advice"].contains("SPOTIFY_MARKET"));
 }
