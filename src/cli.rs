@@ -5,6 +5,7 @@ mod check;
 mod publish;
 mod redrive;
 mod serve;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -15,19 +16,17 @@ use crate::google;
 use crate::telemetry;
 
 /// The version, with the commit where the build knows it.
-const VERSION: &str = match option_env!("SPOTIFY_BQ_COMMIT") {
-    Some(commit) if !commit.is_empty() => commit_version(commit),
-    _ => env!("CARGO_PKG_VERSION"),
-};
-
-const fn commit_version(commit: &'static str) -> &'static str {
-    commit
+fn version() -> String {
+    match option_env!("SPOTIFY_BQ_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// Keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, whole or not at
 /// all.
 #[derive(Debug, Parser)]
-#[command(name = "spotify-bq", version = VERSION, after_help = EXAMPLES)]
+#[command(name = "spotify-bq", version = version(), after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -48,7 +47,8 @@ did not, 2 arguments or settings are wrong.";
 enum Command {
     /// Handles pushes: POST / takes them, GET /health answers 200 (what is done without a command)
     Serve,
-    /// Runs the main job here and now, with a sample Spotify unless credentials are set
+    /// Fills the three tables in a SQLite file here and now, from a sample Spotify unless credentials
+    /// are set
     #[cfg(feature = "local")]
     Demo {
         /// Only serve the sample Spotify on this port, until interrupted
@@ -59,7 +59,7 @@ enum Command {
     Publish(publish::Args),
     /// Publishes dead letters anew, once what was wrong is mended
     Redrive(redrive::Args),
-    /// Looks whether credentials, dataset, tables and topics are in order, and says what to do
+    /// Looks whether settings, credentials, dataset, tables and topics are in order; says what to do
     Check(check::Args),
 }
 

@@ -35,16 +35,14 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
         config.spotify.credentials = Some(Credentials::Json(SecretString::from(
             r#"{"client_id":"demo","client_secret":"demo"}"#,
         )));
-        println!(
-            "No Spotify credentials are set: a sample Spotify with invented podcasts stands in."
-        );
+        println!("No Spotify credentials are set: a sample one with invented podcasts stands in.");
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
     let service = Arc::new(Service::new(config).await?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", address(&listener)?);
-    println!("The service listens at {url} and gets one message for each table.\n");
+    println!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     tokio::spawn(server::serve(listener, router, service, timing.drain, std::future::pending()));
 

@@ -3,6 +3,7 @@
 //! page's length, a total that moved, or an id to come once.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -65,6 +66,9 @@ struct Shape {
     unique: usize,
     doubles: u64,
     nulls: u64,
+    undated: u64,
+    /// A hash of the ids in their order: two readings of one shape have lost the same episodes.
+    ids: u64,
 }
 
 impl Shape {
@@ -116,19 +120,27 @@ impl Extractor {
             };
             let spans = spans(offset..(offset + missing).min(SEARCH_END), self.search_page)
                 .map(|span| span.start..span.end.min(SEARCH_END));
-            let pages: Vec<Vec<Page>> = stream::iter(spans)
-                .map(|span| self.read_span(span, |at, limit| self.search(term, at, limit, meter)))
+            let read: Vec<(Range<u32>, Vec<Page>)> = stream::iter(spans)
+                .map(|span| async {
+                    let page = |at, limit| self.search(term, at, limit, meter);
+                    self.read_span(span.clone(), page).await.map(|pages| (span, pages))
+                })
                 .buffered(self.side_by_side)
                 .try_collect()
                 .await
                 .map_err(|error| not_found(error, || unexpected("the search")))?;
-            for page in pages.into_iter().flatten() {
-                listed = listed.max(page.total);
-                offset += page.length;
-                ended = page.length == 0 || offset >= page.total;
-                meter.nulls.add(page.rows.nulls);
-                meter.doubles.add(rows.append(page.rows, &mut seen, SHOWS));
-                if ended {
+            for (span, pages) in read {
+                offset = span.start;
+                for page in pages {
+                    // The total drifts: a search ends where none of its pages promised more.
+                    listed = listed.max(page.total);
+                    offset += page.length;
+                    ended = page.length == 0 || offset >= listed;
+                    meter.nulls.add(page.rows.nulls);
+                    meter.doubles.add(rows.append(page.rows, &mut seen, SHOWS));
+                }
+                // A span that a drifted total cut short is taken up again where it ended.
+                if ended || offset < span.end {
                     break;
                 }
             }
@@ -253,6 +265,7 @@ impl Extractor {
                 Ok((rows, shape)) if shape.is_whole() || before.as_ref() == Some(&shape) => {
                     meter.nulls.add(shape.nulls);
                     meter.doubles.add(shape.doubles);
+                    meter.undated.add(shape.undated);
                     return match (shape.unique, shape.total) {
                         (0, 0) => Err(Failure::NoResults {
                             what: format!("no episode of the show {show}"),
@@ -305,7 +318,9 @@ impl Extractor {
 
         let mut rows = Rows::default();
         let mut seen = HashSet::new();
-        let mut shape = Shape { total, length: 0, unique: 0, doubles: 0, nulls: 0 };
+        let mut ids = DefaultHasher::new();
+        let mut shape =
+            Shape { total, length: 0, unique: 0, doubles: 0, nulls: 0, undated: 0, ids: 0 };
         while let Some(span) = pages.try_next().await? {
             for page in span {
                 if page.total != total {
@@ -313,12 +328,14 @@ impl Extractor {
                 }
                 shape.length += page.length;
                 shape.nulls += page.rows.nulls;
-                meter.undated.add(page.rows.undated);
+                shape.undated += page.rows.undated;
+                page.rows.ids().for_each(|id| id.hash(&mut ids));
                 meter.read.add(u64::from(page.length));
                 shape.doubles += rows.append(page.rows, &mut seen, usize::MAX);
             }
         }
         shape.unique = seen.len();
+        shape.ids = ids.finish();
         Ok(Ok((rows, shape)))
     }
 

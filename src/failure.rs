@@ -38,7 +38,7 @@ pub enum Failure {
     #[error("Spotify has no show {0} in this market")]
     NoSuchShow(ShowId),
     /// The show that the search found answered that it does not exist.
-    #[error("the show {id} that the search for {term:?} found does not answer")]
+    #[error("the show {id} that the search for {:?} found does not exist (any more)", term.text())]
     ShowVanished {
         /// The show.
         id: ShowId,
@@ -76,7 +76,7 @@ pub enum Failure {
         detail: String,
     },
     /// A listing changes while it is read, each time that it is read.
-    #[error("the listing of {what} changed each time it was read ({detail})")]
+    #[error("Spotify's listing of {what} changed each time it was read ({detail})")]
     Unstable {
         /// The listing.
         what: String,
@@ -126,10 +126,10 @@ pub enum Failure {
     /// A fan-out, and no topic to publish it to.
     #[error("this message means {0} messages, and there is no topic to publish them to")]
     NoTriggerTopic(usize),
-    /// Pub/Sub did not take what we publish.
-    #[error("Pub/Sub did not take a publish to {topic}: {detail}")]
+    /// Pub/Sub did not take what we publish, or did not give what we ask for.
+    #[error("Pub/Sub fails at {topic}: {detail}")]
     PublishFailed {
-        /// The topic.
+        /// The topic or subscription.
         topic: String,
         /// What happened.
         detail: String,
@@ -236,7 +236,7 @@ impl Failure {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::NotAnEnvelope(_) => {
-                "push through a Pub/Sub subscription without payload unwrapping, or with `spotify-bq publish --url`"
+                "push through a Pub/Sub subscription without payload unwrapping, or with `spotify-bq publish --all --url URL`"
             }
             Self::Unauthenticated(_) => {
                 "the subscription must push with an OIDC token whose audience is PUSH_AUDIENCE; on Cloud Run unset PUSH_AUDIENCE and PUSH_SERVICE_ACCOUNT, the platform checks the token and takes its signature off"
@@ -245,7 +245,7 @@ impl Failure {
                 "set PUSH_SERVICE_ACCOUNT to the account that the subscription pushes with"
             }
             Self::KeysUnreachable(_) => {
-                "nothing, if it passes; else let the service reach the issuer's keys"
+                "nothing, if it passes; else let the service reach https://www.googleapis.com, where Google's keys are"
             }
             Self::Refused { .. } => "correct the message and publish it anew",
             Self::NoResults { .. } => {
@@ -265,33 +265,37 @@ impl Failure {
                 "renew the Premium subscription of the app's owner; Spotify takes some hours to notice"
             }
             Self::SpotifyCredentials(_) => {
-                "put a current client id and secret into the secret with deploy/set-credentials.sh; no restart is needed"
+                "give it a current client id and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS"
             }
             Self::SpotifyRefused { .. } => {
-                "check SPOTIFY_MARKET and SPOTIFY_SEARCH_PAGE_SIZE (at most 10 in Development Mode) with `spotify-bq check`"
+                "set SPOTIFY_SEARCH_PAGE_SIZE to 10 if the app is in Development Mode, and SPOTIFY_MARKET to a country where Spotify is"
             }
-            Self::SpotifyUnavailable { .. } => "nothing, the message comes again",
+            Self::SpotifyUnavailable { .. } => {
+                "nothing, the message comes again; if it lasts, see whether Spotify is down or SPOTIFY_API_URL is wrong"
+            }
             Self::Unstable { .. } | Self::OnlyNulls(_) => {
                 "nothing, the message comes again; if it lasts, look at the show in Spotify"
             }
             Self::InvalidRows { .. } => {
-                "report it with the job's id: the rows and the schema are both ours"
+                "report it, with the job's id, as a defect of spotify-bq: rows and schema are both its own"
             }
             Self::ForeignColumns { .. } => {
-                "rename or drop the table (it is made anew) or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
+                "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
             Self::WarehouseDenied { .. } => {
                 "give the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` does"
             }
             Self::DatasetMissing(_) => {
-                "make the dataset (`terraform apply` does) or set BIGQUERY_DATASET to one that exists"
+                "make the dataset (`terraform apply` does), or set BIGQUERY_DATASET to one that exists (ids are case-sensitive); if it does exist, unset BIGQUERY_LOCATION or set it to the dataset's own"
             }
-            Self::WarehouseUnavailable { .. } => "nothing, the message comes again",
+            Self::WarehouseUnavailable { .. } => {
+                "nothing, the message comes again; if it lasts, look at the load job in BigQuery and at status.cloud.google.com"
+            }
             Self::NoTriggerTopic(_) => {
                 "set TRIGGER_TOPIC, or publish one message for each table and term"
             }
             Self::PublishFailed { .. } => {
-                "check that the topic exists and that the service's account has roles/pubsub.publisher on it"
+                "check that it exists, and that who asks has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` gives the service its own"
             }
             Self::GoogleCredentials(_) => {
                 "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login`"

@@ -43,7 +43,12 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
     let client = http::client(timing.connect, timing.message_deadline + timing.connect)
         .map_err(|error| http::describe(&error))?;
     let sent = client.post(url).json(envelope).send().await;
-    let response = sent.map_err(|error| format!("{url}: {}", http::describe(&error)))?;
+    let response = sent.map_err(|error| {
+        let why = http::describe(&error);
+        format!(
+            "{url} did not answer: {why}. Is the service running there, and reachable from here?"
+        )
+    })?;
     let status = response.status().as_u16();
     let outcome = response.headers().get(OUTCOME).and_then(|value| value.to_str().ok());
     let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();

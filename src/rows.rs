@@ -80,6 +80,13 @@ pub(crate) struct PageRows {
     pub(crate) undated: u64,
 }
 
+impl PageRows {
+    /// The ids of the page's items, those without a row included.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().map(|item| &*item.id)
+    }
+}
+
 #[derive(Debug)]
 struct Item {
     id: Box<str>,

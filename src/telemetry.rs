@@ -1,9 +1,12 @@
 //! Log lines: JSON as Cloud Logging wants it, joined to the request's trace, or lines for a person
 //! at a terminal.
 
+use std::fmt::Debug;
 use std::io::{self, IsTerminal, Write};
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::field::Field;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -27,12 +30,45 @@ pub fn init(log: &Log) {
     } else {
         tracing_subscriber::fmt::layer()
             .with_target(false)
+            .with_timer(Clock)
+            .fmt_fields(format::debug_fn(readable))
             .with_ansi(io::stdout().is_terminal())
             .with_filter(filter())
             .boxed()
     };
     // Fails only where a subscriber is set already, which then is the one that is wanted.
     let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+/// Fields that the sentence before them has said already, or that only a machine asks for.
+const UNSAID: [&str; 10] =
+    ["event", "outcome", "table", "kind", "term", "rows", "messages", "pages", "job_id", "port"];
+
+/// A field as a person reads it: the sentence, then what else is known and not nothing.
+fn readable(writer: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        "advice" => write!(writer, " → {}", format!("{value:?}").trim_matches('"')),
+        name if UNSAID.contains(&name) => Ok(()),
+        name => {
+            let value = format!("{value:?}");
+            if value == "0" {
+                Ok(())
+            } else {
+                write!(writer, " {name}={}", value.trim_matches('"'))
+            }
+        }
+    }
+}
+
+/// The time of day in UTC; a terminal's lines are read on the day.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut format::Writer<'_>) -> std::fmt::Result {
+        let (hour, minute, second, milli) = time::OffsetDateTime::now_utc().time().as_hms_milli();
+        write!(writer, "{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
 }
 
 /// Adds the trace to JSON lines: a field of that name would come out in another spelling.

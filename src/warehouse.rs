@@ -19,6 +19,7 @@ use crate::meter::Meter;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
+pub(crate) use bigquery::history::PastLoad;
 pub use schema::{Column, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
@@ -93,6 +94,15 @@ impl Warehouse {
             config::Warehouse::Sqlite(file) => Ok(Self::Sqlite(Sqlite::new(file))),
             #[cfg(not(feature = "local"))]
             config::Warehouse::Sqlite(_) => Err("built without SQLite".to_owned()),
+        }
+    }
+
+    /// BigQuery, if that is where tables live.
+    pub(crate) fn bigquery(&self) -> Option<&BigQuery> {
+        match self {
+            Self::BigQuery(bigquery) => Some(bigquery),
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => None,
         }
     }
 

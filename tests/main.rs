@@ -3,6 +3,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod bigquery_faults;
+mod documents;
+mod fan_out;
+mod listings;
+mod load_jobs;
+mod logs;
+mod lying_pages;
 mod main_job;
+mod messages;
+mod moving_listings;
+mod pages;
+mod panics;
+mod refusals;
+mod show_choice;
+mod shutdown;
 mod simulation;
+mod spotify_faults;
+mod sqlite;
 mod support;
+mod terms;
+mod throttling;
+mod tokens;
+mod turns;
+mod upload;

@@ -3,11 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
-use crate::support::{World, message, table};
-
-const PODCASTS: &str = "tb_datahackers_limitada";
-const EPISODES: &str = "tb_datahackers_episodios_total";
-const MENTIONS: &str = "tb_datahackers_episodios_boticario";
+use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
 #[tokio::test]
 async fn three_messages_fill_three_tables() {

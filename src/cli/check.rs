@@ -103,11 +103,12 @@ async fn warehouse(
     config: &Config,
     google: &Arc<GoogleCredentials>,
 ) -> Result<Vec<Finding>, String> {
-    let Warehouse::BigQuery(bigquery) = Warehouse::new(config, google).await? else {
+    let warehouse = Warehouse::new(config, google).await?;
+    let Some(bigquery) = warehouse.bigquery() else {
         return Ok(vec![Finding::ok("warehouse", "a SQLite file, made at the first load")]);
     };
     if matches!(&config.warehouse, Place::BigQuery(place) if place.project.is_empty()) {
-        let advice = "set GOOGLE_CLOUD_PROJECT";
+        let advice = "set GOOGLE_CLOUD_PROJECT to the project that has the dataset";
         return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
     }
     let place = bigquery.place();
@@ -144,21 +145,29 @@ async fn pubsub(config: &Config, google: &Arc<GoogleCredentials>) -> Vec<Finding
     let mut findings = Vec::new();
     let pubsub = &config.pubsub;
     for (setting, topic, without) in [
-        ("TRIGGER_TOPIC", &pubsub.trigger_topic, "fan-outs, publish and redrive need it"),
+        (
+            "TRIGGER_TOPIC",
+            &pubsub.trigger_topic,
+            "set it to the topic's name; fan-outs, `publish` and `redrive` need it",
+        ),
         (
             "DEAD_LETTER_TOPIC",
             &pubsub.dead_letter_topic,
-            "without it hopeless messages are answered 400",
+            "set it to the topic's name; without it messages that can never succeed are answered 400 and come again",
         ),
     ] {
         findings.push(match topic {
             Some(topic) => found(topic, publisher.topic(topic).await),
-            None => Finding::problem(setting, "is not set", without),
+            None => Finding::problem(setting, "not set", without),
         });
     }
     findings.push(match &pubsub.dead_letter_subscription {
         Some(name) => found(name, publisher.subscription(name).await),
-        None => Finding::problem("DEAD_LETTER_SUBSCRIPTION", "is not set", "redrive needs it"),
+        None => Finding::problem(
+            "DEAD_LETTER_SUBSCRIPTION",
+            "not set",
+            "set it to the subscription's name; `redrive` needs it",
+        ),
     });
     findings
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::wait::Watch;
 use crate::config::Config;
 use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Order};
+use crate::job::{self, Order, Request};
 use crate::names::Kind;
 use crate::publisher::{Outgoing, Publisher};
 use crate::push;
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// Push to a running service and wait for its answer, instead of publishing
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Follow the load jobs to their end, and answer 1 where one of the tables is not loaded
+    #[arg(long, conflicts_with = "url")]
+    wait: bool,
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
@@ -57,15 +61,20 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, String> {
         vec![order(args.table.clone())]
     };
     for order in &orders {
-        let message = Message {
-            id: String::new(),
-            publish_time: String::new(),
-            attributes: std::collections::BTreeMap::new(),
-            data: Data::Bytes(order.to_data()),
-        };
-        job::parse(&message, &config.naming).map_err(|refused| refused.to_string())?;
+        understand(config, order)?;
     }
     Ok(orders)
+}
+
+/// What the service will take a message for.
+pub(super) fn understand(config: &Config, order: &Order) -> Result<Request, String> {
+    let message = Message {
+        id: String::new(),
+        publish_time: String::new(),
+        attributes: std::collections::BTreeMap::new(),
+        data: Data::Bytes(order.to_data()),
+    };
+    job::parse(&message, &config.naming).map_err(|refused| refused.to_string())
 }
 
 async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<bool, String> {
@@ -75,6 +84,7 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
             "no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url",
         )?,
     };
+    let watch = if args.wait { Some(Watch::start(config).await?) } else { None };
     let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
     let messages = orders
         .iter()
@@ -86,7 +96,10 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
     for (order, id) in orders.iter().zip(ids) {
         println!("{id} {}", String::from_utf8_lossy(&order.to_data()));
     }
-    Ok(true)
+    match watch {
+        Some(watch) => watch.follow(config, orders).await,
+        None => Ok(true),
+    }
 }
 
 fn topic_name(config: &Config, topic: &str) -> Result<String, String> {

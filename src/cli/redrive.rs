@@ -37,10 +37,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
     let subscription = config.pubsub.dead_letter_subscription.as_deref();
-    let subscription =
-        subscription.ok_or("set DEAD_LETTER_SUBSCRIPTION to what is to be redriven")?;
+    let subscription = subscription
+        .ok_or("DEAD_LETTER_SUBSCRIPTION is not set: it says where the dead letters wait (Terraform's output operator_environment has it)")?;
     let topic = config.pubsub.trigger_topic.as_deref();
-    let topic = topic.ok_or("set TRIGGER_TOPIC to where letters are to be published")?;
+    let topic = topic.ok_or("TRIGGER_TOPIC is not set: it says where letters are published to (Terraform's output operator_environment has it)")?;
     let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
     let mut redrive = Redrive {
         publisher: &publisher,

@@ -91,5 +91,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("PUBSUB_EMULATOR_HOST", "", "host:port of a Pub/Sub emulator"),
 ];
 
+impl Setting {
+    /// The setting as a row of the documentation's table.
+    pub fn row(&self) -> String {
+        let default = if self.default.is_empty() { "" } else { &format!("`{}`", self.default) };
+        format!("| `{}` | {default} | {} |", self.name, self.meaning)
+    }
+}
+
 /// The platform's own variables: read, but not set by anybody who runs the service.
 pub(super) const PLATFORM: &[Setting] = &[setting("K_SERVICE", "", "set by Cloud Run")];

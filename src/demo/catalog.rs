@@ -18,7 +18,7 @@ pub struct Catalog {
 
 #[derive(Deserialize)]
 struct Words {
-    show: Value,
+    show: Show,
     show_themes: Vec<String>,
     show_formats: Vec<String>,
     show_descriptions: Vec<String>,
@@ -28,32 +28,43 @@ struct Words {
     mentions: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct Show {
+    name: String,
+    description: String,
+}
+
 /// Every this many episodes, one mentions the sponsor.
 const MENTION_EVERY: usize = 9;
 
-/// The demo's catalogue: 66 shows of which one is null, 75 episodes and two nulls.
+/// The demo's catalogue: 66 shows of which one is null; the term's own has 75 episodes and two nulls.
 pub fn sample() -> Catalog {
     // Compiled in, and read by every run of the tests.
     let Ok(words) = serde_json::from_str::<Words>(include_str!("data.json")) else {
         return Catalog::default();
     };
-    let episodes = episodes(&words);
-    let name = words.show["name"].as_str().unwrap_or_default();
-    let total = episodes.iter().filter(|episode| !episode.is_null()).count();
-    let own = show(name, words.show["description"].as_str().unwrap_or_default(), total);
-    let id = own["id"].as_str().unwrap_or_default().to_owned();
     let mut shows: Vec<Value> = Vec::new();
+    let mut all = HashMap::new();
+    let mut add = |name: &str, description: &str, most: usize| {
+        let mut episodes = episodes(&words, name);
+        episodes.truncate(most);
+        let total = episodes.iter().filter(|episode| !episode.is_null()).count();
+        let show = show(name, description, total);
+        all.insert(id(name), episodes);
+        show
+    };
+    let own = add(&words.show.name, &words.show.description, usize::MAX);
     for (at, format) in words.show_formats.iter().enumerate() {
         for (also, theme) in words.show_themes.iter().enumerate() {
             let name = format!("{theme} {format}");
             let description = &words.show_descriptions[(at + also) % words.show_descriptions.len()];
-            shows.push(show(name.trim(), description, 7 + (at * 31 + also * 17) % 300));
+            shows.push(add(name.trim(), description, 7 + (at * 31 + also * 17) % 60));
         }
     }
     // As in life, the show that has the term's name is not the first that the search finds.
     shows.insert(2, own);
     shows[7] = Value::Null;
-    Catalog { shows, episodes: HashMap::from([(id, episodes)]) }
+    Catalog { shows, episodes: all }
 }
 
 fn show(name: &str, description: &str, total_episodes: usize) -> Value {
@@ -67,7 +78,7 @@ fn show(name: &str, description: &str, total_episodes: usize) -> Value {
     })
 }
 
-fn episodes(words: &Words) -> Vec<Value> {
+fn episodes(words: &Words, show: &str) -> Vec<Value> {
     let newest = Date::from_calendar_date(2026, Month::November, 17).unwrap_or(Date::MIN);
     let mut episodes = Vec::new();
     for (at, guest) in words.episode_guests.iter().enumerate() {
@@ -86,7 +97,7 @@ fn episodes(words: &Words) -> Vec<Value> {
                 _ => (date.to_string(), "day"),
             };
             let name = format!("{theme} — {guest}");
-            let id = id(&name);
+            let id = id(&format!("{show} {name}"));
             let mut episode = json!({
                 "id": id, "name": name, "description": description,
                 "html_description": format!("<p>{description}</p>"),

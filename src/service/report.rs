@@ -99,7 +99,7 @@ impl Report {
     /// WARNING for what comes again, ERROR for what does not.
     pub(super) fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
         let table = job.map(|job| job.table.as_str());
-        let text = self.text(table);
+        let text = self.text(job);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -147,12 +147,16 @@ impl Report {
         );
     }
 
-    fn text(&self, table: Option<&str>) -> String {
-        let table = table.unwrap_or("the message");
+    fn text(&self, job: Option<&Job>) -> String {
+        let table = job.map_or_else(
+            || "the message".to_owned(),
+            |job| format!("{} (term {:?})", job.table, job.term.text()),
+        );
         let why = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         match (self.outcome, &self.undelivered) {
             (Outcome::Loaded, _) => {
-                format!("{table} was replaced by {} rows", self.rows.unwrap_or_default())
+                let rows = self.rows.unwrap_or_default();
+                format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" })
             }
             (Outcome::AlreadyLoaded, _) => {
                 format!("{table} had been replaced by an earlier delivery of this message")

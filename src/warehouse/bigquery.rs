@@ -3,6 +3,7 @@
 //! `answer`'s.
 
 mod answer;
+pub(super) mod history;
 mod upload;
 
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! Boots the real app on a free port, with settings as an operator would give them.
 
 pub mod bigquery;
+pub mod log;
 pub mod pubsub;
 pub mod spotify;
 pub mod wire;
@@ -24,6 +25,11 @@ use tokio_util::sync::CancellationToken;
 use bigquery::BigQuery;
 use pubsub::PubSub;
 use spotify::Spotify;
+
+/// The configured tables, by their default names.
+pub const PODCASTS: &str = "tb_datahackers_limitada";
+pub const EPISODES: &str = "tb_datahackers_episodios_total";
+pub const MENTIONS: &str = "tb_datahackers_episodios_boticario";
 
 /// The world around the service.
 pub struct World {
@@ -143,6 +149,18 @@ impl World {
 
     pub async fn app(&self) -> App {
         App::start(self.config()).await
+    }
+}
+
+impl Answer {
+    /// Status and outcome, as tests compare them.
+    pub fn told(&self) -> (u16, &str) {
+        (self.status, &self.outcome)
+    }
+
+    /// Why, in the service's words.
+    pub fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use spotify_bq::demo::{Catalog, id, router};
 
-use super::wire::Stub;
+use super::wire::{Act, Stub, answer};
 
 pub struct Spotify {
     pub stub: Stub,
@@ -20,6 +20,11 @@ impl Spotify {
     /// A search that finds `shows` shows, the first of which has `episodes` episodes.
     pub async fn showing(shows: usize, episodes: usize) -> Self {
         Self::start(catalog(shows, episodes)).await
+    }
+
+    /// The episodes of the first show.
+    pub fn episodes(&self) -> &[Value] {
+        &self.catalog.episodes[self.catalog.shows[0]["id"].as_str().unwrap()]
     }
 
     /// The calls to the Web API, in the order in which they came.
@@ -56,8 +61,28 @@ pub fn episode(n: usize) -> Value {
         "description": description,
         "release_date": format!("20{:02}-{:02}-{:02}", n % 26, n % 12 + 1, n % 28 + 1),
         "release_date_precision": "day", "duration_ms": 60_000 + n, "language": "pt",
-        "languages": ["pt-BR"], "explicit": n % 7 == 0, "type": "episode",
+        "languages": ["pt-BR"], "explicit": n.is_multiple_of(7), "type": "episode",
     })
+}
+
+/// The answer to a search: a page of these shows.
+pub fn search_page(shows: &[Value], total: usize) -> Act {
+    answer(200, &json!({ "shows": page(shows, total) }).to_string())
+}
+
+/// The answer to a listing of episodes: a page of these.
+pub fn episode_page(episodes: &[Value], total: usize) -> Act {
+    answer(200, &page(episodes, total).to_string())
+}
+
+fn page(items: &[Value], total: usize) -> Value {
+    json!({"items": items, "total": total, "limit": 50, "offset": 0, "next": null})
+}
+
+/// The piece of a listing from `offset` on, at most `limit` long.
+pub fn piece(all: &[Value], offset: usize, limit: usize) -> &[Value] {
+    let from = offset.min(all.len());
+    &all[from..(from + limit).min(all.len())]
 }
 
 /// What the table must hold of these shows.

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// A call as it arrived.
@@ -55,7 +56,12 @@ pub enum Act {
     Hang,
     /// The router answers after this long.
     Late(std::time::Duration),
+    /// The router answers once this is cancelled.
+    Held(CancellationToken),
 }
+
+/// A call's failure, made anew for each call.
+pub type Fault = fn() -> Act;
 
 /// An answer with a body.
 pub fn answer(status: u16, body: &str) -> Act {
@@ -117,6 +123,23 @@ impl Stub {
         self.on(|_| Act::Pass);
     }
 
+    /// The next `times` calls to a path with `path` in it meet `act`; after them the router answers.
+    pub fn next(&self, times: usize, path: &'static str, act: impl Fn() -> Act + Send + 'static) {
+        let mut left = times;
+        self.on(move |call| {
+            if left == 0 || !call.path.contains(path) {
+                return Act::Pass;
+            }
+            left -= 1;
+            act()
+        });
+    }
+
+    /// From now on every call to a path with `path` in it meets `act`.
+    pub fn always(&self, path: &'static str, act: impl Fn() -> Act + Send + 'static) {
+        self.next(usize::MAX, path, act);
+    }
+
     pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
     }
@@ -169,6 +192,10 @@ impl Stub {
             Act::Hang => std::future::pending().await,
             Act::Late(wait) => {
                 tokio::time::sleep(wait).await;
+                routed().await
+            }
+            Act::Held(until) => {
+                until.cancelled().await;
                 routed().await
             }
         }

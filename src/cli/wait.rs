@@ -1,0 +1,116 @@
+//! `publish --wait`: follows the load jobs that the published messages lead to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::{Instant, sleep};
+
+use super::publish::understand;
+use crate::config::Config;
+use crate::google::GoogleCredentials;
+use crate::job::{Order, Request};
+use crate::text;
+use crate::warehouse::{PastLoad, Warehouse};
+
+/// Pauses between two looks: the first soon, later ones longer.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// Clocks of this machine and Google's may differ by this much.
+const SKEW: Duration = Duration::from_secs(5);
+
+/// The warehouse's load jobs, watched from before messages are published.
+pub(super) struct Watch {
+    warehouse: Warehouse,
+    since: u64,
+    told: BTreeSet<String>,
+}
+
+impl Watch {
+    /// Notes the loads that have nothing to do with what will be published.
+    pub(super) async fn start(config: &Config) -> Result<Self, String> {
+        let google = Arc::new(GoogleCredentials::default());
+        let warehouse = Warehouse::new(config, &google).await?;
+        if warehouse.bigquery().is_none() {
+            return Err(
+                "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with \
+                        --url instead"
+                    .to_owned(),
+            );
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = u64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or(u64::MAX);
+        let mut watch = Self { warehouse, since, told: BTreeSet::new() };
+        let before = watch.loads().await?;
+        watch.told.extend(before.into_iter().map(|load| load.job_id));
+        Ok(watch)
+    }
+
+    async fn loads(&self) -> Result<Vec<PastLoad>, String> {
+        let Some(bigquery) = self.warehouse.bigquery() else { return Ok(Vec::new()) };
+        let loads = bigquery.loads_since(self.since).await;
+        loads.map_err(|failure| format!("{failure}. What to do: {}", failure.advice()))
+    }
+
+    /// Waits until each table that the messages mean has been loaded, and tells of each load.
+    pub(super) async fn follow(
+        mut self,
+        config: &Config,
+        orders: &[Order],
+    ) -> Result<bool, String> {
+        let mut waiting = tables(config, orders)?;
+        let end = Instant::now() + config.timing.message_deadline;
+        let mut pause = FIRST_LOOK;
+        while !waiting.is_empty() && Instant::now() < end {
+            sleep(pause).await;
+            pause = pause.mul_f64(1.5).min(LAST_LOOK);
+            for load in self.loads().await?.into_iter().filter(|load| load.done) {
+                if !waiting.contains(&load.table) || !self.told.insert(load.job_id.clone()) {
+                    continue;
+                }
+                match load.error {
+                    None => {
+                        let rows = load.rows.unwrap_or_else(|| "its".to_owned());
+                        println!("{}: {rows} rows, job {}", load.table, load.job_id);
+                        waiting.remove(&load.table);
+                    }
+                    Some(error) => {
+                        let error = text::excerpt(&error, 300);
+                        println!(
+                            "{}: job {} failed, waiting for the next: {error}",
+                            load.table, load.job_id
+                        );
+                    }
+                }
+            }
+        }
+        for table in &waiting {
+            println!(
+                "{table}: no load within {} s. What to do: look at the service's log and the dead letters \
+             (spotify-bq redrive --dry-run)",
+                config.timing.message_deadline.as_secs()
+            );
+        }
+        Ok(waiting.is_empty())
+    }
+}
+
+/// The tables that the messages mean, those of fan-outs included.
+fn tables(config: &Config, orders: &[Order]) -> Result<BTreeSet<String>, String> {
+    let mut tables = BTreeSet::new();
+    for order in orders {
+        match understand(config, order)? {
+            Request::Load(job) => {
+                tables.insert(job.table);
+            }
+            Request::FanOut(orders) => {
+                for order in &orders {
+                    if let Request::Load(job) = understand(config, order)? {
+                        tables.insert(job.table);
+                    }
+                }
+            }
+        }
+    }
+    Ok(tables)
+}

@@ -1,0 +1,35 @@
+# The least there is to say: three tables, filled each morning, in a project of one's own.
+
+terraform {
+  required_version = ">= 1.11"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 7.0"
+    }
+  }
+}
+
+variable "project_id" {
+  description = "The Google Cloud project."
+  type        = string
+}
+
+variable "image" {
+  description = "The service's image by digest; without one, Google's sample stands in and the schedules are paused."
+  type        = string
+  default     = null
+}
+
+module "spotify_bq" {
+  source = "../.."
+
+  project_id = var.project_id
+  image      = var.image
+}
+
+output "spotify_bq" {
+  description = "What the stack is made of."
+  value       = module.spotify_bq
+}

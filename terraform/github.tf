@@ -1,0 +1,100 @@
+# Deploying from GitHub without a key, when github_repository is set. The deployer may push an image and change this one
+# service, nothing else: no rights, no secret's value, no other resource. Its workflow runs
+#   terraform apply -refresh=false -var image=…
+# with the variables of the last apply by a person. -refresh=false, because it may not read most resources; a plan that
+# changes more than the image fails with 403, and is a person's to apply.
+
+locals {
+  github = var.github_repository == null ? {} : { this = var.github_repository }
+}
+
+resource "google_iam_workload_identity_pool" "github" {
+  for_each = local.github
+
+  project                   = local.project
+  workload_identity_pool_id = "${var.name}-github"
+  display_name              = "${var.name}: GitHub"
+}
+
+resource "google_iam_workload_identity_pool_provider" "github" {
+  for_each = local.github
+
+  project                            = local.project
+  workload_identity_pool_id          = google_iam_workload_identity_pool.github[each.key].workload_identity_pool_id
+  workload_identity_pool_provider_id = "github"
+  display_name                       = "GitHub Actions"
+
+  attribute_mapping = {
+    "google.subject"       = "assertion.sub"
+    "attribute.repository" = "assertion.repository"
+    "attribute.ref"        = "assertion.ref"
+  }
+
+  # Anyone on GitHub can get a token of this issuer.
+  attribute_condition = "assertion.repository == \"${each.value}\" && assertion.ref == \"${var.github_ref}\""
+
+  oidc {
+    issuer_uri = "https://token.actions.githubusercontent.com"
+  }
+}
+
+resource "google_service_account" "deployer" {
+  for_each = local.github
+
+  project      = local.project
+  account_id   = "${var.name}-deploy"
+  display_name = "${var.name}: rolls out images from GitHub"
+}
+
+resource "google_service_account_iam_member" "github_is_deployer" {
+  for_each = local.github
+
+  service_account_id = google_service_account.deployer[each.key].name
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[each.key].name}/attribute.repository/${each.value}"
+}
+
+resource "google_artifact_registry_repository_iam_member" "deployer" {
+  for_each = local.github
+
+  project    = local.project
+  location   = google_artifact_registry_repository.this.location
+  repository = google_artifact_registry_repository.this.name
+  role       = "roles/artifactregistry.writer"
+  member     = google_service_account.deployer[each.key].member
+}
+
+resource "google_cloud_run_v2_service_iam_member" "deployer" {
+  for_each = local.github
+
+  project  = local.project
+  location = google_cloud_run_v2_service.this.location
+  name     = google_cloud_run_v2_service.this.name
+  role     = "roles/run.developer"
+  member   = google_service_account.deployer[each.key].member
+}
+
+# A rollout is an operation of the project, not of the service, and has to be waited for.
+resource "google_project_iam_member" "deployer" {
+  for_each = local.github
+
+  project = local.project
+  role    = "roles/run.viewer"
+  member  = google_service_account.deployer[each.key].member
+}
+
+resource "google_service_account_iam_member" "deployer_runs_as_runtime" {
+  for_each = local.github
+
+  service_account_id = google_service_account.runtime.name
+  role               = "roles/iam.serviceAccountUser"
+  member             = google_service_account.deployer[each.key].member
+}
+
+resource "google_storage_bucket_iam_member" "deployer_state" {
+  for_each = var.state_bucket == null ? {} : local.github
+
+  bucket = var.state_bucket
+  role   = "roles/storage.objectUser"
+  member = google_service_account.deployer[each.key].member
+}

@@ -1,0 +1,71 @@
+# Log-based metrics and the dashboard that shows them. What they look for in a log line stands in log_metrics.json, which
+# the service's own tests read too: `where` are fields that must equal, `labels` and `value` fields that are taken.
+
+locals {
+  log_metrics = jsondecode(file("${path.module}/log_metrics.json"))
+
+  service_log = join(" AND ", [
+    "resource.type=\"cloud_run_revision\"",
+    "resource.labels.service_name=\"${var.name}\"",
+    "resource.labels.location=\"${var.region}\"",
+  ])
+
+  log_filters = {
+    for metric, spec in local.log_metrics : metric => join(" AND ", concat(
+      [local.service_log],
+      [for field, value in spec.where : "jsonPayload.${field}=\"${value}\""],
+    ))
+  }
+}
+
+resource "google_logging_metric" "this" {
+  for_each = local.log_metrics
+
+  project     = local.project
+  name        = "${var.name}-${each.key}"
+  description = each.value.description
+  filter      = local.log_filters[each.key]
+
+  metric_descriptor {
+    metric_kind  = "DELTA"
+    value_type   = each.value.value == null ? "INT64" : "DISTRIBUTION"
+    unit         = each.value.unit
+    display_name = "${var.name}: ${each.value.description}"
+
+    dynamic "labels" {
+      for_each = toset(each.value.labels)
+
+      content {
+        key        = labels.value
+        value_type = "STRING"
+      }
+    }
+  }
+
+  label_extractors = { for field in each.value.labels : field => "EXTRACT(jsonPayload.${field})" }
+  value_extractor  = each.value.value == null ? null : "EXTRACT(jsonPayload.${each.value.value})"
+
+  dynamic "bucket_options" {
+    for_each = each.value.value == null ? [] : [each.value.value]
+
+    # 1 to 540,000 and more, rows as well as milliseconds.
+    content {
+      exponential_buckets {
+        num_finite_buckets = 40
+        growth_factor      = 1.5
+        scale              = 1
+      }
+    }
+  }
+}
+
+resource "google_monitoring_dashboard" "this" {
+  project = local.project
+  dashboard_json = templatefile("${path.module}/dashboard.json.tftpl", {
+    name                     = var.name
+    service_log              = local.service_log
+    push_subscription        = google_pubsub_subscription.push.name
+    dead_letter_subscription = google_pubsub_subscription.dead_letter.name
+    metrics                  = { for key, metric in google_logging_metric.this : key => "logging.googleapis.com/user/${metric.name}" }
+  })
+}

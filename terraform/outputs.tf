@@ -1,0 +1,111 @@
+# What the deploy scripts, the workflow and a person at the command line need to know.
+
+output "project_id" {
+  description = "The project."
+  value       = var.project_id
+}
+
+output "region" {
+  description = "Region of the service, the schedules and the registry."
+  value       = var.region
+}
+
+output "service_name" {
+  description = "Name of the Cloud Run service."
+  value       = google_cloud_run_v2_service.this.name
+}
+
+output "service_uri" {
+  description = "Address of the service; only Pub/Sub can call it."
+  value       = google_cloud_run_v2_service.this.uri
+}
+
+output "image_is_placeholder" {
+  description = "True while the service runs Google's sample: build an image and apply again with its digest."
+  value       = !strcontains(var.image, "@sha256:")
+}
+
+output "image_repository" {
+  description = "The image's name without tag or digest: where to push to."
+  value       = "${google_artifact_registry_repository.this.location}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}/spotify-bq"
+}
+
+output "build_service_account" {
+  description = "For gcloud builds submit --service-account."
+  value       = google_service_account.build.name
+}
+
+output "build_source" {
+  description = "For gcloud builds submit --gcs-source-staging-dir."
+  value       = "gs://${google_storage_bucket.build.name}/source"
+}
+
+output "secret_id" {
+  description = "The secret to put the Spotify app's credentials in."
+  value       = google_secret_manager_secret.spotify.secret_id
+}
+
+output "tables" {
+  description = "The configured term's tables, as a query names them."
+  value       = { for kind, id in var.tables : kind => "${var.project_id}.${local.dataset_id}.${id}" }
+}
+
+output "trigger_topic" {
+  description = "Where to publish messages."
+  value       = google_pubsub_topic.trigger.id
+}
+
+output "dead_letter_topic" {
+  description = "Where messages go that can't succeed."
+  value       = google_pubsub_topic.dead_letter.id
+}
+
+output "dead_letter_subscription" {
+  description = "Where they wait."
+  value       = google_pubsub_subscription.dead_letter.id
+}
+
+output "schedules" {
+  description = "Names of the Cloud Scheduler jobs."
+  value       = { for key, job in google_cloud_scheduler_job.this : key => job.name }
+}
+
+output "settings" {
+  description = "The service's environment, and what is left out of it and why."
+  value = {
+    set      = { for name, value in local.settings : name => tostring(value) if value != null }
+    left_out = local.settings_left_out
+  }
+}
+
+output "operator_environment" {
+  description = "Environment for spotify-bq publish, redrive and check on a person's own machine, where they act with that person's rights."
+  value = {
+    for name, value in merge(local.settings, { DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letter.id }) :
+    name => tostring(value) if value != null && !contains(["SPOTIFY_CREDENTIALS_FILE", "LOG_FORMAT", "RUST_LOG"], name)
+  }
+}
+
+output "service_accounts" {
+  description = "Whom the service, Pub/Sub's pushes and the builds act as."
+  value = {
+    runtime = google_service_account.runtime.email
+    push    = google_service_account.push.email
+    build   = google_service_account.build.email
+  }
+}
+
+output "dashboard" {
+  description = "The dashboard in the console."
+  value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.this.id)}?project=${var.project_id}"
+}
+
+output "workload_identity_provider" {
+  description = "For the workflow's google-github-actions/auth; null without github_repository."
+  value       = one([for provider in google_iam_workload_identity_pool_provider.github : provider.name])
+}
+
+output "deployer_service_account" {
+  description = "As whom the workflow deploys; null without github_repository."
+  value       = one([for account in google_service_account.deployer : account.email])
+}

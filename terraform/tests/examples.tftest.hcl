@@ -1,0 +1,60 @@
+# The examples, as the README shows them.
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = {
+      number = "123456789012"
+    }
+  }
+}
+
+run "minimal" {
+  command = plan
+
+  module {
+    source = "./examples/minimal"
+  }
+
+  variables {
+    project_id = "test-project"
+  }
+
+  assert {
+    condition     = output.spotify_bq.image_is_placeholder && length(output.spotify_bq.schedules) == 3
+    error_message = "Three schedules, and no image yet."
+  }
+
+  assert {
+    condition     = output.spotify_bq.tables.podcasts == "test-project.spotify_podcasts.tb_datahackers_limitada"
+    error_message = "The tables are those of the old notebook."
+  }
+}
+
+run "complete" {
+  command = plan
+
+  module {
+    source = "./examples/complete"
+  }
+
+  variables {
+    project_id      = "test-project"
+    image           = "us-central1-docker.pkg.dev/test-project/podcasts/spotify-bq@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    billing_account = "012345-6789AB-CDEF01"
+  }
+
+  assert {
+    condition     = !output.spotify_bq.image_is_placeholder && length(output.spotify_bq.schedules) == 4
+    error_message = "Four schedules, and an image."
+  }
+
+  assert {
+    condition     = output.spotify_bq.tables.mentions == "test-project.Spotify_podcasts.mentions"
+    error_message = "The tables are in the existing dataset."
+  }
+
+  assert {
+    condition     = output.spotify_bq.service_name == "podcasts" && output.spotify_bq.region == "us-central1" && output.spotify_bq.secret_id == "spotify-credentials-data-team"
+    error_message = "Names and place are as asked."
+  }
+}

@@ -1,0 +1,161 @@
+# Who may send messages, when messages come by themselves, who is told when something is wrong, who may deploy.
+
+variable "publishers" {
+  description = "Who else may publish to the trigger topic: a name of your own → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in values(var.publishers) : can(regex("^(user|group|serviceAccount|domain):[^:]+$|^principal(Set)?://.+", member))])
+    error_message = "publishers: a member is user:, group:, serviceAccount: or domain: and an address, or principal:// or principalSet://. allUsers and allAuthenticatedUsers are not accepted: nothing here is public."
+  }
+}
+
+variable "schedules" {
+  description = <<-EOT
+    Messages that Cloud Scheduler publishes: a name of your own → cron, and what to load: a table (podcasts, episodes,
+    mentions), search terms, or both. No table: all three. No terms: the configured one. More than one table or term is
+    split by the service, so a list of terms costs one job, not one for each.
+  EOT
+  type = map(object({
+    cron         = string
+    time_zone    = optional(string, "America/Sao_Paulo")
+    table        = optional(string)
+    search_terms = optional(list(string), [])
+    show_id      = optional(string)
+    paused       = optional(bool, false)
+  }))
+  # Some minutes apart: all three share one Spotify quota.
+  default = {
+    podcasts = { cron = "0 6 * * *", table = "podcasts" }
+    episodes = { cron = "10 6 * * *", table = "episodes" }
+    mentions = { cron = "20 6 * * *", table = "mentions" }
+  }
+  nullable = false
+
+  validation {
+    condition     = alltrue([for key in keys(var.schedules) : can(regex("^[a-z0-9][a-z0-9-]{0,62}$", key))])
+    error_message = "schedules: a name has at most 63 lower-case letters, digits and hyphens."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : can(regex("^[0-9A-Za-z*/,-]+( [0-9A-Za-z*/,-]+){4}$", s.cron))])
+    error_message = "schedules: cron has five fields, such as \"0 6 * * *\" (minute, hour, day of month, month, day of week)."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : can(regex("^[A-Za-z]+(/[A-Za-z0-9_+-]+)*$", s.time_zone))])
+    error_message = "schedules: time_zone is a name of the tz database, such as America/Sao_Paulo or Etc/UTC."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : s.table == null || contains(["podcasts", "episodes", "mentions"], coalesce(s.table, "none"))])
+    error_message = "schedules: table is podcasts, episodes or mentions."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : s.table != null || length(s.search_terms) > 0])
+    error_message = "schedules: each needs a table, search_terms, or both."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in values(var.schedules) : length(s.search_terms) <= 300 && alltrue([
+        for term in s.search_terms : length(trimspace(term)) >= 1 && length(term) <= 100
+      ])
+    ])
+    error_message = "schedules: search_terms are at most 300, each of 1 to 100 characters and not blank."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : s.show_id == null || can(regex("^[0-9A-Za-z]{22}$", s.show_id))])
+    error_message = "schedules: show_id is the 22 letters and digits at the end of the show's address."
+  }
+
+  validation {
+    condition     = alltrue([for s in values(var.schedules) : s.show_id == null || (length(s.search_terms) == 1 && s.table != "podcasts")])
+    error_message = "schedules: show_id says which show is meant by a term, so it needs exactly one of search_terms, and a table other than podcasts or none."
+  }
+}
+
+variable "alerts" {
+  description = "Whether alert policies are made. Google charges by the condition, at a price that has changed more than once; without them the dashboard still shows all of it."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alert_email" {
+  description = "Who is told of alerts. Without it they can be seen in Cloud Monitoring only."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alert_email == null ? true : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
+    error_message = "alert_email is one e-mail address, or null."
+  }
+}
+
+variable "budget" {
+  description = <<-EOT
+    Tells of the project's spending at 50, 90 and 100 % of an amount a month, in the billing account's own currency. It
+    needs rights on the billing account, and with a person's login USER_PROJECT_OVERRIDE=true and
+    GOOGLE_BILLING_PROJECT=PROJECT in the environment.
+  EOT
+  type = object({
+    billing_account = string
+    amount          = number
+    currency        = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.budget == null ? true : can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account))
+    error_message = "budget: billing_account is like 012345-6789AB-CDEF01."
+  }
+
+  validation {
+    condition     = var.budget == null ? true : var.budget.amount >= 1 && floor(var.budget.amount) == var.budget.amount
+    error_message = "budget: amount is a whole number of at least 1."
+  }
+
+  validation {
+    condition     = var.budget == null ? true : var.budget.currency == null || can(regex("^[A-Z]{3}$", var.budget.currency))
+    error_message = "budget: currency is three capital letters, such as BRL, and the billing account's own; null takes that one."
+  }
+}
+
+variable "github_repository" {
+  description = "OWNER/REPOSITORY whose workflows may push an image and roll it out, without a key. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null ? true : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository is OWNER/REPOSITORY, or null."
+  }
+}
+
+variable "github_ref" {
+  description = "The only ref whose workflows may deploy: a pull request from a fork runs on another one."
+  type        = string
+  default     = "refs/heads/main"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^refs/(heads|tags)/[A-Za-z0-9._/-]+$", var.github_ref))
+    error_message = "github_ref is a full ref, such as refs/heads/main."
+  }
+}
+
+variable "state_bucket" {
+  description = "Bucket of the terraform state, so that the deploying workflow may read and write it. Without a meaning when github_repository is null."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.state_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$", var.state_bucket))
+    error_message = "state_bucket is a bucket's name without gs://, or null."
+  }
+}

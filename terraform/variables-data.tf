@@ -1,0 +1,154 @@
+# What is read from Spotify and where it lands in BigQuery.
+
+variable "dataset_id" {
+  description = "The BigQuery dataset. Ids are case-sensitive: Spotify_podcasts is another dataset than spotify_podcasts."
+  type        = string
+  default     = "spotify_podcasts"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_]+$", var.dataset_id)) && length(var.dataset_id) <= 1024
+    error_message = "dataset_id has at most 1,024 letters, digits and _, without the project."
+  }
+}
+
+variable "bigquery_location" {
+  description = <<-EOT
+    Where a new dataset is made; it can't be changed later. US is where BigQuery itself looks when a query names no place,
+    and where most older datasets are. Without a meaning when create_dataset is false: the service asks the dataset.
+  EOT
+  type        = string
+  default     = "US"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(US|EU|[a-z]+-[a-z]+[0-9]{1,2})$", var.bigquery_location))
+    error_message = "bigquery_location is US, EU or a region such as southamerica-east1."
+  }
+}
+
+variable "create_dataset" {
+  description = "False when the dataset exists and stays someone else's: it is then used, never changed or destroyed."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "create_tables" {
+  description = "False when the three tables exist and stay as they are: the service replaces their rows. Their columns must be those of schemas/."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "tables" {
+  description = "The configured term's tables. Other terms have tables of their own (podcasts_TERM and so on), which the service makes."
+  type = object({
+    podcasts = optional(string, "tb_datahackers_limitada")
+    episodes = optional(string, "tb_datahackers_episodios_total")
+    mentions = optional(string, "tb_datahackers_episodios_boticario")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for id in values(var.tables) : can(regex("^[A-Za-z0-9_]+$", id)) && length(id) <= 1024])
+    error_message = "tables: a table's name has at most 1,024 letters, digits and _, without project and dataset."
+  }
+
+  validation {
+    condition     = length(distinct(values(var.tables))) == 3
+    error_message = "tables: the three names must differ, since each load replaces its whole table."
+  }
+}
+
+variable "column_policy_tags" {
+  description = "Policy tags: kind of table → column → tag. Terraform owns the columns, so a tag attached by hand would be taken off at the next apply; loads leave tags alone."
+  type        = map(map(string))
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for kind in keys(var.column_policy_tags) : contains(["podcasts", "episodes", "mentions"], kind)])
+    error_message = "column_policy_tags: the kinds are podcasts, episodes and mentions."
+  }
+
+  validation {
+    condition = alltrue([
+      for tag in flatten([for columns in values(var.column_policy_tags) : values(columns)]) :
+      can(regex("^projects/[^/]+/locations/[^/]+/taxonomies/[^/]+/policyTags/[^/]+$", tag))
+    ])
+    error_message = "column_policy_tags: a tag is projects/PROJECT/locations/PLACE/taxonomies/ID/policyTags/ID."
+  }
+}
+
+variable "search_term" {
+  description = "The configured term: what a message without a term means, and whose tables are `tables`."
+  type        = string
+  default     = "data hackers"
+  nullable    = false
+
+  validation {
+    condition     = length(trimspace(var.search_term)) >= 1 && length(var.search_term) <= 100
+    error_message = "search_term has 1 to 100 characters and is not blank."
+  }
+}
+
+variable "mention" {
+  description = "What an episode's name or description must hold to be in the mentions tables."
+  type        = string
+  default     = "Grupo Boticário"
+  nullable    = false
+
+  validation {
+    condition     = length(trimspace(var.mention)) >= 1
+    error_message = "mention is not blank."
+  }
+}
+
+variable "market" {
+  description = "Country whose catalogue is read. Spotify answers client credentials without one with nothing but nulls."
+  type        = string
+  default     = "BR"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Z]{2}$", var.market))
+    error_message = "market is a country's two capital letters (ISO 3166-1), such as BR."
+  }
+}
+
+variable "search_page_size" {
+  description = "Shows a search call asks for. An app in Development Mode gets 400 above 10; with Extended Quota 50 saves calls. The result is the same."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.search_page_size >= 1 && var.search_page_size <= 50 && floor(var.search_page_size) == var.search_page_size
+    error_message = "search_page_size is a whole number from 1 to 50 (at most 10 for an app in Development Mode)."
+  }
+}
+
+variable "spotify_concurrent_calls" {
+  description = "Calls to Spotify at one time; null leaves it to the service's own default."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.spotify_concurrent_calls == null ? true : var.spotify_concurrent_calls >= 1 && floor(var.spotify_concurrent_calls) == var.spotify_concurrent_calls
+    error_message = "spotify_concurrent_calls is a whole number of at least 1, or null."
+  }
+}
+
+variable "credentials_secret" {
+  description = "Secret that holds the Spotify app's {\"client_id\",\"client_secret\"}. Terraform makes the secret; its value is put in beside terraform and so never in the state."
+  type        = string
+  default     = "spotify-credentials"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,255}$", var.credentials_secret))
+    error_message = "credentials_secret is the secret's id: letters, digits, _ and -, at most 255."
+  }
+}

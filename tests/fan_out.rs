@@ -1,0 +1,100 @@
+//! One message that means several: published as one message for each table and term, in one
+//! publish, and each of those replaces its table.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::spotify::Spotify;
+use crate::support::{MENTIONS, Push, World, message};
+
+fn read(data: &[u8]) -> Value {
+    serde_json::from_slice(data).unwrap()
+}
+
+async fn world() -> World {
+    World::new(Spotify::showing(2, 9).await).await
+}
+
+#[tokio::test]
+async fn a_term_alone_means_its_three_tables_in_their_order() {
+    let world = world().await;
+    let app = world.app().await;
+    let answer = app.push(&message(&json!({"search_term": "data hackers"}))).await;
+    assert_eq!(answer.told(), (204, "fanned_out"));
+    let published = world.pubsub.published("trigger");
+    let orders: Vec<Value> = published.iter().map(|message| read(&message.data)).collect();
+    assert_eq!(
+        orders,
+        ["podcasts", "episodes", "mentions"]
+            .map(|table| json!({"table": table, "search_term": "data hackers"}))
+    );
+    assert!(published.iter().all(|message| message.attributes.is_empty()));
+    assert!(world.bigquery.stub.calls().is_empty() && world.spotify.stub.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_published_fills_the_tables() {
+    let world = world().await;
+    let app = world.app().await;
+    let show = &world.spotify.catalog.shows[0]["id"];
+    app.push(&message(&json!({"search_term": "a", "show_id": show}))).await;
+    app.push(&message(&json!({"table": "mentions", "search_term": ["b", "data hackers"]}))).await;
+    for published in world.pubsub.published("trigger") {
+        let push = Push {
+            data: String::from_utf8(published.data).unwrap(),
+            id: published.id,
+            ..message(&Value::Null)
+        };
+        assert_eq!(app.push(&push).await.told(), (204, "loaded"), "{push:?}");
+    }
+    let state = world.bigquery.state.lock().unwrap();
+    let filled: BTreeSet<&str> = state.tables.keys().map(String::as_str).collect();
+    let expected = ["podcasts_a", "episodes_a", "mentions_a", "mentions_b", MENTIONS];
+    assert_eq!(filled, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn three_hundred_terms_are_nine_hundred_messages_in_one_publish() {
+    let world = world().await;
+    let app = world.app().await;
+    let terms: Vec<String> = (0..300).map(|n| format!("{n:03} {}", "é".repeat(96))).collect();
+    let answer = app.push(&message(&json!({ "search_term": terms }))).await;
+    assert_eq!(answer.told(), (204, "fanned_out"));
+    assert_eq!(*world.pubsub.publishes.lock().unwrap(), [900]);
+    let published = world.pubsub.published("trigger");
+    let distinct: BTreeSet<Vec<u8>> = published.into_iter().map(|message| message.data).collect();
+    assert_eq!(distinct.len(), 900);
+}
+
+#[tokio::test]
+async fn a_term_that_is_listed_twice_is_meant_once() {
+    let world = world().await;
+    let app = world.app().await;
+    app.push(&message(&json!({"table": "podcasts", "search_term": ["Café", "cafe", "x"]}))).await;
+    assert_eq!(*world.pubsub.publishes.lock().unwrap(), [2]);
+}
+
+#[tokio::test]
+async fn a_fan_out_that_pubsub_does_not_take_comes_again() {
+    for code in [tonic::Code::Unavailable, tonic::Code::NotFound, tonic::Code::PermissionDenied] {
+        let world = world().await;
+        let app = world.app().await;
+        world.pubsub.on(move |_| Some(code));
+        let push = message(&json!({"search_term": "x"}));
+        let answer = app.push(&push).await;
+        assert_eq!(answer.told(), (503, "retry publish_failed"));
+        assert!(answer.detail().contains("projects/p1/topics/trigger"), "{}", answer.detail());
+        world.pubsub.on(|_| None);
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "fanned_out"));
+        assert_eq!(world.pubsub.published("trigger").len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn without_a_trigger_topic_it_waits_for_one() {
+    let world = world().await.set("TRIGGER_TOPIC", "");
+    let answer = world.app().await.push(&message(&json!({"search_term": "x"}))).await;
+    assert_eq!(answer.told(), (503, "retry no_trigger_topic"));
+    assert!(answer.body["advice"].as_str().unwrap().contains("TRIGGER_TOPIC"));
+}

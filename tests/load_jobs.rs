@@ -1,0 +1,201 @@
+//! Load jobs that run for a while, fail after they were accepted, or were another delivery's.
+
+use serde_json::json;
+
+use crate::support::bigquery::Fate;
+use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::{App, EPISODES, World, table};
+
+async fn ready() -> (World, App) {
+    let world = World::new(Spotify::showing(3, 60).await).await;
+    let app = world.app().await;
+    (world, app)
+}
+
+fn is_whole(world: &World, loads: u32) {
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, loads);
+}
+
+/// Jobs of this reason fail `times` times; the rest succeed.
+fn failing(times: usize, reason: &'static str) -> impl FnMut(&str) -> Fate + Send {
+    let mut left = times;
+    move |_| {
+        let fails = (left > 0).then_some(reason);
+        left = left.saturating_sub(1);
+        Fate { fails, looks: 1 }
+    }
+}
+
+fn tries(world: &World) -> Vec<String> {
+    let ids = world.bigquery.accepted();
+    ids.iter().map(|id| id.rsplit('_').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_job_that_runs_for_a_while_is_waited_for() {
+    let (world, app) = ready().await;
+    world.bigquery.fate(|_| Fate { looks: 6, fails: None });
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    is_whole(&world, 1);
+    // The accepted job's own answer counts as the first look.
+    assert_eq!(world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/").len(), 7);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_in_passing_is_followed_by_the_next() {
+    for reason in ["backendError", "internalError", "stopped", "rateLimitExceeded", "newReason"] {
+        let (world, app) = ready().await;
+        world.bigquery.fate(failing(2, reason));
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{reason}");
+        is_whole(&world, 1);
+        assert_eq!(tries(&world), ["0", "1", "2"], "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_go_on_failing_hand_the_message_back_and_the_next_delivery_counts_on() {
+    let (world, app) = ready().await;
+    world.bigquery.fate(failing(6, "backendError"));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    assert!(told.detail().contains("backendError: simulated"), "{}", told.detail());
+    assert_eq!(tries(&world), ["0", "1", "2", "3", "4"]);
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(tries(&world), ["0", "1", "2", "3", "4", "5", "6"]);
+    is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_delivery_that_does_not_know_of_earlier_failures_counts_on_too() {
+    // A plain duplicate may carry attempt 1 although jobs of its message have failed.
+    for attempt in [Some(1), None] {
+        let (world, app) = ready().await;
+        world.bigquery.fate(failing(5, "backendError"));
+        let push = table("episodes");
+        assert_eq!(app.push(&push).await.status, 503);
+        let again = crate::support::Push { attempt, ..push };
+        assert_eq!(app.push(&again).await.told(), (204, "loaded"));
+        is_whole(&world, 1);
+        assert_eq!(tries(&world).last().unwrap(), "5");
+    }
+}
+
+#[tokio::test]
+async fn a_jobs_quota_is_waited_for_outside() {
+    let (world, app) = ready().await;
+    world.bigquery.fate(failing(1, "quotaExceeded"));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!((told.told(), told.retry_after), ((503, "retry warehouse_unavailable"), Some(600)));
+    assert_eq!(tries(&world), ["0"]);
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_is_denied_waits_for_the_operator() {
+    for reason in ["accessDenied", "billingTierLimitExceeded"] {
+        let (world, app) = ready().await;
+        world.bigquery.fate(failing(1, reason));
+        let push = table("episodes");
+        let told = app.push(&push).await;
+        assert_eq!(told.told(), (503, "retry warehouse_denied"));
+        assert!(told.detail().contains(reason), "{}", told.detail());
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        is_whole(&world, 1);
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
+    let (world, app) = ready().await;
+    app.push(&table("episodes")).await;
+    world.bigquery.fate(failing(9, "invalid"));
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered invalid_rows"));
+    let letter = &world.pubsub.published("letters")[0];
+    assert_eq!(letter.data, push.data.as_bytes());
+    let job = world.bigquery.accepted()[1].clone();
+    for part in [EPISODES, "invalid: simulated", &job] {
+        assert!(letter.attributes["detail"].contains(part), "{letter:?}");
+    }
+    is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
+    let (world, app) = ready().await;
+    let foreign = json!({"fields": [
+        {"name": "id", "type": "STRING"}, {"name": "nome", "type": "STRING"},
+        {"name": "duration_ms", "type": "STRING"},
+    ]});
+    let theirs = crate::support::bigquery::Table {
+        schema: foreign.clone(),
+        rows: vec![json!({"id": "theirs"})],
+        ..Default::default()
+    };
+    world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), theirs);
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry foreign_columns"));
+    for difference in
+        ["name is missing", "duration_ms is STRING, ours is INTEGER", "nome STRING is not ours"]
+    {
+        assert!(told.detail().contains(difference), "{}", told.detail());
+    }
+    assert!(world.pubsub.published("letters").is_empty());
+    assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "theirs"})]);
+
+    world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
+    let (world, app) = ready().await;
+    world.bigquery.fate(|_| Fate { looks: 8, fails: None });
+    let push = table("episodes");
+    // The first delivery's time is up while its job runs.
+    let mut config = world.config();
+    config.timing.first_look = std::time::Duration::from_secs(60);
+    config.timing.message_deadline = std::time::Duration::from_millis(500);
+    let hasty = App::start(config).await;
+    let told = hasty.push(&push).await;
+    assert_eq!(told.told(), (503, "retry deadline_passed"));
+    assert!(told.detail().contains("all 60 episodes were read, the load had not ended"));
+
+    let read = world.spotify.api_calls().len();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(world.spotify.api_calls().len(), read, "Spotify is not asked again");
+    is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_is_done_is_found_whatever_the_delivery_says() {
+    let (world, app) = ready().await;
+    let push = table("episodes");
+    app.push(&push).await;
+    for attempt in [Some(1), Some(2), Some(40), None] {
+        let again = crate::support::Push { attempt, ..push.clone() };
+        assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
+    }
+    is_whole(&world, 1);
+    assert_eq!(world.bigquery.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_vanishes_under_a_load_is_made_anew() {
+    let (world, app) = ready().await;
+    world.bigquery.fate(failing(1, "notFound"));
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
+    world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    is_whole(&world, 1);
+    // Made by us both times, with what a load job can't give it.
+    assert_eq!(world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables").len(), 2);
+    assert!(world.bigquery.table(EPISODES).unwrap().description.is_string());
+}

@@ -1,0 +1,216 @@
+//! The log lines of the real binary, provoked one by one: `docs/logs.md` lists each event and field of
+//! them, and Terraform's metrics find in them what they look for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::documents::read;
+use crate::support::spotify::Spotify;
+use crate::support::wire::{answer, answer_with};
+use crate::support::{Push, World, client, message, table};
+
+/// The binary at work, with its log on a pipe.
+struct Binary {
+    child: Child,
+    port: u16,
+}
+
+impl Binary {
+    /// Starts the service as an operator would, with at most `files` open files.
+    async fn start(world: &World, files: u32) -> Self {
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let child = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" serve")])
+            .arg(env!("CARGO_BIN_EXE_spotify-bq"))
+            .env_clear()
+            .envs(&world.settings)
+            .env("LOG_FORMAT", "json")
+            .env("PORT", port.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let binary = Self { child, port };
+        let start = Instant::now();
+        while client().get(binary.url("health")).send().await.is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the service did not start");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        binary
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/{path}", self.port)
+    }
+
+    async fn post(&self, body: String) -> u16 {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let post = client().post(self.url("")).header("traceparent", trace).body(body);
+        post.send().await.unwrap().status().as_u16()
+    }
+
+    async fn push(&self, push: &Push) -> u16 {
+        self.post(push.envelope().to_string()).await
+    }
+
+    /// Ends it as Cloud Run would, and reads all its lines.
+    fn stop(mut self) -> Vec<Value> {
+        let terminated = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(terminated.success() && self.child.wait().unwrap().success());
+        let mut log = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+        log.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}")))
+            .collect()
+    }
+}
+
+/// A line for each event, and for each outcome of a message.
+async fn provoked() -> Vec<Value> {
+    let world = World::new(Spotify::showing(3, 7).await).await;
+    let binary = Binary::start(&world, 1024).await;
+    let podcasts = table("podcasts");
+    assert_eq!(binary.push(&podcasts).await, 204);
+    assert_eq!(binary.push(&podcasts.again(1)).await, 204);
+    assert_eq!(binary.push(&podcasts.again(2)).await, 204);
+    assert_eq!(binary.push(&message(&json!({"search_term": ["a", "b"]}))).await, 204);
+    let unknown = message(&json!({"tabel": "x"}));
+    assert_eq!(binary.push(&unknown).await, 204);
+    world.pubsub.on(|_| Some(tonic::Code::PermissionDenied));
+    assert_eq!(binary.push(&unknown).await, 400);
+    assert_eq!(binary.post("no envelope".to_owned()).await, 400);
+    world.spotify.stub.on(|_| answer(403, "Active premium subscription required"));
+    assert_eq!(binary.push(&table("episodes")).await, 503);
+    world.spotify.stub.on(|_| answer_with(429, &[("retry-after", "86400")], "Too many requests"));
+    assert_eq!(binary.push(&table("mentions")).await, 503);
+    let mut lines = binary.stop();
+
+    // More connections than files: the listener runs dry.
+    let binary = Binary::start(&world, 24).await;
+    let many: Vec<_> =
+        (0..40).map(|_| TcpStream::connect(("127.0.0.1", binary.port)).unwrap()).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(many);
+    lines.extend(binary.stop());
+    lines
+}
+
+/// The text under a heading, up to the next of the same or a higher level.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) =
+        page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
+    let level = heading.split(' ').next().unwrap();
+    let end = rest.match_indices("\n#").map(|(at, _)| at).find(|at| {
+        let next = rest[at + 1..].split(' ').next().unwrap();
+        next.len() <= level.len()
+    });
+    &rest[..end.unwrap_or(rest.len())]
+}
+
+/// The first cells of a text's tables, without their backticks; heads and rules left out.
+fn first_cells(text: &str) -> BTreeSet<String> {
+    let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    text.lines().filter_map(cell).collect()
+}
+
+fn keys(line: &Value) -> BTreeSet<String> {
+    line.as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn the_page_lists_what_is_written_and_metrics_find_it() {
+    let lines = provoked().await;
+    the_page_lists_every_event_field_and_outcome(&lines);
+    every_line_is_as_cloud_logging_wants_it(&lines);
+    metrics_find_event_labels_and_value(&lines);
+    queries_ask_for_fields_that_there_are(&lines);
+}
+
+fn the_page_lists_every_event_field_and_outcome(lines: &[Value]) {
+    let page = read("docs/logs.md");
+    let everywhere = first_cells(section(&page, "## Every line"));
+    let mut events: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for line in lines {
+        events.entry(line["event"].as_str().unwrap()).or_default().extend(keys(line));
+    }
+    let listed = section(&page, "## Events").split("\n### ").next().unwrap();
+    let found: BTreeSet<String> = events.keys().map(|event| (*event).to_owned()).collect();
+    assert_eq!(first_cells(listed), found, "events");
+    for (event, keys) in events {
+        let text = section(&page, &format!("### `{event}`"));
+        let fields = text.split("| outcome |").next().unwrap();
+        let own: BTreeSet<String> = keys.difference(&everywhere).cloned().collect();
+        assert_eq!(first_cells(fields), own, "fields of {event}");
+    }
+
+    let outcomes: BTreeSet<String> = lines
+        .iter()
+        .filter(|line| line["event"] == "message")
+        .map(|line| format!("| `{}` | `{}` |", text(line, "outcome"), text(line, "severity")))
+        .collect();
+    let table = page.split("| outcome | severity |").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take_while(|row| !row.is_empty()).collect();
+    assert_eq!(rows.len(), outcomes.len(), "{outcomes:?}");
+    for outcome in outcomes {
+        assert!(rows.iter().any(|row| row.starts_with(&outcome)), "{outcome}");
+    }
+}
+
+fn text<'a>(line: &'a Value, key: &str) -> &'a str {
+    line[key].as_str().unwrap_or_else(|| panic!("no {key} in {line}"))
+}
+
+fn every_line_is_as_cloud_logging_wants_it(lines: &[Value]) {
+    for line in lines {
+        assert!(["INFO", "WARNING", "ERROR"].contains(&text(line, "severity")), "{line}");
+        assert!(!text(line, "message").is_empty() && text(line, "time").ends_with('Z'), "{line}");
+        if ["message", "spotify_ban"].contains(&text(line, "event")) {
+            let trace = "projects/p1/traces/0af7651916cd43dd8448eb211c80319c";
+            assert_eq!(text(line, "logging.googleapis.com/trace"), trace);
+        }
+        let whole = line.to_string();
+        assert!(!whole.contains("the-client-secret") && !whole.contains("Bearer"), "{line}");
+    }
+}
+
+fn metrics_find_event_labels_and_value(lines: &[Value]) {
+    let metrics: Value = serde_json::from_str(&read("terraform/log_metrics.json")).unwrap();
+    for (metric, definition) in metrics.as_object().unwrap() {
+        let wanted = definition["where"].as_object().unwrap();
+        let matching: Vec<&Value> = lines
+            .iter()
+            .filter(|line| wanted.iter().all(|(key, value)| line[key] == *value))
+            .collect();
+        assert!(!matching.is_empty(), "no line is counted by {metric}");
+        for label in definition["labels"].as_array().unwrap() {
+            let label = label.as_str().unwrap();
+            let found = matching.iter().any(|line| line[label].is_string());
+            assert!(found, "{metric}: no line has the label {label}");
+        }
+        if let Some(value) = definition["value"].as_str() {
+            let without: Vec<_> = matching.iter().filter(|line| !line[value].is_u64()).collect();
+            // A request that never became a message has no duration; a distribution leaves it out.
+            let told = without.iter().all(|line| line["reason"] == "no_envelope");
+            assert!(told, "{metric}: {value} is no number in {without:?}");
+            assert!(without.len() < matching.len(), "{metric}: {value}");
+        }
+    }
+}
+
+fn queries_ask_for_fields_that_there_are(lines: &[Value]) {
+    let fields: BTreeSet<String> = lines.iter().flat_map(keys).collect();
+    for path in ["README.md", "README.pt-BR.md", "docs/logs.md", "deploy/deploy.sh"] {
+        let text = read(path);
+        for (at, _) in text.match_indices("jsonPayload.") {
+            let rest = &text[at + "jsonPayload.".len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            assert!(fields.contains(&rest[..end]), "{path} asks for {}", &rest[..end]);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Every failure that a person can meet, with the words and the advice that it comes with: the pages
+//! that list them say the same.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use spotify_bq::failure::{Decision, Failure};
+use spotify_bq::names::{ShowId, Term};
+
+use crate::documents::read;
+
+/// One of each. The match below does not compile where one is missing from it.
+fn every_failure() -> Vec<Failure> {
+    let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
+    let refused = |reason, detail: &str| Failure::Refused { reason, detail: detail.to_owned() };
+    let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
+    let all = vec![
+        refused("bad_base64", "message.data is not base64"),
+        refused("bad_json", "message.data is not JSON: expected value at line 1 column 1"),
+        refused(
+            "refused",
+            "the message names neither `table` nor `search_term`; it needs at least one",
+        ),
+        Failure::NoResults { what: "no show for \"mamilos\"".to_owned() },
+        Failure::NoSuchShow(show()),
+        Failure::InvalidRows { table: "podcasts_mamilos".to_owned(), detail: "…".to_owned() },
+        throttled(false),
+        throttled(true),
+        Failure::Premium(
+            "Active premium subscription required for the owner of the app".to_owned(),
+        ),
+        Failure::SpotifyCredentials("…".to_owned()),
+        Failure::SpotifyRefused {
+            call: "the search".to_owned(),
+            detail: "400 Invalid limit".to_owned(),
+        },
+        Failure::SpotifyUnavailable { call: "the search".to_owned(), detail: "503".to_owned() },
+        Failure::ShowVanished { id: show(), term: Term::parse("mamilos").unwrap() },
+        Failure::Unstable {
+            what: "the show 1oMIHOXsrLFENAeM743g93".to_owned(),
+            detail: "…".to_owned(),
+        },
+        Failure::OnlyNulls("the search for \"mamilos\"".to_owned()),
+        Failure::ForeignColumns {
+            table: "tb_datahackers_episodios_total".to_owned(),
+            differences: "release_date is STRING, ours is DATE".to_owned(),
+        },
+        Failure::WarehouseDenied {
+            what: "a load job for podcasts_mamilos".to_owned(),
+            detail: "…".to_owned(),
+        },
+        Failure::DatasetMissing("my-project.spotify_podcasts".to_owned()),
+        Failure::WarehouseUnavailable {
+            what: "the load of podcasts_mamilos".to_owned(),
+            detail: "503".to_owned(),
+            after: None,
+        },
+        Failure::NoTriggerTopic(3),
+        Failure::PublishFailed {
+            topic: "projects/my-project/topics/spotify-bq".to_owned(),
+            detail: "…".to_owned(),
+        },
+        Failure::GoogleCredentials("…".to_owned()),
+        Failure::DeadlinePassed {
+            deadline: Duration::from_secs(540),
+            progress: "1250 of 4000 episodes were read in 27 calls".to_owned(),
+        },
+        Failure::ShuttingDown,
+        Failure::KeysUnreachable("…".to_owned()),
+        Failure::NotAnEnvelope("it is no JSON object".to_owned()),
+        Failure::Unauthenticated("…".to_owned()),
+        Failure::Forbidden("…".to_owned()),
+    ];
+    let variants: BTreeSet<u8> = all
+        .iter()
+        .map(|failure| match failure {
+            Failure::Refused { .. } => 0,
+            Failure::NoResults { .. } => 1,
+            Failure::NoSuchShow(_) => 2,
+            Failure::InvalidRows { .. } => 3,
+            Failure::Throttled { .. } => 4,
+            Failure::Premium(_) => 5,
+            Failure::SpotifyCredentials(_) => 6,
+            Failure::SpotifyRefused { .. } => 7,
+            Failure::SpotifyUnavailable { .. } => 8,
+            Failure::ShowVanished { .. } => 9,
+            Failure::Unstable { .. } => 10,
+            Failure::OnlyNulls(_) => 11,
+            Failure::ForeignColumns { .. } => 12,
+            Failure::WarehouseDenied { .. } => 13,
+            Failure::DatasetMissing(_) => 14,
+            Failure::WarehouseUnavailable { .. } => 15,
+            Failure::NoTriggerTopic(_) => 16,
+            Failure::PublishFailed { .. } => 17,
+            Failure::GoogleCredentials(_) => 18,
+            Failure::DeadlinePassed { .. } => 19,
+            Failure::ShuttingDown => 20,
+            Failure::KeysUnreachable(_) => 21,
+            Failure::NotAnEnvelope(_) => 22,
+            Failure::Unauthenticated(_) => 23,
+            Failure::Forbidden(_) => 24,
+        })
+        .collect();
+    assert_eq!(variants.len(), 25, "a failure is missing from the list above");
+    all
+}
+
+/// A failure as a row of docs/logs.md.
+fn row(failure: &Failure) -> String {
+    let answer = match failure.decision() {
+        Decision::DeadLetter => "dead letter",
+        Decision::Retry { .. } => "503",
+        Decision::BadRequest => "400",
+        Decision::Unauthenticated => "401",
+        Decision::Forbidden => "403",
+    };
+    format!("| `{}` | {answer} | {failure} | {} |", failure.reason(), failure.advice())
+}
+
+#[test]
+fn every_failure_is_in_the_page_with_its_words_and_its_advice() {
+    let page = read("docs/logs.md");
+    let missing: Vec<String> =
+        every_failure().iter().map(row).filter(|row| !page.contains(row)).collect();
+    assert!(missing.is_empty(), "docs/logs.md lacks the rows\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_architecture_names_each_reason_beside_its_answer() {
+    let page = read("ARCHITECTURE.md");
+    for failure in every_failure() {
+        let start = match failure.decision() {
+            Decision::DeadLetter => "| dead letter |",
+            Decision::Retry { .. } => "| retry |",
+            Decision::BadRequest => "| bad request |",
+            Decision::Unauthenticated | Decision::Forbidden => "| not ours |",
+        };
+        let reason = format!("`{}`", failure.reason());
+        let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains(&reason));
+        let rows: Vec<&str> = rows.collect();
+        assert!(matches!(rows[..], [row] if row.starts_with(start)), "{reason}: {rows:?}");
+    }
+}
+
+#[test]
+fn advice_is_advice() {
+    for failure in every_failure() {
+        let (words, advice) = (failure.to_string(), failure.advice());
+        assert!(advice.len() > 20 && !advice.ends_with('.'), "{words}: {advice}");
+        assert!(!words.ends_with('.') && !words.contains('\n'), "{words}");
+    }
+}

@@ -1,0 +1,161 @@
+//! Which show is the term's: the one that has its name, else the first; or the one that the message
+//! names.
+
+use serde_json::{Value, json};
+
+use crate::support::spotify::{Spotify, catalog, episode, episode_rows, search_page, show};
+use crate::support::wire::{Act, answer};
+use crate::support::{EPISODES, Push, World, message, table};
+
+/// Three shows, each of which has episodes of its own: the n-th those from 10·n on.
+fn three_shows() -> spotify_bq::demo::Catalog {
+    let mut shown = catalog(3, 0);
+    for (n, show) in shown.shows.iter().enumerate() {
+        let id = show["id"].as_str().unwrap().to_owned();
+        shown.episodes.insert(id, (10 * n..10 * n + 7).map(episode).collect());
+    }
+    shown
+}
+
+fn of_show(n: usize) -> Vec<Value> {
+    episode_rows(&(10 * n..10 * n + 7).map(episode).collect::<Vec<_>>())
+}
+
+fn non_existing() -> Act {
+    answer(404, &json!({"error": {"status": 404, "message": "non existing id"}}).to_string())
+}
+
+#[tokio::test]
+async fn the_first_show_is_the_terms_where_none_has_its_name() {
+    let mut shown = three_shows();
+    shown.shows.insert(0, Value::Null);
+    let world = World::new(Spotify::start(shown).await).await;
+    let app = world.app().await;
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+}
+
+#[tokio::test]
+async fn a_show_that_has_the_terms_name_in_any_spelling_beats_the_first() {
+    for name in ["Data Hackers", "DATA\u{a0}HÁCKERS ", "data  hac\u{327}kers"] {
+        let mut shown = three_shows();
+        shown.shows[0]["name"] = json!("Data Hackers Club");
+        shown.shows[1]["name"] = json!(name);
+        shown.shows[2]["name"] = json!("data hackers");
+        let world = World::new(Spotify::start(shown).await).await;
+        let app = world.app().await;
+        app.push(&table("episodes")).await;
+        assert_eq!(world.bigquery.rows(EPISODES), of_show(1), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_first_page_of_the_search_is_looked_at() {
+    let mut shown = three_shows();
+    let mut named = shown.shows.remove(1);
+    named["name"] = json!("data hackers");
+    shown.shows.extend((20..28).map(show));
+    shown.shows.push(named);
+    assert_eq!(shown.shows[10]["name"], "data hackers");
+    let world = World::new(Spotify::start(shown).await).await;
+    let app = world.app().await;
+    app.push(&table("episodes")).await;
+    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+    assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
+}
+
+#[tokio::test]
+async fn the_show_that_the_message_names_is_read_without_a_search() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    let id = &world.spotify.catalog.shows[2]["id"];
+    let push = message(&json!({"table": "episodes", "search_term": "outro", "show_id": id}));
+    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows("episodes_outro"), of_show(2));
+    assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 0);
+
+    // Nor is it taken for the term's own afterwards.
+    app.push(&message(&json!({"table": "mentions", "search_term": "outro"}))).await;
+    assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
+}
+
+#[tokio::test]
+async fn one_search_serves_all_messages_of_a_term() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    let pushes = ["episodes", "mentions"].map(table);
+    let answers = futures_util::future::join_all(pushes.iter().map(|push| app.push(push))).await;
+    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")));
+    app.push(&table("episodes")).await;
+    assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
+}
+
+#[tokio::test]
+async fn a_remembered_show_that_vanishes_is_searched_for_anew() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    app.push(&table("episodes")).await;
+    let shows = world.spotify.catalog.shows.clone();
+    world.spotify.stub.on(move |call| {
+        let gone = shows[0]["id"].as_str().unwrap();
+        match call.path.as_str() {
+            "/v1/search" => search_page(&shows[1..], 2),
+            path if path.contains(gone) => non_existing(),
+            _ => Act::Pass,
+        }
+    });
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), of_show(1));
+}
+
+#[tokio::test]
+async fn a_show_is_not_remembered_for_ever() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let mut config = world.config();
+    config.timing.show_memory = std::time::Duration::ZERO;
+    let app = crate::support::App::start(config).await;
+    app.push(&table("episodes")).await;
+    app.push(&table("episodes")).await;
+    assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 2);
+}
+
+#[tokio::test]
+async fn a_show_that_was_just_found_and_does_not_answer_is_a_failure_of_the_moment() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    world.spotify.stub.always("/episodes", non_existing);
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.told(), (503, "retry show_vanished"));
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+}
+
+#[tokio::test]
+async fn a_named_show_that_spotify_does_not_know_is_a_dead_letter() {
+    let invalid = json!({"error": {"status": 400, "message": "Invalid base62 id"}}).to_string();
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    let named = || -> Push {
+        message(&json!({
+            "table": "episodes", "search_term": "x", "show_id": "1oMIHOXsrLFENAeM743g93",
+        }))
+    };
+    assert_eq!(app.push(&named()).await.told(), (204, "dead_lettered no_such_show"));
+    world.spotify.stub.always("/episodes", move || answer(400, &invalid));
+    assert_eq!(app.push(&named()).await.told(), (204, "dead_lettered no_such_show"));
+    let letters = world.pubsub.published("letters");
+    assert!(letters[0].attributes["detail"].contains("1oMIHOXsrLFENAeM743g93"));
+    assert!(world.bigquery.accepted().is_empty());
+}
+
+#[tokio::test]
+async fn a_term_that_finds_no_show_is_a_dead_letter() {
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    world.spotify.stub.always("/v1/search", || search_page(&[], 0));
+    let push = message(&json!({"table": "mentions", "search_term": "nada disso"}));
+    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered no_results"));
+    assert!(world.pubsub.published("letters")[0].attributes["detail"].contains("nada disso"));
+    assert!(world.bigquery.table("mentions_nada_disso").is_none());
+}

@@ -1,0 +1,125 @@
+//! SIGTERM: what is in flight ends if it can, what can't is handed back, and nothing new begins.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::wire::Act;
+use crate::support::{App, EPISODES, World, table};
+
+/// A service with a message in flight whose episodes are held until the token is cancelled.
+async fn in_flight(drain: Duration) -> (World, App, CancellationToken) {
+    let world = World::new(Spotify::showing(3, 120).await).await;
+    let mut config = world.config();
+    config.timing.drain = drain;
+    let app = App::start(config).await;
+    let held = CancellationToken::new();
+    let until = held.clone();
+    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    (world, app, held)
+}
+
+async fn is_at_work(world: &World) {
+    while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_flight_ends_if_it_can() {
+    let (world, app, held) = in_flight(Duration::from_secs(60)).await;
+    let push = table("episodes");
+    let stop = async {
+        is_at_work(&world).await;
+        app.terminate();
+        app.service.draining.cancelled().await;
+        held.cancel();
+    };
+    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(told.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+    app.server.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_cannot_is_handed_back_and_done_by_the_next_process() {
+    let (world, app, held) = in_flight(Duration::from_millis(50)).await;
+    let push = table("episodes");
+    let stop = async {
+        is_at_work(&world).await;
+        app.terminate();
+    };
+    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(told.told(), (503, "retry shutting_down"));
+    app.server.await.unwrap();
+    held.cancel();
+    assert_eq!(world.app().await.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
+}
+
+#[tokio::test]
+async fn a_message_that_arrives_after_the_signal_is_handed_back() {
+    let (world, app, held) = in_flight(Duration::from_secs(60)).await;
+    let address = app.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    // A push whose body is still on its way when the signal comes.
+    let mut late = TcpStream::connect(&address).await.unwrap();
+    let body = table("podcasts").envelope().to_string();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    late.write_all(head.as_bytes()).await.unwrap();
+    // "100 Continue" says that the handler waits for the body.
+    let mut read = [0; 25];
+    late.read_exact(&mut read).await.unwrap();
+    assert!(read.starts_with(b"HTTP/1.1 100"));
+
+    app.terminate();
+    app.service.draining.cancelled().await;
+    assert!(TcpStream::connect(&address).await.is_err(), "no new connection is taken");
+    late.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry shutting_down"), "{answer}");
+    held.cancel();
+    app.server.await.unwrap();
+    assert!(world.spotify.stub.calls().is_empty());
+}
+
+#[tokio::test]
+async fn the_process_ends_with_exit_code_0() {
+    let world = World::new(Spotify::showing(3, 5).await).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut service = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
+        .env_clear()
+        .envs(&world.settings)
+        .env("PORT", port.to_string())
+        .env("LOG_FORMAT", "json")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let client = crate::support::client();
+    let url = format!("http://127.0.0.1:{port}/");
+    while client.get(format!("{url}health")).send().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let body = table("podcasts").envelope().to_string();
+    assert_eq!(client.post(&url).body(body).send().await.unwrap().status(), 204);
+    Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut log = String::new();
+        service.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+        (service.wait().unwrap(), log)
+    });
+    let (status, log) = ended.await.unwrap();
+    assert_eq!(status.code(), Some(0), "{log}");
+    for event in ["started", "message", "stopped"] {
+        assert!(log.contains(&format!("\"event\":\"{event}\"")), "{log}");
+    }
+}

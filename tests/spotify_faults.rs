@@ -1,0 +1,241 @@
+//! Each failure of Spotify's alone: what is answered, what the next delivery then does, and that the
+//! table is replaced whole or left as it was.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::log::Log;
+use crate::support::spotify::{Spotify, episode_page, episode_rows, piece};
+use crate::support::wire::{Act, Fault, answer, answer_with};
+use crate::support::{App, EPISODES, World, table};
+
+const PREMIUM: &str = "Active premium subscription required for the owner of the app. When the \
+                       subscription status changes, it can take a few hours before requests are \
+                       allowed again.";
+
+/// The attempts that a call gets.
+const ATTEMPTS: usize = 5;
+
+fn error(status: u16, message: &str) -> String {
+    json!({"error": {"status": status, "message": message}}).to_string()
+}
+
+/// A service that has filled the table of episodes once, and is to do it again.
+async fn ready() -> (World, App) {
+    let world = World::new(Spotify::showing(3, 120).await).await;
+    let mut config = world.config();
+    config.timing.spotify_call = Duration::from_millis(200);
+    let app = App::start(config).await;
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    (world, app)
+}
+
+fn loads(world: &World) -> u32 {
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+    world.bigquery.table(EPISODES).unwrap().loads
+}
+
+/// What a passing fault must come to: the message is handed back, the table is left as it was, and
+/// the next delivery after the fault replaces it.
+async fn is_handed_back_until_it_heals(
+    (world, app): (World, App),
+    fault: impl Fn() -> Act + Send + 'static,
+    told: &str,
+) -> Value {
+    world.spotify.stub.always("/v1/", fault);
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!(answer.told(), (503, told));
+    assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(loads(&world), 2);
+    answer.body
+}
+
+/// Failures that may pass within the time of a message.
+fn passing() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("500 with JSON", || answer(500, &error(500, "Server error"))),
+        ("502 with HTML", || answer(502, "<html><body>Bad Gateway</body></html>")),
+        ("503 with nothing", || answer(503, "")),
+        ("504 with plain text", || answer(504, "upstream request timeout")),
+        ("408", || answer(408, "")),
+        ("200 with HTML", || answer(200, "<html>maintenance</html>")),
+        ("200 with nothing", || answer(200, "")),
+        ("200 with half an answer", || answer(200, r#"{"items":[{"id":"#)),
+        ("200 without what is documented", || answer(200, r#"{"ok":true}"#)),
+        ("200 of other types", || answer(200, r#"{"items":{},"total":"many"}"#)),
+        ("a cut connection", || Act::Cut),
+        ("an answer cut short", || answer_with(200, &[("content-length", "100")], "{")),
+        ("no answer", || Act::Hang),
+    ]
+}
+
+#[tokio::test]
+async fn a_burst_that_heals_is_waited_for() {
+    for (name, fault) in passing() {
+        let (world, app) = ready().await;
+        world.spotify.stub.next(ATTEMPTS - 1, "/episodes", fault);
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
+        assert_eq!(loads(&world), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_hands_the_message_back_after_five_attempts() {
+    for (name, fault) in passing() {
+        let (world, app) = ready().await;
+        let before = world.spotify.api_calls().len();
+        world.spotify.stub.always("/v1/", fault);
+        let push = table("episodes");
+        let answer = app.push(&push).await;
+        assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{name}");
+        assert!(answer.detail().contains("/episodes (offset 0)"), "{name}: {}", answer.detail());
+        assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS, "{name}");
+        assert_eq!(loads(&world), 1, "{name}");
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{name}");
+        assert_eq!(loads(&world), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_at_one_page_alone_loads_nothing() {
+    let (world, app) = ready().await;
+    world.spotify.stub.on(|call| match call.number("offset") {
+        100 => answer(500, ""),
+        _ => Act::Pass,
+    });
+    let answer = app.push(&table("episodes")).await;
+    assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+    assert!(answer.detail().contains("(offset 100): 500"), "{}", answer.detail());
+    assert_eq!(loads(&world), 1);
+}
+
+#[tokio::test]
+async fn an_outage_that_names_its_end_far_off_is_not_asked_again_and_again() {
+    let (world, app) = ready().await;
+    let before = world.spotify.api_calls().len();
+    world.spotify.stub.always("/v1/", || answer_with(503, &[("retry-after", "3600")], ""));
+    assert_eq!(app.push(&table("episodes")).await.status, 503);
+    assert_eq!(world.spotify.api_calls().len() - before, 1);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_early_is_renewed_once_for_all_pages() {
+    let world = World::new(Spotify::showing(1, 320).await).await;
+    let episodes = world.spotify.episodes().to_vec();
+    let mut tokens = 0;
+    world.spotify.stub.on(move |call| {
+        let stale = call.headers.get("authorization").is_some_and(|value| value == "Bearer stale");
+        if call.path == "/api/token" {
+            tokens += 1;
+            // The stub refuses it; only what this hook answers is let through.
+            let stale = r#"{"access_token":"stale","token_type":"Bearer","expires_in":3600}"#;
+            return if tokens == 1 { answer(200, stale) } else { Act::Pass };
+        }
+        match (stale, call.path.as_str(), call.number("offset")) {
+            (true, "/v1/search", _) => Act::Pass,
+            (true, _, 0) => episode_page(piece(&episodes, 0, 50), episodes.len()),
+            _ => Act::Pass,
+        }
+    });
+    let app = world.app().await;
+    let named = crate::support::message(&json!({
+        "table": "episodes", "search_term": "x", "show_id": world.spotify.catalog.shows[0]["id"],
+    }));
+    // Six pages are refused side by side.
+    assert_eq!(app.push(&named).await.told(), (204, "loaded"));
+    let refused = world.spotify.api_calls();
+    let refused = refused.iter().filter(|call| call.headers["authorization"] == "Bearer stale");
+    assert!(refused.count() > 2);
+    assert_eq!(world.bigquery.rows("episodes_x"), episode_rows(world.spotify.episodes()));
+    assert_eq!(world.spotify.stub.calls_to("POST", "/api/token").len(), 2);
+}
+
+#[tokio::test]
+async fn tokens_that_are_refused_as_soon_as_they_are_given_are_the_credentials_failure() {
+    let fault = || answer(401, &error(401, "Invalid access token"));
+    let (world, app) = ready().await;
+    let before = world.spotify.api_calls().len();
+    world.spotify.stub.always("/v1/", fault);
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.told(), (503, "retry spotify_credentials"));
+    assert_eq!(world.spotify.api_calls().len() - before, 2);
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn a_lapsed_premium_is_told_in_spotifys_own_words() {
+    let log = Log::start();
+    let body = is_handed_back_until_it_heals(
+        ready().await,
+        || answer(403, PREMIUM),
+        "retry premium_required",
+    )
+    .await;
+    assert!(body["detail"].as_str().unwrap().contains(PREMIUM), "{body}");
+    let line = log.lines("message").into_iter().find(|line| line.contains_key("reason")).unwrap();
+    assert!(line["message"].contains(PREMIUM), "{line:?}");
+    assert!(line["advice"].contains("Premium"), "{line:?}");
+}
+
+#[tokio::test]
+async fn another_403_is_a_refusal_that_is_not_repeated() {
+    let (world, app) = ready().await;
+    let before = world.spotify.api_calls().len();
+    world.spotify.stub.always("/v1/", || answer(403, &error(403, "Forbidden")));
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!(answer.told(), (503, "retry spotify_refused"));
+    assert!(answer.detail().contains("403 Forbidden"), "{}", answer.detail());
+    assert_eq!((world.spotify.api_calls().len() - before, loads(&world)), (1, 1));
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn a_page_size_that_the_app_is_not_allowed_is_told_with_the_setting() {
+    let world =
+        World::new(Spotify::showing(3, 3).await).await.set("SPOTIFY_SEARCH_PAGE_SIZE", "50");
+    let app = world.app().await;
+    let answer = app.push(&table("podcasts")).await;
+    assert_eq!(answer.told(), (503, "retry spotify_refused"));
+    assert!(answer.detail().contains("400 Invalid limit"), "{}", answer.detail());
+    assert!(answer.body["advice"].as_str().unwrap().contains("SPOTIFY_SEARCH_PAGE_SIZE"));
+}
+
+#[tokio::test]
+async fn a_market_that_spotify_does_not_know_is_told() {
+    is_handed_back_until_it_heals(
+        ready().await,
+        || answer(400, &error(400, "Invalid market code")),
+        "retry spotify_refused",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_404_to_a_search_is_no_reason_to_give_a_message_up() {
+    let world = World::new(Spotify::showing(3, 3).await).await;
+    let app = world.app().await;
+    world.spotify.stub.always("/v1/search", || answer(404, &error(404, "Not found.")));
+    for name in ["podcasts", "episodes"] {
+        let push = table(name);
+        assert_eq!(app.push(&push).await.told(), (503, "retry spotify_unavailable"), "{name}");
+    }
+    assert!(world.pubsub.published("letters").is_empty() && world.bigquery.accepted().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (world, app) = ready().await;
+    let elsewhere = World::new(Spotify::showing(1, 1).await).await;
+    let url = format!("{}/v1/search", elsewhere.spotify.stub.url);
+    world.spotify.stub.always("/v1/", move || answer_with(302, &[("location", &url)], ""));
+    assert_eq!(app.push(&table("episodes")).await.status, 503);
+    assert!(elsewhere.spotify.stub.calls().is_empty());
+}

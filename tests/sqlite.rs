@@ -1,0 +1,174 @@
+//! The SQLite warehouse: the same tables as BigQuery's, with the same promises.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use rusqlite::types::Value as Cell;
+use serde_json::{Value, json};
+
+use crate::support::spotify::{Spotify, episode_rows, podcast_rows};
+use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
+
+/// A world whose tables are in a file of the test's own.
+async fn world(name: &str) -> (World, PathBuf) {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.sqlite"));
+    let _ = std::fs::remove_file(&file);
+    let world = World::new(Spotify::showing(66, 120).await).await;
+    let warehouse = format!("sqlite:{}", file.display());
+    (world.set("WAREHOUSE", &warehouse).set("GOOGLE_CLOUD_PROJECT", "p1"), file)
+}
+
+/// A table as it stands in the file, booleans as 0 and 1.
+fn rows(file: &PathBuf, table: &str) -> Vec<Value> {
+    let connection = Connection::open(file).unwrap();
+    let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let row = |row: &rusqlite::Row<'_>| {
+        let cell = |at: usize| match row.get::<_, Cell>(at).unwrap() {
+            Cell::Null => Value::Null,
+            Cell::Integer(number) => json!(number),
+            Cell::Text(text) => json!(text),
+            other => panic!("no type of ours: {other:?}"),
+        };
+        Ok(names.iter().enumerate().map(|(at, name)| (name.clone(), cell(at))).collect())
+    };
+    statement.query_map([], row).unwrap().map(|row| Value::Object(row.unwrap())).collect()
+}
+
+/// Booleans as SQLite has them.
+fn as_numbers(mut rows: Vec<Value>) -> Vec<Value> {
+    for row in &mut rows {
+        let explicit = row["explicit"].as_bool();
+        row["explicit"] = json!(explicit.map(i64::from));
+    }
+    rows
+}
+
+#[tokio::test]
+async fn the_three_tables_are_those_of_bigquery() {
+    let (world, file) = world("three").await;
+    let app = world.app().await;
+    for name in ["podcasts", "episodes", "mentions"] {
+        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"), "{name}");
+    }
+    let episodes = world.spotify.episodes();
+    assert_eq!(rows(&file, PODCASTS), podcast_rows(&world.spotify.catalog.shows[..50]));
+    assert_eq!(rows(&file, EPISODES), as_numbers(episode_rows(episodes)));
+    let mentioned: Vec<Value> = episodes.iter().step_by(3).cloned().collect();
+    assert_eq!(rows(&file, MENTIONS), as_numbers(episode_rows(&mentioned)));
+    assert!(world.bigquery.stub.calls().is_empty());
+}
+
+#[tokio::test]
+async fn columns_have_the_types_of_the_schema() {
+    let (world, file) = world("types").await;
+    world.app().await.push(&table("episodes")).await;
+    let connection = Connection::open(&file).unwrap();
+    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?)").unwrap();
+    let columns: Vec<(String, String)> = statement
+        .query_map([EPISODES], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let schema: Value =
+        serde_json::from_str(include_str!("../terraform/schemas/episodes.json")).unwrap();
+    let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
+    let expected: Vec<(String, String)> = schema
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|column| (text(column, "name"), text(column, "type")))
+        .collect();
+    assert_eq!(columns, expected);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_loads_once_and_another_replaces() {
+    let (world, file) = world("again").await;
+    let app = world.app().await;
+    let push = table("podcasts");
+    assert_eq!(app.push(&push).await.outcome, "loaded");
+    for attempt in [Some(1), Some(2), None] {
+        let again = crate::support::Push { attempt, ..push.clone() };
+        assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
+    }
+    assert_eq!(app.push(&table("podcasts")).await.outcome, "loaded");
+    assert_eq!(rows(&file, PODCASTS).len(), 50);
+}
+
+#[tokio::test]
+async fn the_same_message_twice_at_once_loads_once() {
+    let (world, file) = world("at_once").await;
+    let push = table("episodes");
+    let apps = futures_util::future::join_all((0..4).map(|_| world.app())).await;
+    let answers = futures_util::future::join_all(apps.iter().map(|app| app.push(&push))).await;
+    assert!(answers.iter().all(|answer| answer.status == 204), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.outcome == "loaded").count(), 1);
+    assert_eq!(rows(&file, EPISODES).len(), 120);
+}
+
+#[tokio::test]
+async fn a_load_that_fails_halfway_leaves_the_table_as_it_was() {
+    let (world, file) = world("halfway").await;
+    let app = world.app().await;
+    app.push(&table("podcasts")).await;
+    let before = rows(&file, PODCASTS);
+    let last = world.spotify.catalog.shows[49]["id"].as_str().unwrap();
+    let connection = Connection::open(&file).unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER stop BEFORE INSERT ON {PODCASTS} WHEN NEW.id = '{last}' \
+         BEGIN SELECT RAISE(ABORT, 'disk full, say'); END"
+    );
+    connection.execute_batch(&trigger).unwrap();
+    let push = table("podcasts");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    assert!(told.detail().contains("disk full, say"), "{}", told.detail());
+    assert_eq!(rows(&file, PODCASTS), before);
+    connection.execute_batch("DROP TRIGGER stop").unwrap();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(rows(&file, PODCASTS), before);
+}
+
+#[tokio::test]
+async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
+    let (world, file) = world("foreign").await;
+    let app = world.app().await;
+    let connection = Connection::open(&file).unwrap();
+    connection
+        .execute_batch(&format!(
+            "CREATE TABLE {PODCASTS} (id INTEGER, nome STRING); INSERT INTO {PODCASTS} VALUES (1, 'x')"
+        ))
+        .unwrap();
+    let push = table("podcasts");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry foreign_columns"));
+    for difference in
+        ["name is missing", "id is INTEGER, ours is STRING", "nome STRING is not ours"]
+    {
+        assert!(told.detail().contains(difference), "{}", told.detail());
+    }
+    assert_eq!(rows(&file, PODCASTS), [json!({"id": 1, "nome": "x"})]);
+    connection.execute_batch(&format!("DROP TABLE {PODCASTS}")).unwrap();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_leaves_the_table_as_it_was() {
+    let (world, file) = world("nothing").await;
+    let app = world.app().await;
+    app.push(&table("podcasts")).await;
+    world.spotify.stub.always("/v1/search", || crate::support::spotify::search_page(&[], 0));
+    let push = message(&json!({"table": "podcasts"}));
+    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered no_results"));
+    assert_eq!(rows(&file, PODCASTS).len(), 50);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_a_failure_of_the_moment() {
+    let (world, file) = world("elsewhere").await;
+    let world = world.set("WAREHOUSE", &format!("sqlite:{}/no/such.sqlite", file.display()));
+    let told = world.app().await.push(&table("podcasts")).await;
+    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    assert!(told.detail().contains("such.sqlite"), "{}", told.detail());
+}

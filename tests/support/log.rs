@@ -1,0 +1,80 @@
+//! What the service logs: the lines of this thread, which with tokio's one-threaded test runtime are
+//! all lines of one test.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// A line's fields; its text is `message`.
+pub type Line = BTreeMap<String, String>;
+
+pub struct Log {
+    lines: Arc<Mutex<Vec<Line>>>,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    /// Collects lines from now on.
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// Collects lines, and lets `watch` see each before it counts.
+    pub fn start_with(watch: impl Fn(&Line) + Send + Sync + 'static) -> Self {
+        let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
+        LazyLock::force(&ELSEWHERE);
+        let layer = Collect { lines: Arc::clone(&lines), watch };
+        let subscriber = tracing_subscriber::registry().with(layer);
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// The lines about an event of the service's.
+    pub fn lines(&self, event: &str) -> Vec<Line> {
+        let mut lines = self.lines.lock().unwrap().clone();
+        lines.retain(|line| line.get("event").is_some_and(|is| is == event));
+        lines
+    }
+
+    /// The one line that tells a message's outcome, the last of its deliveries'.
+    pub fn outcome(&self, message_id: &str) -> Line {
+        let lines = self.lines("message");
+        let of_it = |line: &&Line| line.get("message_id").is_some_and(|id| id == message_id);
+        lines.iter().rev().find(of_it).cloned().unwrap_or_else(|| panic!("{lines:#?}"))
+    }
+}
+
+/// tracing remembers whether anybody wants a line, and where it knows of one subscriber only it asks
+/// the thread that comes first, which may be another test's. With these it always knows of more.
+static ELSEWHERE: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+
+struct Collect<W> {
+    lines: Arc<Mutex<Vec<Line>>>,
+    watch: W,
+}
+
+impl<S: Subscriber, W: Fn(&Line) + Send + Sync + 'static> Layer<S> for Collect<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields(Line::new());
+        event.record(&mut fields);
+        (self.watch)(&fields.0);
+        self.lines.lock().unwrap().push(fields.0);
+    }
+}
+
+struct Fields(Line);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+}

@@ -1,0 +1,94 @@
+//! Tables of terms other than the configured one: a name of their own, and made with the schema and
+//! the descriptions that Terraform gives the others.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::support::spotify::Spotify;
+use crate::support::{PODCASTS, World, message};
+
+const SCHEMAS: [(&str, &str); 3] = [
+    ("podcasts", include_str!("../terraform/schemas/podcasts.json")),
+    ("episodes", include_str!("../terraform/schemas/episodes.json")),
+    ("mentions", include_str!("../terraform/schemas/episodes.json")),
+];
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+#[tokio::test]
+async fn a_terms_tables_are_made_with_columns_and_descriptions() {
+    let tables = parsed(include_str!("../terraform/schemas/tables.json"));
+    let world = World::new(Spotify::showing(3, 9).await).await;
+    let app = world.app().await;
+    for (kind, schema) in SCHEMAS {
+        let push = message(&json!({"table": kind, "search_term": "Café\u{a0} da  MANHÃ"}));
+        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        let made = world.bigquery.table(&format!("{kind}_cafe_da_manha")).unwrap();
+        assert_eq!(made.schema["fields"], parsed(schema), "{kind}");
+        assert_eq!(made.description, tables[kind]["description"]);
+        assert!(!made.rows.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_made_once_and_looked_for_once() {
+    let world = World::new(Spotify::showing(3, 9).await).await;
+    let app = world.app().await;
+    for _ in 0..3 {
+        app.push(&message(&json!({"table": "podcasts", "search_term": "x"}))).await;
+    }
+    let made = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
+    let looked_for = world.bigquery.stub.calls_to("GET", "/tables/podcasts_x");
+    assert_eq!((made.len(), looked_for.len()), (1, 1));
+    // Another process finds it and makes none.
+    let other = world.app().await;
+    other.push(&message(&json!({"table": "podcasts", "search_term": "x"}))).await;
+    let made = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
+    assert_eq!(made.len(), 1);
+    assert_eq!(world.bigquery.table("podcasts_x").unwrap().loads, 4);
+}
+
+#[tokio::test]
+async fn spellings_of_one_term_share_a_table_and_no_two_terms_do() {
+    let world = World::new(Spotify::showing(3, 9).await).await;
+    let app = world.app().await;
+    let mut tables = HashSet::new();
+    for spellings in [
+        vec!["c", "C", " ç "],
+        vec!["c++", "C++"],
+        vec!["c cedb1bac"],
+        vec!["日本", "日本 "],
+        vec!["日木"],
+        vec!["Data-Hackers"],
+        vec!["data_hackers"],
+        vec!["data hackers", "DATA\u{a0}HÁCKERS"],
+    ] {
+        let mut of_term = HashSet::new();
+        for term in spellings {
+            app.push(&message(&json!({"table": "podcasts", "search_term": term}))).await;
+            let job = world.bigquery.job(world.bigquery.accepted().last().unwrap());
+            let table = &job.configuration["load"]["destinationTable"]["tableId"];
+            of_term.insert(table.as_str().unwrap().to_owned());
+        }
+        assert_eq!(of_term.len(), 1, "{of_term:?}");
+        assert!(tables.is_disjoint(&of_term), "{of_term:?} twice");
+        tables.extend(of_term);
+    }
+    assert!(tables.contains("podcasts_c") && tables.contains(PODCASTS), "{tables:?}");
+    // printf 'c++' | sha256sum
+    assert!(tables.contains("podcasts_c_cedb1bac"), "{tables:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_is_made_anew() {
+    let world = World::new(Spotify::showing(3, 9).await).await;
+    let app = world.app().await;
+    let push = || message(&json!({"table": "podcasts", "search_term": "x"}));
+    app.push(&push()).await;
+    world.bigquery.state.lock().unwrap().tables.clear();
+    assert_eq!(app.push(&push()).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows("podcasts_x").len(), 3);
+}

@@ -1,0 +1,182 @@
+//! Spotify's 429, alone: a short one is waited for, a long one stops every call of the process until
+//! it passes.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::log::Log;
+use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::wire::{Act, answer, answer_with};
+use crate::support::{App, EPISODES, World, message, table};
+
+const TOO_MANY: &str = r#"{"error":{"status":429,"message":"Too many requests"}}"#;
+const QUOTA: &str =
+    r#"{"error":{"status":429,"message":"Too many requests","reason":"QUOTA_EXCEEDED"}}"#;
+
+async fn world() -> World {
+    World::new(Spotify::showing(3, 120).await).await
+}
+
+/// A 429 that asks for some seconds.
+fn wait(seconds: &'static str) -> Act {
+    answer_with(429, &[("retry-after", seconds)], TOO_MANY)
+}
+
+#[tokio::test]
+async fn a_short_retry_after_is_waited_for() {
+    let world = world().await;
+    let app = world.app().await;
+    world.spotify.stub.next(1, "/v1/", || wait("1"));
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    let calls = world.spotify.api_calls();
+    assert!(calls[1].at - calls[0].at >= Duration::from_secs(1));
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+}
+
+#[tokio::test]
+async fn what_one_message_waits_for_all_wait_for() {
+    let world = world().await;
+    let app = world.app().await;
+    world.spotify.stub.next(1, "/v1/", || wait("1"));
+    let pushes = ["podcasts", "episodes", "mentions"].map(table);
+    let answers = futures_util::future::join_all(pushes.iter().map(|push| app.push(push))).await;
+    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    let calls = world.spotify.api_calls();
+    let after = calls[0].at + Duration::from_secs(1);
+    assert!(calls[1..].iter().all(|call| call.at >= after), "a call in the cooldown");
+}
+
+#[tokio::test]
+async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhile() {
+    let world = world().await;
+    let app = world.app().await;
+    let log = Log::start();
+    app.push(&table("podcasts")).await;
+    world.spotify.stub.always("/v1/", || wait("83316"));
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!(answer.told(), (503, "retry throttled"));
+    assert!((83_300..=83_316).contains(&answer.retry_after.unwrap()), "{answer:?}");
+    assert_eq!(log.lines("spotify_ban")[0]["retry_after_seconds"], "83316");
+
+    world.spotify.stub.heal();
+    let calls = world.spotify.stub.calls().len();
+    for push in
+        [push.again(2), table("podcasts"), message(&json!({"table":"mentions","search_term":"x"}))]
+    {
+        let answer = app.push(&push).await;
+        assert_eq!(answer.told(), (503, "retry throttled"));
+        assert!(answer.retry_after.is_some_and(|seconds| seconds > 83_000));
+    }
+    assert_eq!(world.spotify.stub.calls().len(), calls);
+    assert_eq!(log.lines("spotify_ban").len(), 1);
+
+    // Another process may find it out with one call, and messages that need no call are served.
+    world.spotify.stub.always("/v1/", || wait("83316"));
+    let fresh = world.app().await;
+    let before = world.spotify.api_calls().len();
+    let pushes = ["podcasts", "episodes", "mentions"].map(table);
+    let answers = futures_util::future::join_all(pushes.iter().map(|push| fresh.push(push))).await;
+    assert!(answers.iter().all(|answer| answer.told() == (503, "retry throttled")));
+    assert_eq!(world.spotify.api_calls().len() - before, 1);
+    let fan_out = message(&json!({"search_term": "x"}));
+    assert_eq!(app.push(&fan_out).await.told(), (204, "fanned_out"));
+}
+
+#[tokio::test]
+async fn when_it_has_passed_the_message_is_done() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.patience = Duration::from_millis(100);
+    let app = App::start(config).await;
+    world.spotify.stub.next(1, "/v1/", || wait("1"));
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.retry_after, Some(1));
+    let banned = world.spotify.api_calls()[0].at;
+    let mut attempt = 1;
+    loop {
+        attempt += 1;
+        let answer = app.push(&push.again(attempt)).await;
+        if answer.status == 204 {
+            break;
+        }
+        assert_eq!(answer.told(), (503, "retry throttled"));
+        tokio::task::yield_now().await;
+    }
+    let calls = world.spotify.api_calls();
+    assert!(calls[1].at >= banned + Duration::from_secs(1), "a call in the ban");
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+}
+
+#[tokio::test]
+async fn a_retry_after_past_the_messages_deadline_is_not_waited_for() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.message_deadline = Duration::from_secs(5);
+    let app = App::start(config).await;
+    world.spotify.stub.next(1, "/v1/", || wait("20"));
+    let answer = app.push(&table("episodes")).await;
+    assert_eq!(answer.told(), (503, "retry throttled"));
+    assert!(answer.retry_after.is_some_and(|seconds| seconds > 5 && seconds <= 20));
+    assert_eq!(world.spotify.api_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_429_without_a_word_is_backed_off_from() {
+    for body in [TOO_MANY, "Too many requests", "<html>429</html>", ""] {
+        let world = world().await;
+        let app = world.app().await;
+        world.spotify.stub.next(6, "/v1/", move || answer(429, body));
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{body}");
+        let calls = world.spotify.api_calls();
+        let waits: Vec<Duration> = calls.windows(2).map(|two| two[1].at - two[0].at).collect();
+        // 1, 2, 4, 8, 16 ms, then the cap of 20: bounds from below, since the machine may be slow.
+        for (wait, least) in waits.iter().zip([1, 2, 4, 8, 16, 20]) {
+            assert!(*wait >= Duration::from_millis(least), "{waits:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_429_that_does_not_end_hands_the_message_back() {
+    let world = world().await;
+    let app = world.app().await;
+    world.spotify.stub.always("/v1/", || answer(429, TOO_MANY));
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!(answer.told(), (503, "retry throttled"));
+    assert!(answer.retry_after.is_some());
+    assert_eq!(world.spotify.api_calls().len(), 10);
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_says_so() {
+    let world = world().await;
+    let app = world.app().await;
+    let log = Log::start();
+    world.spotify.stub.always("/v1/", || answer_with(429, &[("retry-after", "86400")], QUOTA));
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!(answer.told(), (503, "retry quota_exceeded"));
+    assert!(answer.detail().contains("the quota of the developer account is used up"));
+    assert!(answer.retry_after.is_some_and(|seconds| seconds > 86_000));
+    assert_eq!(log.lines("spotify_ban")[0]["reason"], "quota_exceeded");
+    assert_eq!(log.outcome(&push.id)["reason"], "quota_exceeded");
+    // So it is for who asks later.
+    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry quota_exceeded"));
+}
+
+#[tokio::test]
+async fn a_ban_of_the_token_endpoint_stops_everything_too() {
+    let world = world().await;
+    let app = world.app().await;
+    world.spotify.stub.always("/api/token", || wait("3600"));
+    let answer = app.push(&table("episodes")).await;
+    assert_eq!(answer.told(), (503, "retry throttled"));
+    assert!(answer.retry_after.is_some_and(|seconds| seconds > 3500));
+    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry throttled"));
+    assert_eq!(world.spotify.stub.calls().len(), 1);
+}

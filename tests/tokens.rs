@@ -1,0 +1,176 @@
+//! Spotify's token and each failure of its endpoint, alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::support::spotify::Spotify;
+use crate::support::wire::{Act, Call, Fault, answer};
+use crate::support::{App, EPISODES, World, table};
+
+async fn world() -> World {
+    World::new(Spotify::showing(3, 20).await).await
+}
+
+fn token_calls(world: &World) -> Vec<Call> {
+    world.spotify.stub.calls_to("POST", "/api/token")
+}
+
+/// Refuses every client but the one with this secret.
+fn only(secret: &'static str) -> impl FnMut(&Call) -> Act + Send {
+    move |call| {
+        let basic = format!("Basic {}", STANDARD.encode(format!("the-id:{secret}")));
+        if call.path != "/api/token" || call.headers["authorization"] == basic {
+            return Act::Pass;
+        }
+        answer(400, r#"{"error":"invalid_client","error_description":"Invalid client secret"}"#)
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_as_the_client_credentials_flow_wants_it() {
+    let world = world().await;
+    world.app().await.push(&table("podcasts")).await;
+    let call = &token_calls(&world)[0];
+    assert_eq!(call.body, "grant_type=client_credentials");
+    assert_eq!(call.headers["content-type"], "application/x-www-form-urlencoded");
+    let basic = format!("Basic {}", STANDARD.encode("the-client-id:the-client-secret"));
+    assert_eq!(call.headers["authorization"], basic.as_str());
+}
+
+#[tokio::test]
+async fn one_token_serves_all_messages() {
+    let world = world().await;
+    let app = world.app().await;
+    let pushes = ["podcasts", "episodes", "mentions"].map(table);
+    futures_util::future::join_all(pushes.iter().map(|push| app.push(push))).await;
+    app.push(&table("episodes")).await;
+    assert_eq!(token_calls(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_ends() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.token_margin = Duration::from_secs(3600);
+    let app = App::start(config).await;
+    app.push(&table("podcasts")).await;
+    let first = token_calls(&world).len();
+    app.push(&table("podcasts")).await;
+    assert!(token_calls(&world).len() > first);
+    let refused = world.spotify.api_calls();
+    assert!(refused.iter().all(|call| call.headers["authorization"] == "Bearer sample-token"));
+}
+
+#[tokio::test]
+async fn wrong_credentials_hand_the_message_back_and_are_not_tried_again_and_again() {
+    for (status, body, says) in [
+        (
+            400,
+            r#"{"error":"invalid_client","error_description":"Invalid client"}"#,
+            "Invalid client",
+        ),
+        (400, r#"{"error":"invalid_client"}"#, "invalid_client"),
+        (401, r#"{"error":"invalid_client"}"#, "401"),
+        (403, "Forbidden", "403 Forbidden"),
+    ] {
+        let world = world().await;
+        let app = world.app().await;
+        world.spotify.stub.always("/api/token", move || answer(status, body));
+        let push = table("episodes");
+        let told = app.push(&push).await;
+        assert_eq!(told.told(), (503, "retry spotify_credentials"), "{body}");
+        assert!(told.detail().contains(says), "{}", told.detail());
+        assert!(told.detail().contains("SPOTIFY_CREDENTIALS"), "{}", told.detail());
+        assert!(!told.body.to_string().contains("the-client-secret"));
+        assert_eq!((token_calls(&world).len(), world.spotify.api_calls().len()), (1, 0));
+        assert!(world.pubsub.published("letters").is_empty());
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_secret_heals_without_a_restart() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotated.json");
+    let put = |secret: &str| {
+        let client = json!({"client_id": "the-id", "client_secret": secret});
+        std::fs::write(&file, client.to_string()).unwrap();
+    };
+    put("old");
+    let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
+    let mut config = world.config();
+    // The token ends with each message, as the real one does with the hour.
+    config.timing.token_margin = Duration::from_secs(3600);
+    let app = App::start(config).await;
+    world.spotify.stub.on(only("old"));
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+
+    world.spotify.stub.on(only("new"));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry spotify_credentials"));
+    assert!(told.detail().contains("SPOTIFY_CREDENTIALS_FILE"), "{}", told.detail());
+    put("new");
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_or_wrong_is_told_and_heals() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("missing.json");
+    let _ = std::fs::remove_file(&file);
+    let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
+    let app = world.app().await;
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry spotify_credentials"));
+    assert!(told.detail().contains("missing.json"), "{}", told.detail());
+    std::fs::write(&file, r#"{"client_id":"x","secret":"hidden"}"#).unwrap();
+    let told = app.push(&push.again(2)).await;
+    assert_eq!(told.told(), (503, "retry spotify_credentials"));
+    assert!(!told.body.to_string().contains("hidden"));
+    std::fs::write(&file, r#"{"client_id":"x","client_secret":"y"}"#).unwrap();
+    assert_eq!(app.push(&push.again(3)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn failures_of_the_moment_are_tried_again() {
+    let faults: [Fault; 6] = [
+        || answer(503, ""),
+        || answer(500, "<html>"),
+        || answer(408, ""),
+        || answer(200, "<html>"),
+        || answer(200, r#"{"token_type":"Bearer"}"#),
+        || Act::Cut,
+    ];
+    for fault in faults {
+        let world = world().await;
+        let app = world.app().await;
+        world.spotify.stub.next(4, "/api/token", fault);
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+
+        let app = world.app().await;
+        world.spotify.stub.always("/api/token", fault);
+        let push = table("episodes");
+        let told = app.push(&push).await;
+        assert_eq!(told.told(), (503, "retry spotify_unavailable"));
+        assert!(told.detail().contains("POST /api/token"), "{}", told.detail());
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_is_given_up() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.spotify_call = Duration::from_millis(50);
+    let app = App::start(config).await;
+    world.spotify.stub.always("/api/token", || Act::Hang);
+    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry spotify_unavailable"));
+    assert_eq!(token_calls(&world).len(), 5);
+}

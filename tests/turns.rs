@@ -1,0 +1,201 @@
+//! Messages at once: the same one twice, two for one table, more than are worked on at once, and one
+//! whose time is up.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::spotify::{Spotify, catalog, episode_page, episode_rows, piece, podcast_rows};
+use crate::support::wire::Act;
+use crate::support::{App, EPISODES, MENTIONS, PODCASTS, Push, World, message, table};
+
+async fn world() -> World {
+    World::new(Spotify::showing(3, 120).await).await
+}
+
+#[tokio::test]
+async fn the_same_message_twice_at_once_loads_once() {
+    for attempt in [Some(1), None] {
+        let world = world().await;
+        let app = world.app().await;
+        let push = Push { attempt, ..table("episodes") };
+        let (one, other) = join(app.push(&push), app.push(&push)).await;
+        let mut told = [one.told(), other.told()];
+        told.sort_unstable();
+        assert_eq!(told, [(204, "already_loaded"), (204, "loaded")]);
+        assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_same_message_at_once_in_many_processes_loads_once() {
+    let world = world().await;
+    let push = table("episodes");
+    let apps = join_all((0..6).map(|_| world.app())).await;
+    let answers = join_all(apps.iter().map(|app| app.push(&push))).await;
+    assert!(answers.iter().all(|answer| answer.status == 204), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| answer.outcome == "loaded").count(), 1);
+    assert_eq!(world.bigquery.accepted().len(), 1);
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+}
+
+#[tokio::test]
+async fn two_messages_for_one_table_take_turns_from_reading_to_loading() {
+    let world = world().await;
+    let app = world.app().await;
+    let held = CancellationToken::new();
+    let mut first = true;
+    let until = held.clone();
+    world.bigquery.stub.on(move |call| match call.path.contains("/upload/") {
+        true if std::mem::take(&mut first) => Act::Held(until.clone()),
+        _ => Act::Pass,
+    });
+    let pushes = [table("episodes"), table("episodes")];
+    let both = join_all(pushes.iter().map(|push| app.push(push)));
+    let release = async {
+        // The first one's upload is under way; an eager second one has had the time to read.
+        while world.bigquery.stub.calls_to("POST", "/upload/").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let other = message(&json!({"table": "podcasts"}));
+        assert_eq!(app.push(&other).await.told(), (204, "loaded"), "another table waits for none");
+        let readings = world.spotify.stub.calls_to("GET", "/episodes");
+        assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 1);
+        held.cancel();
+    };
+    let (answers, ()) = join(both, release).await;
+    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
+}
+
+#[tokio::test]
+async fn the_reading_that_lands_last_is_the_latest() {
+    let world = world().await;
+    let mut shown = catalog(1, 120);
+    let episodes = shown.episodes.drain().next().unwrap().1;
+    let mut readings = 0;
+    // Each reading shows one episode more.
+    world.spotify.stub.on(move |call| {
+        if !call.path.ends_with("/episodes") {
+            return Act::Pass;
+        }
+        readings += usize::from(call.number("offset") == 0);
+        let listed = &episodes[20 - readings..];
+        let shown = piece(listed, call.number("offset"), call.number("limit"));
+        episode_page(shown, listed.len())
+    });
+    // The earlier a load, the longer it takes.
+    let mut uploads = 0;
+    world.bigquery.stub.on(move |call| {
+        if !call.path.contains("/upload/") {
+            return Act::Pass;
+        }
+        uploads += 1;
+        Act::Late(Duration::from_millis(100 / uploads))
+    });
+    let app = world.app().await;
+    let pushes: Vec<Push> = (0..5).map(|_| table("episodes")).collect();
+    let answers = join_all(pushes.iter().map(|push| app.push(push))).await;
+    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert_eq!(world.bigquery.rows(EPISODES).len(), 105);
+}
+
+#[tokio::test]
+async fn as_many_messages_as_are_allowed_are_worked_on_at_once_and_the_rest_wait() {
+    let world = world().await.set("MAX_CONCURRENT_MESSAGES", "4");
+    let app = world.app().await;
+    app.push(&table("podcasts")).await;
+    let held = CancellationToken::new();
+    let until = held.clone();
+    world.bigquery.stub.always("/upload/", move || Act::Held(until.clone()));
+    let pushes: Vec<Push> = (0..6)
+        .map(|n| message(&json!({"table": "podcasts", "search_term": format!("term {n}")})))
+        .collect();
+    let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len() - 1;
+    let release = async {
+        while uploads() < 4 {
+            tokio::task::yield_now().await;
+        }
+        // Who has no place has not begun.
+        let terms: std::collections::HashSet<String> =
+            world.spotify.api_calls().iter().map(|call| call.query("q").to_owned()).collect();
+        assert_eq!((uploads(), terms.len()), (4, 1 + 4), "{terms:?}");
+        held.cancel();
+    };
+    let (answers, ()) = join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
+    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert_eq!(uploads(), 6);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_table_takes_no_place_from_another() {
+    let world = world().await.set("MAX_CONCURRENT_MESSAGES", "2");
+    let app = world.app().await;
+    let held = CancellationToken::new();
+    let until = held.clone();
+    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let pushes: Vec<Push> = (0..4).map(|_| table("episodes")).collect();
+    let release = async {
+        while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        held.cancel();
+    };
+    join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
+    assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&world.spotify.catalog.shows));
+}
+
+#[tokio::test]
+async fn a_message_whose_time_is_up_tells_how_far_it_came() {
+    let world = World::new(Spotify::showing(1, 320).await).await;
+    let mut config = world.config();
+    config.timing.message_deadline = Duration::from_secs(1);
+    let app = App::start(config).await;
+    let hang = |offset: usize| {
+        move |call: &crate::support::wire::Call| {
+            let late = call.path.ends_with("/episodes") && call.number("offset") >= offset;
+            if late { Act::Hang } else { Act::Pass }
+        }
+    };
+    world.spotify.stub.on(hang(150));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry deadline_passed"));
+    assert!(
+        told.detail().contains("not done within 1 s: 150 of 320 episodes were read in "),
+        "{}",
+        told.detail()
+    );
+    world.spotify.stub.always("/v1/search", || Act::Hang);
+    let told = app.push(&table("podcasts")).await;
+    assert!(told.detail().contains("nothing was listed yet"), "{}", told.detail());
+
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+}
+
+#[tokio::test]
+async fn a_sender_that_goes_away_loses_nothing() {
+    let world = world().await;
+    let app = world.app().await;
+    let held = CancellationToken::new();
+    let until = held.clone();
+    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let push = table("mentions");
+    tokio::select! {
+        _ = app.push(&push) => unreachable!("its listing is held"),
+        () = async {
+            while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    held.cancel();
+    let told = app.push(&push.again(2)).await;
+    assert_eq!(told.status, 204, "{told:?}");
+    assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 1);
+}

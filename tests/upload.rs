@@ -1,0 +1,187 @@
+//! The load job as it goes over the wire: an emulator takes nearly anything, BigQuery does not.
+
+use serde_json::{Value, json};
+
+use crate::support::bigquery::{Fate, LOCATION};
+use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
+use crate::support::wire::Call;
+use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+fn lines(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+fn header<'a>(call: &'a Call, name: &str) -> &'a str {
+    call.headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+fn uploads(world: &World, method: &str) -> Vec<Call> {
+    world.bigquery.stub.calls_to(method, "/upload/bigquery/v2/projects/p1/jobs")
+}
+
+/// What is sent for this table, but for the job's id.
+fn job(table: &str, kind: &str, term: &str, schema: &str) -> Value {
+    json!({
+        "jobReference": {"projectId": "p1", "location": LOCATION},
+        "configuration": {
+            "labels": {"service": "spotify-bq", "kind": kind, "term": term},
+            "load": {
+                "destinationTable": {
+                    "projectId": "p1", "datasetId": "spotify_podcasts", "tableId": table,
+                },
+                "sourceFormat": "NEWLINE_DELIMITED_JSON",
+                "writeDisposition": "WRITE_TRUNCATE_DATA",
+                "createDisposition": "CREATE_IF_NEEDED",
+                "maxBadRecords": 0,
+                "schema": {"fields": parsed(schema)},
+            },
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_load_is_one_multipart_request_to_the_letter() {
+    let world = World::new(Spotify::showing(2, 1).await).await;
+    let app = world.app().await;
+    app.push(&table("podcasts")).await;
+    let [call] = &uploads(&world, "POST")[..] else { panic!("one upload") };
+    assert_eq!(call.query, [("uploadType".to_owned(), "multipart".to_owned())].into());
+    let content = header(call, "content-type");
+    let boundary = content.strip_prefix("multipart/related; boundary=").unwrap();
+    assert_eq!(header(call, "content-length"), call.body.len().to_string());
+
+    let body = std::str::from_utf8(&call.body).unwrap();
+    let (before, after) = (
+        format!("--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"),
+        format!("\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"),
+    );
+    let (sent_job, rest) = body.strip_prefix(&before).unwrap().split_once(&after).unwrap();
+    let rows = rest.strip_suffix(&format!("\r\n--{boundary}--\r\n")).unwrap();
+
+    let schema = include_str!("../terraform/schemas/podcasts.json");
+    let mut expected = job(PODCASTS, "podcasts", "data_hackers", schema);
+    expected["jobReference"]["jobId"] = json!(world.bigquery.accepted()[0]);
+    assert_eq!(parsed(sent_job), expected);
+    let sent: Vec<Value> = rows.lines().map(parsed).collect();
+    assert_eq!(sent, podcast_rows(&world.spotify.catalog.shows));
+    assert!(rows.ends_with("}\n"));
+}
+
+#[tokio::test]
+async fn each_kind_has_its_columns_and_labels_that_bigquery_allows() {
+    let world = World::new(Spotify::showing(2, 4).await).await;
+    let app = world.app().await;
+    let episodes = include_str!("../terraform/schemas/episodes.json");
+    let long = "ação ".repeat(19);
+    let slug = ["acao"; 19].join("_");
+    for (push, expected) in [
+        (table("episodes"), job(EPISODES, "episodes", "data_hackers", episodes)),
+        (table("mentions"), job(MENTIONS, "mentions", "data_hackers", episodes)),
+        (
+            message(&json!({"table": "mentions", "search_term": long})),
+            job(&format!("mentions_{slug}"), "mentions", &slug[..63], episodes),
+        ),
+    ] {
+        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        let accepted = world.bigquery.accepted();
+        let sent = world.bigquery.job(accepted.last().unwrap()).configuration;
+        assert_eq!(sent, expected["configuration"]);
+        for label in sent["labels"].as_object().unwrap().values() {
+            let label = label.as_str().unwrap();
+            let allowed =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+            assert!(label.len() <= 63 && label.chars().all(allowed), "{label}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_jobs_id_is_its_messages_and_one_that_bigquery_allows() {
+    let world = World::new(Spotify::showing(2, 1).await).await;
+    let app = world.app().await;
+    let push = table("podcasts");
+    app.push(&push).await;
+    // Another message; one of the same id that was published at another time; another table.
+    app.push(&table("podcasts")).await;
+    app.push(&crate::support::Push { publish_time: "2026-11-25T09:00:00Z".into(), ..push.clone() })
+        .await;
+    app.push(&crate::support::Push { data: r#"{"table":"episodes"}"#.into(), ..push.clone() })
+        .await;
+    let ids = world.bigquery.accepted();
+    assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 4, "{ids:?}");
+    for (id, kind) in ids.iter().zip(["podcasts", "podcasts", "podcasts", "episodes"]) {
+        let hash = id.strip_prefix(&format!("spotify-bq_{kind}_")).unwrap();
+        let hash = hash.strip_suffix("_0").unwrap();
+        assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn above_five_mebibytes_the_rows_go_in_a_request_of_their_own() {
+    let mut shown = catalog(1, 120);
+    for episode in shown.episodes.values_mut().flatten() {
+        episode["description"] = json!(format!("ação {}", "x".repeat(60_000)));
+    }
+    let world = World::new(Spotify::start(shown).await).await;
+    let app = world.app().await;
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+
+    let rows = episode_rows(world.spotify.episodes());
+    let length = lines(&rows).len().to_string();
+    let [start] = &uploads(&world, "POST")[..] else { panic!("one session") };
+    assert_eq!(start.query, [("uploadType".to_owned(), "resumable".to_owned())].into());
+    assert_eq!(header(start, "content-type"), "application/json; charset=UTF-8");
+    assert_eq!(header(start, "x-upload-content-type"), "application/octet-stream");
+    assert_eq!(header(start, "x-upload-content-length"), length);
+    let schema = include_str!("../terraform/schemas/episodes.json");
+    let mut expected = job(EPISODES, "episodes", "data_hackers", schema);
+    expected["jobReference"]["jobId"] = json!(world.bigquery.accepted()[0]);
+    assert_eq!(serde_json::from_slice::<Value>(&start.body).unwrap(), expected);
+
+    let [put] = &uploads(&world, "PUT")[..] else { panic!("one upload") };
+    assert_eq!((put.query("upload_id"), header(put, "content-length")), ("0", length.as_str()));
+    assert_eq!(header(put, "content-type"), "application/octet-stream");
+    assert_eq!(world.bigquery.rows(EPISODES), rows);
+}
+
+#[tokio::test]
+async fn a_table_of_no_rows_is_an_upload_with_an_empty_part() {
+    let world = World::new(Spotify::showing(1, 4).await).await.set("MENTION", "ninguém");
+    let app = world.app().await;
+    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    let body = uploads(&world, "POST")[0].body.clone();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    assert!(
+        body.ends_with("application/octet-stream\r\n\r\n\r\n--spotify-bq-part--\r\n"),
+        "{body}"
+    );
+    assert_eq!(world.bigquery.rows(MENTIONS), [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn the_datasets_location_is_asked_once_and_named_in_every_call_about_a_job() {
+    let world = World::new(Spotify::showing(2, 9).await).await;
+    world.bigquery.fate(|_| Fate { looks: 3, ..Fate::default() });
+    let app = world.app().await;
+    for name in ["podcasts", "episodes", "mentions"] {
+        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+    }
+    let asked = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
+    let asked = asked.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count();
+    let looks = world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/");
+    assert_eq!((asked, looks.len()), (1, 12));
+    assert!(looks.iter().all(|call| call.query("location") == LOCATION));
+}
+
+#[tokio::test]
+async fn a_location_that_is_set_is_not_asked_for() {
+    let world = World::new(Spotify::showing(2, 9).await).await.set("BIGQUERY_LOCATION", LOCATION);
+    let app = world.app().await;
+    app.push(&table("podcasts")).await;
+    let calls = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
+    assert!(calls.iter().all(|call| call.path.contains("/tables/")), "{calls:?}");
+}
