@@ -6,6 +6,7 @@
 mod bigquery_faults;
 mod documents;
 mod fan_out;
+mod fuzz_seeds;
 mod listings;
 mod load_jobs;
 mod logs;

@@ -92,7 +92,7 @@ fn an_hour() -> u64 {
 /// What an error's body says in its own words, whatever its form: JSON of the Web API
 /// (`{"error":{"message","reason"}}`), of the token endpoint (`{"error","error_description"}`),
 /// or plain text. HTML says nothing.
-pub(super) fn error_words(body: &[u8]) -> (String, Option<String>) {
+pub(crate) fn error_words(body: &[u8]) -> (String, Option<String>) {
     #[derive(Deserialize)]
     struct Wire {
         error: Words,
