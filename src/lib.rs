@@ -25,6 +25,8 @@ pub mod demo;
 pub mod envelope;
 pub mod extraction;
 pub mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod google;
 mod http;
 pub mod job;

@@ -9,6 +9,7 @@ mod commands;
 mod documents;
 mod emulators;
 mod fan_out;
+mod fuzz_seeds;
 mod hostile;
 mod listing_properties;
 mod listings;

@@ -96,7 +96,7 @@ fn an_hour() -> u64 {
 /// (`{"error":{"message","reason"}}`), of the token endpoint (`{"error","error_description"}`),
 /// or plain text. HTML says nothing. Where the body repeats one of `secrets` (a proxy's error page
 /// may show the request that it did not pass on), that is left out.
-pub(super) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
+pub(crate) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
     #[derive(Deserialize)]
     struct Wire {
         error: Words,

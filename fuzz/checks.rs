@@ -1,0 +1,138 @@
+//! What must hold of any input. The fuzz targets try it with millions; `cargo test` with the seeds.
+#![allow(dead_code, reason = "each target has one of the two")]
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use spotify_bq::config::{Config, Purpose};
+use spotify_bq::failure::{Decision, Failure};
+use spotify_bq::job::{self, Job, Request};
+use spotify_bq::names::{Kind, Naming, Term};
+use spotify_bq::warehouse::{Load, schema};
+use spotify_bq::{envelope, fuzzing, letter};
+
+/// What came of a body, in one word: `load`, `fan_out`, or a failure's reason.
+pub fn push_body(body: &[u8]) -> &'static str {
+    let envelope = match envelope::parse(body) {
+        Ok(envelope) => envelope,
+        Err(failure) => {
+            assert_eq!(failure.decision(), Decision::BadRequest);
+            return failure.reason();
+        }
+    };
+    let message = &envelope.message;
+    assert!(!message.id.is_empty());
+    match job::parse(message, &naming()) {
+        Ok(Request::Load(job)) => {
+            fits(&job);
+            "load"
+        }
+        Ok(Request::FanOut(orders)) => {
+            assert!((2..=900).contains(&orders.len()), "{} orders", orders.len());
+            let mut tables = HashSet::new();
+            for order in orders {
+                let job = read_back(&order.to_data());
+                fits(&job);
+                assert!(tables.insert(job.table), "two orders for one table");
+            }
+            "fan_out"
+        }
+        Err(failure) => {
+            assert_eq!(failure.decision(), Decision::DeadLetter);
+            fits_a_letter(message, &failure);
+            failure.reason()
+        }
+    }
+}
+
+/// As configured by default.
+fn naming() -> Naming {
+    let none = |_: &str| None;
+    Config::read(&none, None, Purpose::Tool).unwrap().naming
+}
+
+fn read_back(data: &[u8]) -> Job {
+    let message = envelope::Message {
+        id: "1".to_owned(),
+        publish_time: String::new(),
+        attributes: Default::default(),
+        data: envelope::Data::Bytes(data.to_vec()),
+    };
+    match job::parse(&message, &naming()) {
+        Ok(Request::Load(job)) => job,
+        other => panic!("{:?} is read as {other:?}", String::from_utf8_lossy(data)),
+    }
+}
+
+/// Names that BigQuery takes.
+fn fits(job: &Job) {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    assert!(job.table.len() <= 1024 && job.table.bytes().all(name), "table {:?}", job.table);
+    let id = Load::new(job, "p.d", "1", "t").try_id(999);
+    assert!(id.len() <= 1024 && id.bytes().all(|byte| name(byte) || byte == b'-'), "job {id:?}");
+    assert_eq!(Term::parse(job.term.text()).as_ref(), Ok(&job.term));
+}
+
+/// Bounds of Pub/Sub, without which the letter is refused and the message lost.
+fn fits_a_letter(message: &envelope::Message, failure: &Failure) {
+    let attributes = letter::attributes(message, failure);
+    assert!(attributes.len() <= 100);
+    assert_eq!(attributes["reason"], failure.reason());
+    for (key, value) in &attributes {
+        assert!((1..=256).contains(&key.len()) && value.len() <= 1024, "{key:?}: {value:?}");
+    }
+}
+
+/// What came of an answer, whose first byte says what was asked: `rows`, `none` where it is no
+/// answer to that, or `error` for the words of one.
+pub fn spotify_answer(input: &[u8]) -> &'static str {
+    let Some((first, body)) = input.split_first() else { return "none" };
+    let (kind, mention) = match first % 4 {
+        0 => (Kind::Podcasts, None),
+        1 => (Kind::Episodes, None),
+        2 => (Kind::Mentions, Some("grupo boticario")),
+        _ => {
+            let (words, _) = fuzzing::error_words(body);
+            assert!(words.len() <= 303 && !words.contains(char::is_control), "{words:?}");
+            return "error";
+        }
+    };
+    let Some(rows) = fuzzing::rows(kind, body, mention) else { return "none" };
+    let text: Vec<u8> = rows.chunks().concat();
+    assert_eq!(text.len(), rows.bytes());
+    let mut ids = HashSet::new();
+    let mut count = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let row: Value = serde_json::from_slice(line).expect("a row is a line of JSON");
+        fits_the_table(kind, &row);
+        assert!(ids.insert(row["id"].to_string()), "an id comes twice: {row}");
+        count += 1;
+    }
+    assert_eq!(count, rows.count());
+    if kind == Kind::Podcasts {
+        assert!(count <= 50);
+    }
+    "rows"
+}
+
+/// Exactly the table's columns, each of its type.
+fn fits_the_table(kind: Kind, row: &Value) {
+    let row = row.as_object().expect("a row is an object");
+    let columns = schema(kind);
+    assert_eq!(row.len(), columns.len());
+    for column in columns {
+        let value = &row[&column.name];
+        let fits = match column.r#type.as_str() {
+            _ if value.is_null() => column.name != "id",
+            "STRING" => value.is_string(),
+            "INTEGER" => value.is_i64(),
+            "BOOLEAN" => value.is_boolean(),
+            "DATE" => value.as_str().is_some_and(|date| {
+                let form = time::macros::format_description!("[year]-[month]-[day]");
+                date.len() == 10 && time::Date::parse(date, form).is_ok()
+            }),
+            other => panic!("no type of ours: {other}"),
+        };
+        assert!(fits, "{}: {value} is no {}", column.name, column.r#type);
+    }
+}

@@ -1,0 +1,29 @@
+//! The inside as far as fuzzing needs it; no part of the interface. Pure.
+
+use std::collections::HashSet;
+
+use crate::names::Kind;
+use crate::rows::{self, Rows};
+use crate::spotify::wire::{self, Episode, Paging, Search};
+
+/// The rows that a table would be given if this were the only page, or nothing where it is none.
+pub fn rows(kind: Kind, page: &[u8], mention: Option<&str>) -> Option<Rows> {
+    let (page, most) = match kind {
+        Kind::Podcasts => {
+            let Search { shows } = serde_json::from_slice(page).ok()?;
+            (rows::podcasts(&shows.items), 50)
+        }
+        Kind::Episodes | Kind::Mentions => {
+            let page: Paging<Episode<'_>> = serde_json::from_slice(page).ok()?;
+            (rows::episodes(&page.items, mention), usize::MAX)
+        }
+    };
+    let mut rows = Rows::default();
+    rows.append(page, &mut HashSet::new(), most);
+    Some(rows)
+}
+
+/// What an error's body says.
+pub fn error_words(body: &[u8]) -> (String, Option<String>) {
+    wire::error_words(body, &[])
+}
