@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# What .ci/run and .ci/long share: steps that are counted, tools from PyPI, the closing line.
+shared=$PWD/../shared
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/spotify-bq-ci
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+passed=0 failed=0 skipped=0 broken=()
+
+step() { # NAME COMMAND…
+  local name=$1 start=$SECONDS
+  shift
+  echo "=== $name"
+  if ( set -e; "$@" ); then
+    passed=$((passed + 1))
+    echo "--- $name: ok, $((SECONDS - start)) s"
+  else
+    failed=$((failed + 1))
+    broken+=("$name")
+    echo "--- $name: FAILED, $((SECONDS - start)) s"
+  fi
+}
+
+skip() { # NAME WHY
+  skipped=$((skipped + 1))
+  echo "=== $1: skipped, $2"
+}
+
+# A command of a PyPI package at a fixed version; each package has an environment of its own.
+tool() { # PACKAGE==VERSION COMMAND ARGUMENTS…
+  local package=$1 folder=$tools/${1//[^a-z0-9.]/-}
+  shift
+  if [[ ! -f $folder/ok ]]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" -q install "$package"
+    touch "$folder/ok"
+  fi
+  PATH=$folder/bin:$PATH "$@"
+}
+
+close() {
+  local name
+  for name in "${broken[@]+"${broken[@]}"}"; do echo "failed: $name"; done
+  echo "$passed passed, $failed failed, $skipped skipped"
+  ((failed == 0))
+}
