@@ -23,9 +23,6 @@ use crate::google::GoogleCredentials;
 use crate::http;
 use crate::text;
 
-/// The most messages that Pub/Sub takes at once (<https://cloud.google.com/pubsub/quotas>).
-pub const BATCH: usize = 1000;
-
 /// A message to publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {

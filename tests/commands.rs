@@ -214,7 +214,7 @@ async fn emulators_check_finds_all_in_order_and_says_what_is_not() {
         "invalid_client",
         "duration_ms is missing",
         "topics/no-such-topic",
-        "is not set",
+        "not set",
     ]) {
         assert!(problem["detail"].as_str().unwrap().contains(says), "{problem}");
         assert!(problem["advice"].is_string());
