@@ -6,6 +6,7 @@ mod token;
 pub(crate) mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use crate::http;
 use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::{Backoff, retry_after};
-use throttle::Throttle;
+use throttle::{Pass, Throttle};
 use token::{Token, Tokens};
 use wire::{Episode, Paging, Search, Show, error_words};
 
@@ -42,7 +43,7 @@ pub struct Spotify {
     api: Url,
     market: String,
     tokens: Tokens,
-    throttle: Throttle,
+    throttle: Arc<Throttle>,
     backoff: Backoff,
 }
 
@@ -85,6 +86,13 @@ enum Attempt {
     Final(CallError),
 }
 
+/// An answer other than 429.
+struct Answer {
+    status: StatusCode,
+    after: Option<Duration>,
+    body: Bytes,
+}
+
 impl Spotify {
     /// A client; no call is made.
     pub fn new(config: &config::Spotify, timing: &Timing) -> reqwest::Result<Self> {
@@ -93,7 +101,11 @@ impl Spotify {
             api: config.api_url.clone(),
             market: config.market.clone(),
             tokens: Tokens::new(config, timing),
-            throttle: Throttle::new(config.concurrent_calls, timing.patience, timing.backoff),
+            throttle: Arc::new(Throttle::new(
+                config.concurrent_calls,
+                timing.patience,
+                timing.backoff,
+            )),
             backoff: timing.backoff,
         })
     }
@@ -197,7 +209,9 @@ impl Spotify {
         }
     }
 
-    /// One request and its answer's body.
+    /// One request and its answer's body. It is sent by a task of its own, which ends with the
+    /// answer even where the message is given up meanwhile: a ban that nobody hears of is run into
+    /// by the next call.
     async fn attempt(
         &self,
         call: &Call<'_>,
@@ -205,42 +219,22 @@ impl Spotify {
         token: &Token,
         meter: &Meter,
     ) -> Result<Bytes, Attempt> {
-        let again = |detail: String| Attempt::Again { detail, after: None };
         let pass =
             self.throttle.enter(meter).await.map_err(|failure| Attempt::Final(failure.into()))?;
         meter.calls.add(1);
-        let response = self
-            .client
-            .get(url.clone())
-            .bearer_auth(token.secret.expose_secret())
-            .send()
-            .await
-            .map_err(|error| again(http::describe(&error)))?;
-        let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(|value| retry_after(value, SystemTime::now()));
-        let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let (_, reason) = error_words(&body.unwrap_or_default());
-            let quota = reason.as_deref() == Some(QUOTA);
-            return Err(Attempt::Throttled { left: pass.refused(after, quota), quota });
+        let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
+        let answer = match tokio::spawn(send(request, pass)).await {
+            Ok(answer) => answer?,
+            Err(ended) => return Err(again(ended.to_string())),
+        };
+        if answer.status.is_success() {
+            return Ok(answer.body);
         }
-        pass.welcome();
-        let body = body?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(self.refusal(call, status, &body, after))
+        Err(self.refusal(call, answer))
     }
 
-    fn refusal(
-        &self,
-        call: &Call<'_>,
-        status: StatusCode,
-        body: &[u8],
-        after: Option<Duration>,
-    ) -> Attempt {
-        let (words, _) = error_words(body);
+    fn refusal(&self, call: &Call<'_>, Answer { status, after, body }: Answer) -> Attempt {
+        let (words, _) = error_words(&body);
         let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
         let lower = words.to_lowercase();
         match status {
@@ -265,4 +259,24 @@ impl Spotify {
             ),
         }
     }
+}
+
+/// Sends one call and tells the throttle how Spotify took it.
+async fn send(request: reqwest::RequestBuilder, pass: Pass) -> Result<Answer, Attempt> {
+    let response = request.send().await.map_err(|error| again(http::describe(&error)))?;
+    let status = response.status();
+    let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let after = after.and_then(|value| retry_after(value, SystemTime::now()));
+    let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let (_, reason) = error_words(&body.unwrap_or_default());
+        let quota = reason.as_deref() == Some(QUOTA);
+        return Err(Attempt::Throttled { left: pass.refused(after, quota), quota });
+    }
+    pass.welcome();
+    Ok(Answer { status, after, body: body? })
+}
+
+fn again(detail: String) -> Attempt {
+    Attempt::Again { detail, after: None }
 }
