@@ -6,6 +6,7 @@ mod token;
 pub(crate) mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::{Backoff, retry_after};
 use crate::text;
-use throttle::Throttle;
+use throttle::{Pass, Throttle};
 use token::{Token, Tokens};
 use wire::{Episode, Paging, Search, Show, error_words};
 
@@ -43,7 +44,7 @@ pub struct Spotify {
     api: Url,
     market: String,
     tokens: Tokens,
-    throttle: Throttle,
+    throttle: Arc<Throttle>,
     backoff: Backoff,
 }
 
@@ -86,6 +87,13 @@ enum Attempt {
     Final(CallError),
 }
 
+/// An answer other than 429.
+struct Answer {
+    status: StatusCode,
+    after: Option<Duration>,
+    body: Bytes,
+}
+
 impl Spotify {
     /// A client; no call is made.
     pub fn new(config: &config::Spotify, timing: &Timing) -> reqwest::Result<Self> {
@@ -94,7 +102,11 @@ impl Spotify {
             api: config.api_url.clone(),
             market: config.market.clone(),
             tokens: Tokens::new(config, timing),
-            throttle: Throttle::new(config.concurrent_calls, timing.patience, timing.backoff),
+            throttle: Arc::new(Throttle::new(
+                config.concurrent_calls,
+                timing.patience,
+                timing.backoff,
+            )),
             backoff: timing.backoff,
         })
     }
@@ -202,7 +214,9 @@ impl Spotify {
         }
     }
 
-    /// One request and its answer's body.
+    /// One request and its answer's body. It is sent by a task of its own, which ends with the
+    /// answer even where the message is given up meanwhile: a ban that nobody hears of is run into
+    /// by the next call.
     async fn attempt(
         &self,
         call: &Call<'_>,
@@ -210,37 +224,19 @@ impl Spotify {
         token: &Token,
         meter: &Meter,
     ) -> Result<Bytes, Attempt> {
-        let again = |detail: String| Attempt::Again { detail, after: None };
         let pass =
             self.throttle.enter(meter).await.map_err(|failure| Attempt::Final(failure.into()))?;
         meter.calls.add(1);
-        let response = self
-            .client
-            .get(url.clone())
-            .bearer_auth(token.secret.expose_secret())
-            .send()
-            .await
-            .map_err(|error| again(http::describe(&error)))?;
-        let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(|value| retry_after(value, SystemTime::now()));
-        let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            let (_, reason) = error_words(&body.unwrap_or_default(), &[]);
-            let quota = reason.as_deref() == Some(QUOTA);
-            return Err(Attempt::Throttled { left: pass.refused(after, quota), quota });
+        let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
+        let answer = match tokio::spawn(send(request, pass)).await {
+            Ok(answer) => answer?,
+            Err(ended) => return Err(again(ended.to_string())),
+        };
+        if answer.status.is_success() {
+            return Ok(answer.body);
         }
-        pass.welcome();
-        let body = body?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(self.refusal(
-            call,
-            status,
-            error_words(&body, &[token.secret.expose_secret()]).0,
-            after,
-        ))
+        let (words, _) = error_words(&answer.body, &[token.secret.expose_secret()]);
+        Err(self.refusal(call, answer.status, words, answer.after))
     }
 
     fn refusal(
@@ -274,4 +270,24 @@ impl Spotify {
             ),
         }
     }
+}
+
+/// Sends one call and tells the throttle how Spotify took it.
+async fn send(request: reqwest::RequestBuilder, pass: Pass) -> Result<Answer, Attempt> {
+    let response = request.send().await.map_err(|error| again(http::describe(&error)))?;
+    let status = response.status();
+    let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let after = after.and_then(|value| retry_after(value, SystemTime::now()));
+    let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let (_, reason) = error_words(&body.unwrap_or_default(), &[]);
+        let quota = reason.as_deref() == Some(QUOTA);
+        return Err(Attempt::Throttled { left: pass.refused(after, quota), quota });
+    }
+    pass.welcome();
+    Ok(Answer { status, after, body: body? })
+}
+
+fn again(detail: String) -> Attempt {
+    Attempt::Again { detail, after: None }
 }

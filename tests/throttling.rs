@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows};
@@ -179,4 +180,22 @@ async fn a_ban_of_the_token_endpoint_stops_everything_too() {
     assert!(answer.retry_after.is_some_and(|seconds| seconds > 3500));
     assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry throttled"));
     assert_eq!(world.spotify.stub.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_ban_is_heard_although_its_message_was_given_up() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.message_deadline = Duration::from_millis(300);
+    let app = App::start(config).await;
+    let given_up = CancellationToken::new();
+    let held = given_up.clone();
+    world.spotify.stub.on(move |call| match (call.path.starts_with("/v1/"), wait("83316")) {
+        (true, Act::Answer(ban)) => Act::HeldAnswer(held.clone(), ban),
+        _ => Act::Pass,
+    });
+    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry deadline_passed"));
+    given_up.cancel();
+    assert_eq!(app.push(&table("podcasts")).await.status, 503);
+    assert_eq!(world.spotify.api_calls().len(), 1);
 }

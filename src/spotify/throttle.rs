@@ -2,9 +2,10 @@
 //! once, and when none is. A ban grows when it is ignored (bans of a day are on record), so nobody
 //! passes a closed gate, and who does not know whether the gate is open sends one call to find out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -14,7 +15,7 @@ use crate::retry::Backoff;
 #[derive(Debug)]
 pub(crate) struct Throttle {
     gate: watch::Sender<Gate>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     patience: Duration,
     backoff: Backoff,
 }
@@ -51,18 +52,18 @@ impl Gate {
 }
 
 /// The right to make one call. Whoever holds it tells how the call went; dropped without a word
-/// (the call was cut, the message given up), the gate is as if it had not been made.
-pub(crate) struct Pass<'a> {
-    throttle: &'a Throttle,
+/// (the call was cut), the gate is as if it had not been made.
+pub(crate) struct Pass {
+    throttle: Arc<Throttle>,
     probe: bool,
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Throttle {
     pub(crate) fn new(concurrent_calls: usize, patience: Duration, backoff: Backoff) -> Self {
         Self {
             gate: watch::Sender::new(Gate::Untested { strikes: 0 }),
-            permits: Semaphore::new(concurrent_calls),
+            permits: Arc::new(Semaphore::new(concurrent_calls)),
             patience,
             backoff,
         }
@@ -80,10 +81,10 @@ impl Throttle {
 
     /// Waits until a call may be made. A cooldown that lasts longer than patience or the message's
     /// time is not waited for.
-    pub(crate) async fn enter(&self, meter: &Meter) -> Result<Pass<'_>, Failure> {
+    pub(crate) async fn enter(self: &Arc<Self>, meter: &Meter) -> Result<Pass, Failure> {
         loop {
             self.cooled_down(meter).await?;
-            let Ok(permit) = self.permits.acquire().await else {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
                 return Err(Failure::ShuttingDown);
             };
             let mut probe = false;
@@ -101,7 +102,7 @@ impl Throttle {
                 probe
             });
             if welcome {
-                return Ok(Pass { throttle: self, probe, _permit: permit });
+                return Ok(Pass { throttle: Arc::clone(self), probe, _permit: permit });
             }
         }
     }
@@ -166,7 +167,7 @@ impl Throttle {
     }
 }
 
-impl Pass<'_> {
+impl Pass {
     /// Spotify answered, whatever it was, and not with 429.
     pub(crate) fn welcome(mut self) {
         if std::mem::take(&mut self.probe) {
@@ -187,7 +188,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Pass {
     fn drop(&mut self) {
         if self.probe {
             self.throttle.gate.send_if_modified(|gate| match *gate {
@@ -207,10 +208,10 @@ mod tests {
 
     use super::*;
 
-    fn throttle() -> Throttle {
+    fn throttle() -> Arc<Throttle> {
         let backoff =
             Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
-        Throttle::new(2, Duration::from_secs(30), backoff)
+        Arc::new(Throttle::new(2, Duration::from_secs(30), backoff))
     }
 
     fn meter() -> Meter {

@@ -9,27 +9,31 @@ use spotify_bq::retry;
 
 use super::bans::{Bans, DAY};
 use super::catalogue::{Shared, process_of};
+use super::clock::Clock;
 use super::dice::Dice;
 use super::plan::Plan;
 use crate::support::World;
 use crate::support::bigquery::{Fate, error_body};
 use crate::support::wire::{Act, Call, answer, answer_with};
 
-/// Whether things go wrong.
+/// Whether things go wrong, and the time by which they do.
 #[derive(Clone)]
-pub struct Weather(Arc<AtomicBool>);
+pub struct Weather {
+    stormy: Arc<AtomicBool>,
+    pub clock: Clock,
+}
 
 impl Weather {
     pub fn stormy() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self { stormy: Arc::new(AtomicBool::new(true)), clock: Clock::new() }
     }
 
     pub fn is_stormy(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.stormy.load(Ordering::SeqCst)
     }
 
     pub fn clear_up(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.stormy.store(false, Ordering::SeqCst);
     }
 }
 
@@ -49,13 +53,14 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
     let (bans, catalogue, with_bans) = (Arc::clone(bans), Arc::clone(catalogue), plan.bans);
     let fair = weather.clone();
     world.spotify.stub.on(move |call| {
+        fair.clock.tick();
         let process = process_of(&call.headers);
         let wrong = |dice: &mut Dice| fair.is_stormy() && dice.chance(faults);
         match process {
             Some(process) => match bans.call(&process) {
                 Some(left) => banned(left, false),
                 None if wrong(&mut api) => {
-                    let ban = with_bans && api.chance(10);
+                    let ban = with_bans && api.chance(15);
                     if ban && let Some(act) = ban_of(&mut api, &bans, Some(&process)) {
                         return act;
                     }
@@ -64,7 +69,7 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
                 None => Act::Pass,
             },
             None if wrong(&mut tokens) => {
-                let ban = with_bans && tokens.chance(5);
+                let ban = with_bans && tokens.chance(10);
                 if ban && let Some(act) = ban_of(&mut tokens, &bans, None) {
                     return act;
                 }
@@ -76,6 +81,7 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
 
     let (mut calls, fair, late) = (dice("bigquery"), weather.clone(), plan.late_uploads);
     world.bigquery.stub.on(move |call| {
+        fair.clock.tick();
         if fair.is_stormy() && calls.chance(faults) {
             bigquery(&mut calls, call, late)
         } else {
@@ -98,9 +104,10 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
         tonic::Code::DeadlineExceeded,
         tonic::Code::PermissionDenied,
     ];
-    world
-        .pubsub
-        .on(move |_| (fair.is_stormy() && refused.chance(faults)).then(|| *refused.pick(&codes)));
+    world.pubsub.on(move |_| {
+        fair.clock.tick();
+        (fair.is_stormy() && refused.chance(faults)).then(|| *refused.pick(&codes))
+    });
     world.pubsub.lose(move |_| {
         (fair_too.is_stormy() && lost.chance(faults / 2)).then_some(tonic::Code::Unavailable)
     });

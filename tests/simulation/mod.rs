@@ -4,6 +4,7 @@
 
 mod bans;
 mod catalogue;
+mod clock;
 mod dice;
 mod faults;
 mod instance;

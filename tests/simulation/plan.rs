@@ -26,11 +26,12 @@ pub struct Plan {
     pub faults: u32,
     /// How many percent of deliveries come twice, or again although they were acknowledged.
     pub doubles: u32,
-    pub storm: Duration,
-    /// When instances end during the storm.
-    pub ends: Vec<Duration>,
-    /// When Spotify's catalogue changes during the storm.
-    pub changes: Vec<Duration>,
+    /// How long the storm lasts, on its own clock.
+    pub storm: u64,
+    /// When instances end.
+    pub ends: Vec<u64>,
+    /// When Spotify's catalogue changes.
+    pub changes: Vec<u64>,
     pub patience: Duration,
     pub message_deadline: Duration,
     pub ack_deadline: Duration,
@@ -45,12 +46,9 @@ impl Plan {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
         let binary = seed % BINARY_EVERY == BINARY_EVERY / 2;
-        let storm = if binary { 3000 } else { dice.number(150..600) };
-        let moments = |dice: &mut Dice, most: u64| -> Vec<Duration> {
-            let mut moments: Vec<Duration> =
-                (0..dice.number(0..most)).map(|_| dice.millis(0..storm)).collect();
-            moments.sort();
-            moments
+        let storm = dice.number(40..250);
+        let moments = |dice: &mut Dice, most: u64| -> Vec<u64> {
+            (0..dice.number(0..most)).map(|_| dice.number(0..storm)).collect()
         };
         Self {
             seed,
@@ -58,9 +56,9 @@ impl Plan {
             instances: if dice.chance(25) { 2 } else { 1 },
             concurrent_calls: dice.number(1..6) as usize,
             concurrent_messages: dice.number(1..9) as usize,
-            faults: *dice.pick(if binary { &[3, 6] } else { &[0, 10, 20, 35] }),
+            faults: *dice.pick(if binary { &[5, 15] } else { &[0, 15, 30, 45] }),
             doubles: *dice.pick(&[5, 15, 30]),
-            storm: Duration::from_millis(storm),
+            storm,
             ends: moments(&mut dice, 4),
             changes: moments(&mut dice, 5),
             patience: Duration::from_millis(*dice.pick(&[20, 1200])),
@@ -68,7 +66,7 @@ impl Plan {
             ack_deadline: Duration::from_millis(*dice.pick(&[300, 60_000, 60_000, 60_000])),
             attempts: *dice.pick(&[None, Some(5), Some(100), Some(100)]),
             late_uploads: dice.chance(25),
-            bans: dice.chance(40),
+            bans: dice.chance(50),
         }
     }
 
@@ -83,18 +81,15 @@ impl Plan {
         Self { message_deadline: Duration::from_millis(LONG), ..self.clone() }
     }
 
-    /// What is published during the storm, and when.
-    pub fn drafts(&self) -> Vec<(Duration, Draft)> {
+    /// What is published as the storm begins.
+    pub fn drafts(&self) -> Vec<Draft> {
         let mut dice = Dice::new(self.seed, "messages");
         let messages = dice.number(3..11);
         (0..messages)
-            .map(|_| {
-                let draft = match dice.number(0..10) {
-                    0..7 => table(&mut dice),
-                    7 => fan_out(&mut dice),
-                    _ => poison(&mut dice),
-                };
-                (dice.millis(0..self.storm.as_millis() as u64), draft)
+            .map(|_| match dice.number(0..10) {
+                0..7 => table(&mut dice),
+                7 => fan_out(&mut dice),
+                _ => poison(&mut dice),
             })
             .collect()
     }

@@ -44,14 +44,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Publishes a message after a while, and delivers it until it is settled.
-    pub async fn see_through(
-        self: Arc<Self>,
-        id: String,
-        draft: Draft,
-        after: Duration,
-    ) -> (Message, End) {
-        sleep(after).await;
+    /// Publishes a message, and delivers it until it is settled.
+    pub async fn see_through(self: Arc<Self>, id: String, draft: Draft) -> (Message, End) {
         let mut dice = Dice::new(self.plan.seed, &format!("message {id}"));
         let message = Message {
             since: self.catalogue.lock().unwrap().version,
@@ -97,6 +91,7 @@ impl Queue {
 
     /// One delivery, or two at once; the answer to the first.
     async fn deliver(self: &Arc<Self>, message: &Message, attempt: u32, dice: &mut Dice) -> String {
+        self.weather.clock.tick();
         let counted = self.plan.attempts.map(|_| attempt);
         if dice.chance(self.plan.doubles) {
             drop(self.loose.spawn(self.post(message.envelope(counted), dice)));

@@ -3,11 +3,10 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use spotify_bq::demo::Catalog;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use super::bans::Bans;
@@ -50,8 +49,8 @@ pub async fn run(seed: u64) -> Vec<String> {
     let mut fleet = Fleet::new(recipe, &sim.queue).await;
 
     let mut settling = JoinSet::new();
-    for (n, (after, draft)) in plan.drafts().into_iter().enumerate() {
-        settling.spawn(Arc::clone(&sim.queue).see_through(format!("m{n}"), draft, after));
+    for (n, draft) in plan.drafts().into_iter().enumerate() {
+        settling.spawn(Arc::clone(&sim.queue).see_through(format!("m{n}"), draft));
     }
     let weather = sim.queue.weather.clone();
     let (catalogue, bans) = (Arc::clone(&sim.catalogue), Arc::clone(&sim.bans));
@@ -72,7 +71,7 @@ pub async fn run(seed: u64) -> Vec<String> {
         for (kind, term) in sim.tables() {
             let id = format!("next {kind} {term}");
             let draft = Draft::table(kind, term);
-            next_morning.spawn(Arc::clone(&sim.queue).see_through(id, draft, Duration::ZERO));
+            next_morning.spawn(Arc::clone(&sim.queue).see_through(id, draft));
         }
         sim.settle(next_morning, async {}).await;
         complaints = verdict::next_morning(&sim);
@@ -119,9 +118,11 @@ impl Sim {
                 self.taken += 1;
                 let draft = Draft::of_service(&published.data);
                 let queue = Arc::clone(&self.queue);
-                settling.spawn(queue.see_through(published.id, draft, Duration::ZERO));
+                settling.spawn(queue.see_through(published.id, draft));
             }
-            if !blows && settling.is_empty() {
+            if settling.is_empty() && blows {
+                self.queue.weather.clock.run_out();
+            } else if settling.is_empty() {
                 self.queue.loose.close();
                 self.queue.loose.wait().await;
                 self.queue.loose.reopen();
@@ -178,13 +179,12 @@ impl Fleet {
     /// Lets instances end and begin, and the catalogue change, until the storm is over.
     async fn storm(&mut self, plan: &Plan, catalogue: &Shared) {
         let mut dice = Dice::new(plan.seed, "fleet");
-        let start = Instant::now();
         let ends = plan.ends.iter().map(|at| (*at, true));
         let changes = plan.changes.iter().map(|at| (*at, false));
-        let mut moments: Vec<(Duration, bool)> = ends.chain(changes).collect();
+        let mut moments: Vec<(u64, bool)> = ends.chain(changes).collect();
         moments.sort();
         for (at, is_end) in moments {
-            sleep_until(start + at).await;
+            self.queue.weather.clock.reach(at).await;
             if !is_end {
                 catalogue.lock().unwrap().version += 1;
                 continue;
@@ -196,10 +196,10 @@ impl Fleet {
             } else {
                 instance.terminate().await;
             }
-            tokio::time::sleep(dice.millis(0..40)).await;
+            sleep(dice.millis(0..40)).await;
             self.start(slot).await;
         }
-        sleep_until(start + plan.storm).await;
+        self.queue.weather.clock.reach(plan.storm).await;
     }
 
     /// Other processes in the place of all: a day later none of the day before is left.

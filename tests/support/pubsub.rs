@@ -91,22 +91,13 @@ impl PubSub {
         StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>>,
     > {
         assert_eq!(request.uri().path(), "/google.pubsub.v1.Publisher/Publish");
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        // A frame of gRPC: a flag, four bytes of length, the message.
-        let publish = PublishRequest::decode(&body[5..]).unwrap();
-        let mut code = (self.hook.lock().unwrap())(&publish.topic);
+        let mut code = Some(tonic::Code::Cancelled);
         let mut frames = Vec::new();
-        if code.is_none() {
-            code = (self.lost.lock().unwrap())(&publish.topic);
-            let answer = PublishResponse { message_ids: self.take(publish) }.encode_to_vec();
-            self.news.send_replace(());
-            let mut frame = BytesMut::new();
-            frame.put_u8(0);
-            frame.put_u32(answer.len() as u32);
-            frame.put_slice(&answer);
-            if code.is_none() {
-                frames.push(Ok(Frame::data(frame.freeze())));
-            }
+        // The caller may have gone away meanwhile.
+        if let Ok(body) = request.into_body().collect().await {
+            // A frame of gRPC: a flag, four bytes of length, the message.
+            let publish = PublishRequest::decode(&body.to_bytes()[5..]).unwrap();
+            code = self.publish(publish, &mut frames);
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", (code.unwrap_or(tonic::Code::Ok) as i32).into());
@@ -115,6 +106,27 @@ impl PubSub {
             .header("content-type", "application/grpc")
             .body(StreamBody::new(futures_util::stream::iter(frames)))
             .unwrap()
+    }
+
+    fn publish(
+        &self,
+        publish: PublishRequest,
+        frames: &mut Vec<Result<Frame<Bytes>, Infallible>>,
+    ) -> Option<tonic::Code> {
+        if let Some(code) = (self.hook.lock().unwrap())(&publish.topic) {
+            return Some(code);
+        }
+        let lost = (self.lost.lock().unwrap())(&publish.topic);
+        let answer = PublishResponse { message_ids: self.take(publish) }.encode_to_vec();
+        self.news.send_replace(());
+        if lost.is_none() {
+            let mut frame = BytesMut::new();
+            frame.put_u8(0);
+            frame.put_u32(answer.len() as u32);
+            frame.put_slice(&answer);
+            frames.push(Ok(Frame::data(frame.freeze())));
+        }
+        lost
     }
 
     fn take(&self, publish: PublishRequest) -> Vec<String> {

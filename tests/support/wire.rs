@@ -58,6 +58,8 @@ pub enum Act {
     Late(std::time::Duration),
     /// The router answers once this is cancelled.
     Held(CancellationToken),
+    /// This is the answer, once this is cancelled.
+    HeldAnswer(CancellationToken, Response<Body>),
 }
 
 /// A call's failure, made anew for each call.
@@ -193,6 +195,10 @@ impl Stub {
             Act::Late(wait) => {
                 tokio::time::sleep(wait).await;
                 routed().await
+            }
+            Act::HeldAnswer(until, response) => {
+                until.cancelled().await;
+                Ok(response)
             }
             Act::Held(until) => {
                 until.cancelled().await;
