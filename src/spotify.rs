@@ -22,6 +22,7 @@ use crate::http;
 use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::{Backoff, retry_after};
+use crate::telemetry::traced;
 use crate::text;
 use throttle::{Pass, Throttle};
 use token::{Token, Tokens};
@@ -228,7 +229,7 @@ impl Spotify {
             self.throttle.enter(meter).await.map_err(|failure| Attempt::Final(failure.into()))?;
         meter.calls.add(1);
         let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-        let answer = match tokio::spawn(send(request, pass)).await {
+        let answer = match tokio::spawn(traced(send(request, pass))).await {
             Ok(answer) => answer?,
             Err(ended) => return Err(again(ended.to_string())),
         };

@@ -22,6 +22,11 @@ pub(crate) async fn with_trace<F: Future>(trace: Option<String>, work: F) -> F::
     TRACE.scope(trace, work).await
 }
 
+/// `work` with the trace of whoever calls this, for a task that is spawned.
+pub(crate) fn traced<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    TRACE.scope(TRACE.try_with(Clone::clone).ok().flatten(), work)
+}
+
 /// Starts logging to standard output; to be called once.
 pub fn init(log: &Log) {
     let filter = || EnvFilter::new(&log.filter);
