@@ -25,6 +25,8 @@ pub mod push;
 pub mod push_auth;
 pub mod retry;
 pub mod rows;
+#[doc(hidden)]
+pub mod seam;
 pub mod server;
 pub mod service;
 pub mod spotify;

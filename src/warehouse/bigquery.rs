@@ -4,7 +4,7 @@
 
 mod answer;
 pub(super) mod history;
-mod upload;
+pub(super) mod upload;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
