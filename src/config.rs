@@ -221,6 +221,12 @@ impl Config {
         !set("GOOGLE_CLOUD_PROJECT") && (set("K_SERVICE") || set("GCE_METADATA_HOST"))
     }
 
+    /// Whether the environment says where trusted certificates are, in OpenSSL's variables.
+    pub(crate) fn names_certificates() -> bool {
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var(name).is_ok())
+    }
+
     /// The address of the metadata server, in the form that Google's libraries take it.
     pub fn metadata_host() -> String {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]

@@ -87,7 +87,7 @@ enum Attempt {
 
 impl Spotify {
     /// A client; no call is made.
-    pub fn new(config: &config::Spotify, timing: &Timing) -> reqwest::Result<Self> {
+    pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
         Ok(Self {
             client: http::client(timing.connect, timing.spotify_call)?,
             api: config.api_url.clone(),
