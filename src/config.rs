@@ -155,6 +155,8 @@ pub struct Timing {
     pub connect: Duration,
     /// One call to Spotify.
     pub spotify_call: Duration,
+    /// A second of Spotify's Retry-After; a simulation may run faster.
+    pub second: Duration,
     /// The longest Retry-After that is waited for while a message is at work.
     pub patience: Duration,
     /// One call to BigQuery or Pub/Sub.
@@ -180,6 +182,7 @@ impl Timing {
             drain: Duration::from_secs(8),
             connect: Duration::from_secs(5),
             spotify_call: Duration::from_secs(20),
+            second: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             google_call: Duration::from_secs(30),
             upload: Duration::from_secs(180),

@@ -44,6 +44,7 @@ pub struct Spotify {
     tokens: Tokens,
     throttle: Throttle,
     backoff: Backoff,
+    second: Duration,
 }
 
 /// Why a call brought nothing.
@@ -95,6 +96,7 @@ impl Spotify {
             tokens: Tokens::new(config, timing),
             throttle: Throttle::new(config.concurrent_calls, timing.patience, timing.backoff),
             backoff: timing.backoff,
+            second: timing.second,
         })
     }
 
@@ -219,6 +221,7 @@ impl Spotify {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, SystemTime::now()));
+        let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
         let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
         if status == StatusCode::TOO_MANY_REQUESTS {
             let (_, reason) = error_words(&body.unwrap_or_default());

@@ -5,4 +5,5 @@
 
 mod documents;
 mod main_job;
+mod scale;
 mod support;
