@@ -160,6 +160,8 @@ pub struct Timing {
     pub connect: Duration,
     /// One call to Spotify.
     pub spotify_call: Duration,
+    /// A second of Spotify's Retry-After; a simulation may run faster.
+    pub second: Duration,
     /// The longest Retry-After that is waited for while a message is at work.
     pub patience: Duration,
     /// One call to BigQuery or Pub/Sub.
@@ -187,6 +189,7 @@ impl Timing {
             drain: Duration::from_secs(8),
             connect: Duration::from_secs(5),
             spotify_call: Duration::from_secs(20),
+            second: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             google_call: Duration::from_secs(30),
             upload: Duration::from_secs(180),
@@ -226,6 +229,12 @@ impl Config {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
         let set = |name| std::env::var(name).is_ok_and(|value| !value.is_empty());
         !set("GOOGLE_CLOUD_PROJECT") && (set("K_SERVICE") || set("GCE_METADATA_HOST"))
+    }
+
+    /// Whether the environment says where trusted certificates are, in OpenSSL's variables.
+    pub(crate) fn names_certificates() -> bool {
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var(name).is_ok())
     }
 
     /// The address of the metadata server, in the form that Google's libraries take it.

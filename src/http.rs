@@ -1,14 +1,21 @@
-//! What all HTTP calls share: clients with timeouts that follow no redirect, and answers that are
-//! read only up to a bound.
+//! What all HTTP calls share: clients with timeouts that follow no redirect, one TLS configuration,
+//! and answers that are read only up to a bound.
 
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
+use crate::config::Config;
 use crate::text;
 
 /// How much of another service's error text is repeated in ours, in bytes.
 pub(crate) const EXCERPT: usize = 300;
+
+/// Where Debian, distroless images and Alpine keep all certificates in one file.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Chooses the one TLS provider; to be called before any client is made. Without it reqwest 0.12
 /// panics, and rustls does not know which of two to take.
@@ -17,16 +24,66 @@ pub fn install_tls_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// What TLS connections trust: the system's certificates, read once for all clients.
+pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
+    static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
+    if let Some(tls) = TLS.get() {
+        return Ok(tls.clone());
+    }
+    let found = certificates();
+    let mut roots = rustls::RootCertStore::empty();
+    if roots.add_parsable_certificates(found.certs).0 == 0 {
+        let why = found.errors.first().map(ToString::to_string).unwrap_or_default();
+        return Err(ClientError::NoCertificates(why));
+    }
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(TLS.get_or_init(|| tls).clone())
+}
+
+/// The system's certificates. Where Debian's and Alpine's bundle is, only that is read: the folder
+/// beside it holds the same ones again in 290 files, which took ten times as long.
+fn certificates() -> CertificateResult {
+    if !Config::names_certificates() {
+        let bundle = load_certs_from_paths(Some(Path::new(BUNDLE)), None);
+        if !bundle.certs.is_empty() {
+            return bundle;
+        }
+    }
+    load_native_certs()
+}
+
+/// The same, where the client does not say itself which versions of HTTP it speaks.
+pub(crate) fn tls_for_http() -> Result<rustls::ClientConfig, ClientError> {
+    let mut tls = tls()?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// TLS has nothing to trust.
+    #[error(
+        "no certificate authority is known here {0}: install ca-certificates or set SSL_CERT_FILE"
+    )]
+    NoCertificates(String),
+    /// The library does not make one.
+    #[error("{}", describe(.0))]
+    Library(#[from] reqwest::Error),
+}
+
 /// A client for any service. No redirect is followed: an answer must not send a token elsewhere.
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
-pub(crate) fn client(connect: Duration, call: Duration) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
+pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Client, ClientError> {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_for_http()?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .timeout(call)
         .tcp_nodelay(true)
         .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")))
-        .build()
+        .build();
+    Ok(client?)
 }
 
 /// Why a body was not read to its end.

@@ -39,6 +39,8 @@ pub mod push;
 pub mod push_auth;
 pub mod retry;
 pub mod rows;
+#[doc(hidden)]
+pub mod seam;
 pub mod server;
 pub mod service;
 pub mod spotify;

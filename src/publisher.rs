@@ -213,8 +213,7 @@ impl Publisher {
         } else {
             // tonic's own TLS would bring a second provider.
             let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_native_roots()
-                .map_err(|error| http::describe(&error))?
+                .with_tls_config(http::tls().map_err(|error| error.to_string())?)
                 .https_only()
                 .enable_http2()
                 .build();

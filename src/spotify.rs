@@ -47,6 +47,7 @@ pub struct Spotify {
     tokens: Tokens,
     throttle: Arc<Throttle>,
     backoff: Backoff,
+    second: Duration,
 }
 
 /// Why a call brought nothing.
@@ -97,7 +98,7 @@ struct Answer {
 
 impl Spotify {
     /// A client; no call is made.
-    pub fn new(config: &config::Spotify, timing: &Timing) -> reqwest::Result<Self> {
+    pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
         Ok(Self {
             client: http::client(timing.connect, timing.spotify_call)?,
             api: config.api_url.clone(),
@@ -109,6 +110,7 @@ impl Spotify {
                 timing.backoff,
             )),
             backoff: timing.backoff,
+            second: timing.second,
         })
     }
 
@@ -229,7 +231,7 @@ impl Spotify {
             self.throttle.enter(meter).await.map_err(|failure| Attempt::Final(failure.into()))?;
         meter.calls.add(1);
         let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-        let answer = match tokio::spawn(traced(send(request, pass))).await {
+        let answer = match tokio::spawn(traced(send(request, pass, self.second))).await {
             Ok(answer) => answer?,
             Err(ended) => return Err(again(ended.to_string())),
         };
@@ -274,11 +276,16 @@ impl Spotify {
 }
 
 /// Sends one call and tells the throttle how Spotify took it.
-async fn send(request: reqwest::RequestBuilder, pass: Pass) -> Result<Answer, Attempt> {
+async fn send(
+    request: reqwest::RequestBuilder,
+    pass: Pass,
+    second: Duration,
+) -> Result<Answer, Attempt> {
     let response = request.send().await.map_err(|error| again(http::describe(&error)))?;
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let after = after.and_then(|value| retry_after(value, SystemTime::now()));
+    let after = after.map(|after| after.mul_f64(second.as_secs_f64()));
     let body = http::read(response, MOST).await.map_err(|error| again(error.to_string()));
     if status == StatusCode::TOO_MANY_REQUESTS {
         let (_, reason) = error_words(&body.unwrap_or_default(), &[]);

@@ -20,6 +20,7 @@ use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
 pub(crate) use bigquery::history::PastLoad;
+pub use bigquery::upload::multipart;
 pub use schema::{Column, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;

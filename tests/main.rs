@@ -23,6 +23,7 @@ mod pages;
 mod panics;
 mod push_auth;
 mod refusals;
+mod scale;
 mod secrets;
 mod show_choice;
 mod shutdown;

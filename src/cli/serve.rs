@@ -15,12 +15,13 @@ pub(super) async fn run(config: Config) -> Result<(), String> {
     let push_auth = config.push_auth.as_ref().map(|auth| PushAuth::new(auth, &timing));
     let verified = push_auth.is_some();
     let signal = ended()?;
-    let service = Arc::new(Service::new(config).await?);
-    let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
+    // Before anything that takes time: who connects meanwhile waits in the listener's queue.
     let listener = TcpListener::bind(("0.0.0.0", port)).await;
     let listener = listener.map_err(|error| {
         format!("PORT {port} can't be listened on: {error}; free it or set PORT to another")
     })?;
+    let service = Arc::new(Service::new(config).await?);
+    let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
     tracing::info!(event = "started", port, pushes_verified = verified, "listening on port {port}");
     server::serve(listener, router, service, timing.drain, signal).await;
     tracing::info!(event = "stopped", "stopped; what was in flight comes again");

@@ -30,6 +30,7 @@ pub(super) struct Tokens {
     credentials: Option<Credentials>,
     margin: Duration,
     backoff: Backoff,
+    second: Duration,
     current: Mutex<Option<Token>>,
 }
 
@@ -60,6 +61,7 @@ impl Tokens {
             credentials: config.credentials.clone(),
             margin: timing.token_margin,
             backoff: timing.backoff,
+            second: timing.second,
             current: Mutex::new(None),
         }
     }
@@ -133,6 +135,7 @@ impl Tokens {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, SystemTime::now()));
+        let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
         let body = match http::read(response, MOST).await {
             Ok(body) => body,
             Err(error) => return Ok(Err(error.to_string())),

@@ -4,7 +4,7 @@
 
 mod answer;
 pub(super) mod history;
-mod upload;
+pub(super) mod upload;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,7 +71,7 @@ impl BigQuery {
     ) -> Result<Self, String> {
         let emulator = || Arc::new(GoogleCredentials::None);
         let credentials = if config.emulator { emulator() } else { Arc::clone(google) };
-        let client = client(timing).map_err(|error| http::describe(&error))?;
+        let client = client(timing)?;
         let api = ClientBuilder::new()
             .with_v2_base_url(format!("{}/bigquery/v2", config.url))
             .with_client(client.clone())
@@ -357,14 +357,16 @@ impl BigQuery {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the other reqwest, with the same rules")]
-fn client(timing: &Timing) -> reqwest_bq::Result<reqwest_bq::Client> {
+fn client(timing: &Timing) -> Result<reqwest_bq::Client, String> {
     reqwest_bq::Client::builder()
+        .use_preconfigured_tls(http::tls_for_http().map_err(|error| error.to_string())?)
         .redirect(reqwest_bq::redirect::Policy::none())
         .connect_timeout(timing.connect)
         .timeout(timing.google_call)
         .tcp_nodelay(true)
         .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")))
         .build()
+        .map_err(|error| http::describe(&error))
 }
 
 /// Gives gcp-bigquery-client our tokens.

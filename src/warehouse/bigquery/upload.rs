@@ -94,26 +94,14 @@ impl BigQuery {
     }
 
     async fn multipart(&self, url: &str, job: &[u8], rows: &Rows) -> Result<Response, Answer> {
-        let boundary = BOUNDARY;
-        let mut head =
-            format!("--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n")
-                .into_bytes();
-        head.extend_from_slice(job);
-        head.extend_from_slice(
-            format!("\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n")
-                .as_bytes(),
-        );
-        let tail = format!("\r\n--{boundary}--\r\n").into_bytes();
-        let length = head.len() + rows.bytes() + tail.len();
-        let parts =
-            [vec![Bytes::from(head)], rows.chunks().to_vec(), vec![Bytes::from(tail)]].concat();
+        let (length, pieces) = multipart(job, rows);
         let request = self
             .client
             .post(url)
             .query(&[("uploadType", "multipart")])
-            .header(CONTENT_TYPE, format!("multipart/related; boundary={boundary}"))
+            .header(CONTENT_TYPE, format!("multipart/related; boundary={BOUNDARY}"))
             .timeout(self.timing.upload);
-        self.send(request.header(CONTENT_LENGTH, length).body(stream_of(parts))).await
+        self.send(request.header(CONTENT_LENGTH, length).body(stream_of(pieces))).await
     }
 
     async fn resumable(&self, url: &str, job: Vec<u8>, rows: &Rows) -> Result<Response, Answer> {
@@ -158,6 +146,24 @@ impl BigQuery {
         }
         request.send().await.map_err(|error| passing(http::describe(&error)))
     }
+}
+
+/// The body of a multipart upload in pieces, and its length. Rows are not copied.
+#[doc(hidden)]
+pub fn multipart(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
+    let mut head = format!("--{BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n")
+        .into_bytes();
+    head.extend_from_slice(job);
+    head.extend_from_slice(
+        format!("\r\n--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\n\r\n").as_bytes(),
+    );
+    let tail = format!("\r\n--{BOUNDARY}--\r\n").into_bytes();
+    let length = head.len() + rows.bytes() + tail.len();
+    let mut pieces = Vec::with_capacity(rows.chunks().len() + 2);
+    pieces.push(Bytes::from(head));
+    pieces.extend_from_slice(rows.chunks());
+    pieces.push(Bytes::from(tail));
+    (length, pieces)
 }
 
 async fn succeeded(mut response: Response) -> Result<BytesMut, Answer> {

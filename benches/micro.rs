@@ -1,0 +1,91 @@
+//! Parts of a message's way, one by one: `cargo bench --bench micro`.
+#![allow(clippy::expect_used, reason = "a benchmark may give up where it stands")]
+#![allow(unreachable_pub, reason = "a benchmark has no outside")]
+
+#[path = "compare/sample.rs"]
+#[allow(dead_code, reason = "the comparison uses more of it")]
+mod sample;
+
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use serde_json::json;
+use spotify_bq::names::{Naming, Term};
+use spotify_bq::rows::Rows;
+use spotify_bq::{envelope, job, push, seam};
+
+/// Episodes of the show that the README's figures are about.
+const EPISODES: usize = 320;
+
+fn main() {
+    divan::main();
+}
+
+fn page() -> Vec<u8> {
+    sample::page(EPISODES, 0, 50, sample::episode).to_string().into_bytes()
+}
+
+fn naming() -> Naming {
+    Naming {
+        term: Term::parse("data hackers").expect("a term"),
+        tables: ["tb_p", "tb_e", "tb_m"].map(str::to_owned),
+    }
+}
+
+/// A push's body to the job that it means.
+#[divan::bench]
+fn envelope_to_job(bencher: Bencher<'_, '_>) {
+    let data = json!({"table": "mentions", "search_term": "data hackers"}).to_string();
+    let body = push::envelope(data.as_bytes(), "123456789", "2026-11-24T09:00:00Z").to_string();
+    let naming = naming();
+    bencher.counter(BytesCount::of_str(&body)).bench(|| {
+        let envelope = envelope::parse(black_box(body.as_bytes())).expect("an envelope");
+        job::parse(&envelope.message, &naming).expect("a job")
+    });
+}
+
+/// A page of 50 episodes to rows.
+#[divan::bench]
+fn page_to_rows(bencher: Bencher<'_, '_>) {
+    let page = page();
+    bencher.counter(BytesCount::of_slice(&page)).bench(|| seam::episodes(black_box(&page), None));
+}
+
+/// The same, where only those with a mention become rows.
+#[divan::bench]
+fn page_to_mentions(bencher: Bencher<'_, '_>) {
+    let page = page();
+    bencher
+        .counter(BytesCount::of_slice(&page))
+        .bench(|| seam::episodes(black_box(&page), Some("grupo boticario")));
+}
+
+/// Names and descriptions of 320 episodes folded and searched.
+#[divan::bench]
+fn folding_and_search(bencher: Bencher<'_, '_>) {
+    let texts: Vec<String> = (0..EPISODES)
+        .flat_map(|n| {
+            let episode = sample::episode(n);
+            ["name", "description"].map(|key| episode[key].as_str().unwrap_or("").to_owned())
+        })
+        .collect();
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let mut folded = String::new();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| {
+        let holds = |text: &&String| {
+            seam::fold_into(black_box(text), &mut folded);
+            folded.contains("grupo boticario")
+        };
+        texts.iter().filter(holds).count()
+    });
+}
+
+/// The body of an upload of 50 rows, put together and joined as the connection does.
+#[divan::bench]
+fn multipart_body(bencher: Bencher<'_, '_>) {
+    let rows: Rows = seam::episodes(&page(), None);
+    let job = vec![b'x'; 1500];
+    bencher.counter(BytesCount::new(rows.bytes())).bench(|| {
+        let (_, pieces) = seam::multipart(black_box(&job), &rows);
+        seam::joined(&pieces)
+    });
+}

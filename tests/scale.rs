@@ -1,0 +1,248 @@
+//! What one instance does against Spotify's quota: 1,000 terms with three tables each, from four
+//! fan-outs, and a Spotify with a rolling window that bans those who do not wait. Time runs a hundred
+//! times faster than in earnest. It takes a minute and wants an idle machine:
+//! `cargo test --release --test wire scale -- --ignored --nocapture`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
+use spotify_bq::config::Config;
+use spotify_bq::demo::Catalog;
+use spotify_bq::retry::Backoff;
+
+use crate::support::spotify::{Spotify, episode, episode_rows, podcast_rows, show};
+use crate::support::wire::{Act, Call, Stub, answer_with};
+use crate::support::{App, Push, World, message};
+
+const TERMS: usize = 1_000;
+const FAN_OUTS: usize = 4;
+
+/// A second of the simulated world.
+const SECOND: Duration = Duration::from_millis(10);
+
+/// Spotify's window, and how many calls it allows: the size is unpublished, and what matters here
+/// is only that it is less than the service could make.
+const WINDOW: Duration = Duration::from_millis(300);
+const QUOTA: usize = 60;
+
+/// One call, of 100 ms.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// A call that arrives sooner after a 429 may have been sent before that was known.
+const UNKNOWING: Duration = Duration::from_millis(25);
+
+/// Calls at once, the service's setting.
+const AT_ONCE: usize = 8;
+
+/// Pushes that are not answered yet; Cloud Run lets 80 in.
+const OUTSTANDING: usize = 80;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute on an idle machine; part of .ci/long"]
+async fn a_thousand_terms_pass_the_quota_without_a_ban() {
+    let spotify = Spotify { stub: Stub::start(router()).await, catalog: Catalog::default() };
+    let quota = Arc::new(Mutex::new(Quota::default()));
+    let gate = Arc::clone(&quota);
+    spotify.stub.on(move |call| gate.lock().unwrap().decide(call));
+    let world = World::new(spotify).await;
+    let app = App::start(config(&world)).await;
+
+    for n in 0..FAN_OUTS {
+        let share = TERMS / FAN_OUTS;
+        let terms: Vec<String> = (n * share..(n + 1) * share).map(term).collect();
+        let answer = app.push(&message(&json!({ "search_term": terms }))).await;
+        assert_eq!(answer.outcome, "fanned_out");
+    }
+    let published = world.pubsub.published("trigger");
+    assert_eq!(published.len(), 3 * TERMS);
+
+    let watched = Arc::clone(&quota);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let quota = watched.lock().unwrap();
+            println!(
+                "{} served, {} refused, {} cooldowns, {} ignored",
+                quota.served, quota.refused, quota.cooldowns, quota.ignored
+            );
+        }
+    });
+    let start = Instant::now();
+    let deliveries: usize = stream::iter(&published)
+        .map(|published| {
+            let data: Value = serde_json::from_slice(&published.data).unwrap();
+            deliver(&app, message(&data), &quota)
+        })
+        .buffer_unordered(OUTSTANDING)
+        .fold(0, async |sum, attempts| sum + attempts)
+        .await;
+    let took = start.elapsed();
+
+    for n in 0..TERMS {
+        let slug = format!("termo_{n}");
+        assert_eq!(world.bigquery.rows(&format!("podcasts_{slug}")), podcast_rows(&shows(n)[..50]));
+        let all = episodes(n);
+        assert_eq!(world.bigquery.rows(&format!("episodes_{slug}")), episode_rows(&all));
+        let mentioned: Vec<Value> = (0..all.len())
+            .filter(|at| (n * 1000 + at).is_multiple_of(3))
+            .map(|at| all[at].clone())
+            .collect();
+        assert_eq!(world.bigquery.rows(&format!("mentions_{slug}")), episode_rows(&mentioned));
+    }
+    let quota = quota.lock().unwrap();
+    let allowed = took.as_secs_f64() / WINDOW.as_secs_f64() * QUOTA as f64;
+    let share = quota.served as f64 / allowed;
+    let hours = took.as_secs_f64() / SECOND.as_secs_f64() / 3600.0;
+    println!(
+        "{} tables in {hours:.2} h of simulated time ({took:?}), {deliveries} deliveries, {} calls \
+         served, {:.1} a table, {} answered 429 in {} cooldowns; {:.0} % of the quota used",
+        3 * TERMS,
+        quota.served,
+        quota.served as f64 / (3 * TERMS) as f64,
+        quota.refused,
+        quota.cooldowns,
+        share * 100.0
+    );
+    assert_eq!(quota.ignored, 0, "calls during a ban");
+    assert!(share >= 0.8, "only {share:.2} of what the quota allows");
+}
+
+/// Delivers until it is acknowledged, with the subscription's backoff. Answers how often that was.
+async fn deliver(app: &App, push: Push, quota: &Mutex<Quota>) -> usize {
+    let mut attempt = 1;
+    loop {
+        let answer = app.push(&push.again(attempt)).await;
+        if answer.status == 204 {
+            assert!(["loaded", "already_loaded"].contains(&answer.outcome.as_str()), "{answer:?}");
+            return attempt as usize;
+        }
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(quota.lock().unwrap().ignored, 0, "calls during a ban");
+        tokio::time::sleep(SECOND * (10 << attempt.min(6)).min(600)).await;
+        attempt += 1;
+    }
+}
+
+fn config(world: &World) -> Config {
+    let mut config = world.config();
+    let timing = &mut config.timing;
+    timing.second = SECOND;
+    timing.message_deadline = SECOND * 540;
+    timing.patience = SECOND * 30;
+    timing.show_memory = SECOND * 600;
+    timing.backoff = Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5 };
+    config
+}
+
+/// Spotify's rolling window, and what it saw.
+#[derive(Default)]
+struct Quota {
+    calls: VecDeque<Instant>,
+    /// The ban that lasts: since when, until when, and how many calls came in it.
+    ban: Option<(Instant, Instant, usize)>,
+    served: usize,
+    refused: usize,
+    cooldowns: usize,
+    ignored: usize,
+}
+
+impl Quota {
+    fn decide(&mut self, call: &Call) -> Act {
+        if !call.path.starts_with("/v1/") {
+            return Act::Late(LATENCY);
+        }
+        let now = Instant::now();
+        if let Some((since, until, came)) = &mut self.ban
+            && now < *until
+        {
+            self.refused += 1;
+            *came += 1;
+            if *came >= AT_ONCE || now > *since + UNKNOWING {
+                self.ignored += 1;
+                *until = now + SECOND * 86_400;
+            }
+            return refusal(*until - now);
+        }
+        while self.calls.front().is_some_and(|call| *call + WINDOW <= now) {
+            self.calls.pop_front();
+        }
+        if self.calls.len() < QUOTA {
+            self.calls.push_back(now);
+            self.served += 1;
+            return Act::Late(LATENCY);
+        }
+        self.refused += 1;
+        self.cooldowns += 1;
+        let until = self.calls[0] + WINDOW;
+        self.ban = Some((now, until, 0));
+        refusal(until - now)
+    }
+}
+
+fn refusal(left: Duration) -> Act {
+    let seconds = left.as_nanos().div_ceil(SECOND.as_nanos()).max(1).to_string();
+    answer_with(429, &[("retry-after", &seconds)], "Too many requests")
+}
+
+type Pages = Arc<Mutex<BTreeMap<(usize, bool), Arc<Vec<Value>>>>>;
+
+/// A Spotify in which each term has shows of its own.
+fn router() -> Router {
+    let token = || async { axum::Json(json!({"access_token": "t", "expires_in": 3600})) };
+    Router::new()
+        .route("/api/token", post(token))
+        .route("/v1/search", get(search))
+        .route("/v1/shows/{id}/episodes", get(list))
+        .with_state(Pages::default())
+}
+
+async fn search(
+    State(pages): State<Pages>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> axum::Json<Value> {
+    let n = query["q"].rsplit(' ').next().unwrap().parse().unwrap();
+    let all =
+        Arc::clone(pages.lock().unwrap().entry((n, true)).or_insert_with(|| Arc::new(shows(n))));
+    axum::Json(json!({ "shows": page(&all, &query) }))
+}
+
+async fn list(
+    State(pages): State<Pages>,
+    Path(show): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> axum::Json<Value> {
+    let n = show.trim_start_matches('0').parse().unwrap_or(0);
+    let all = Arc::clone(
+        pages.lock().unwrap().entry((n, false)).or_insert_with(|| Arc::new(episodes(n))),
+    );
+    axum::Json(page(&all, &query))
+}
+
+fn page(all: &[Value], query: &BTreeMap<String, String>) -> Value {
+    let number = |name: &str| query[name].parse::<usize>().unwrap();
+    let items: Vec<&Value> = all.iter().skip(number("offset")).take(number("limit")).collect();
+    json!({ "items": items, "total": all.len() })
+}
+
+fn term(n: usize) -> String {
+    format!("termo {n}")
+}
+
+/// The shows that a term finds, its own first.
+fn shows(n: usize) -> Vec<Value> {
+    let mut all: Vec<Value> = (0..60).map(|at| show(n * 100 + at)).collect();
+    all[0]["id"] = json!(format!("{n:022}"));
+    all
+}
+
+/// One to four pages of episodes.
+fn episodes(n: usize) -> Vec<Value> {
+    let count = 20 + n * 37 % 160;
+    (n * 1000..n * 1000 + count).map(episode).collect()
+}
