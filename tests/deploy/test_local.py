@@ -106,9 +106,9 @@ class AsANewcomer(LocalTest):
 
     def test_the_printed_commands_publish_load_and_show(self):
         self.carry_out("gcloud --project=spotify-bq-local pubsub topics publish")
-        self.wait_for("tb_datahackers_limitada was replaced by 50 rows")
+        self.wait_for("tb_datahackers_limitada .*was replaced by 50 rows")
         self.carry_out("publish --table podcasts")
-        self.wait_for("tb_datahackers_limitada was replaced by 50 rows", 2)
+        self.wait_for("tb_datahackers_limitada .*was replaced by 50 rows", 2)
         self.assertIn("tb_datahackers_limitada", self.carry_out(" ls spotify_podcasts"))
         self.assertIn("total_episodes", self.carry_out("query"))
         self.sh(next(line for line in self.printed if "topics publish" in line).replace("podcasts", "nonsense"))
@@ -134,4 +134,4 @@ class AsANewcomer(LocalTest):
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         for table in ("limitada", "episodios_total", "episodios_boticario"):
-            self.wait_for(f"tb_datahackers_{table} was replaced")
+            self.wait_for(f"tb_datahackers_{table} .*was replaced")
