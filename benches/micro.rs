@@ -9,11 +9,10 @@ mod sample;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use serde_json::json;
-use spotify_bq::names::{Naming, Term};
-use spotify_bq::rows::Rows;
+use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::{envelope, job, push, seam};
 
-/// Episodes of the show that the README's figures are about.
+/// Episodes of the show, as in the comparison.
 const EPISODES: usize = 320;
 
 fn main() {
@@ -47,7 +46,9 @@ fn envelope_to_job(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn page_to_rows(bencher: Bencher<'_, '_>) {
     let page = page();
-    bencher.counter(BytesCount::of_slice(&page)).bench(|| seam::episodes(black_box(&page), None));
+    bencher
+        .counter(BytesCount::of_slice(&page))
+        .bench(|| seam::rows(Kind::Episodes, black_box(&page), None));
 }
 
 /// The same, where only those with a mention become rows.
@@ -56,7 +57,7 @@ fn page_to_mentions(bencher: Bencher<'_, '_>) {
     let page = page();
     bencher
         .counter(BytesCount::of_slice(&page))
-        .bench(|| seam::episodes(black_box(&page), Some("grupo boticario")));
+        .bench(|| seam::rows(Kind::Mentions, black_box(&page), Some("grupo boticario")));
 }
 
 /// Names and descriptions of 320 episodes folded and searched.
@@ -82,10 +83,10 @@ fn folding_and_search(bencher: Bencher<'_, '_>) {
 /// The body of an upload of 50 rows, put together and joined as the connection does.
 #[divan::bench]
 fn multipart_body(bencher: Bencher<'_, '_>) {
-    let rows: Rows = seam::episodes(&page(), None);
+    let rows = seam::rows(Kind::Episodes, &page(), None).expect("a page");
     let job = vec![b'x'; 1500];
     bencher.counter(BytesCount::new(rows.bytes())).bench(|| {
         let (_, pieces) = seam::multipart(black_box(&job), &rows);
-        seam::joined(&pieces)
+        pieces.concat()
     });
 }

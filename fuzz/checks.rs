@@ -9,7 +9,7 @@ use spotify_bq::failure::{Decision, Failure};
 use spotify_bq::job::{self, Job, Request};
 use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::warehouse::{Load, schema};
-use spotify_bq::{envelope, fuzzing, letter};
+use spotify_bq::{envelope, letter, seam};
 
 /// What came of a body, in one word: `load`, `fan_out`, or a failure's reason.
 pub fn push_body(body: &[u8]) -> &'static str {
@@ -92,12 +92,12 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         1 => (Kind::Episodes, None),
         2 => (Kind::Mentions, Some("grupo boticario")),
         _ => {
-            let (words, _) = fuzzing::error_words(body);
+            let (words, _) = seam::error_words(body);
             assert!(words.len() <= 303 && !words.contains(char::is_control), "{words:?}");
             return "error";
         }
     };
-    let Some(rows) = fuzzing::rows(kind, body, mention) else { return "none" };
+    let Some(rows) = seam::rows(kind, body, mention) else { return "none" };
     let text: Vec<u8> = rows.chunks().concat();
     assert_eq!(text.len(), rows.bytes());
     let mut ids = HashSet::new();

@@ -325,8 +325,16 @@ fn naming(from: &mut Reader<'_>) -> Naming {
 }
 
 fn spotify(from: &mut Reader<'_>, purpose: Purpose) -> Spotify {
-    let file = from.optional("SPOTIFY_CREDENTIALS_FILE").map(|file| Credentials::File(file.into()));
+    let file = from.optional("SPOTIFY_CREDENTIALS_FILE");
     let json = from.secret("SPOTIFY_CREDENTIALS");
+    // A path is shown in errors, so it must not be the secret itself.
+    if file.as_ref().is_some_and(|file| file.trim_start().starts_with('{')) {
+        from.problem(
+            "SPOTIFY_CREDENTIALS_FILE",
+            "holds the JSON itself: name a file with it, or set SPOTIFY_CREDENTIALS to it",
+        );
+    }
+    let file = file.map(|file| Credentials::File(file.into()));
     if purpose == Purpose::Serve && file.is_none() && json.is_none() {
         from.problem(
             "SPOTIFY_CREDENTIALS_FILE",

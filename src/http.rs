@@ -14,6 +14,9 @@ use crate::text;
 /// How much of another service's error text is repeated in ours, in bytes.
 pub(crate) const EXCERPT: usize = 300;
 
+/// How much memory an answer gets by its announcement alone: more than a page of 50 episodes has.
+const RESERVED: u64 = 512 * 1024;
+
 /// Where Debian, distroless images and Alpine keep all certificates in one file.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -97,13 +100,18 @@ pub(crate) enum BodyError {
 
 /// A body of at most `most` bytes, counted after decompression.
 pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result<Bytes, BodyError> {
+    let announced = response.content_length();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > most {
             return Err(BodyError::TooLong(most));
         }
-        if body.is_empty() && response.content_length() == Some(chunk.len() as u64) {
-            return Ok(chunk);
+        if body.is_empty() {
+            if announced == Some(chunk.len() as u64) {
+                return Ok(chunk);
+            }
+            // One piece of memory rather than ever larger ones; but an announcement is a claim.
+            body.reserve(announced.unwrap_or(0).min(RESERVED) as usize);
         }
         body.extend_from_slice(&chunk);
     }

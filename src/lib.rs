@@ -25,8 +25,6 @@ pub mod demo;
 pub mod envelope;
 pub mod extraction;
 pub mod failure;
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod google;
 mod http;
 pub mod job;

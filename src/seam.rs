@@ -1,24 +1,32 @@
-//! What the benchmarks reach into. No part of the crate's interface.
+//! The inside as far as fuzzing and benchmarks need it; no part of the crate's interface. Pure.
 
-use bytes::Bytes;
+use std::collections::HashSet;
 
+use crate::names::Kind;
 use crate::rows::{self, Rows};
-use crate::spotify::wire::{Episode, Paging};
+use crate::spotify::wire::{self, Episode, Paging, Search};
 pub use crate::warehouse::multipart;
 
-/// A page of episodes, as Spotify sends it, as rows; those with a mention where one is given.
-pub fn episodes(body: &[u8], mention: Option<&str>) -> Rows {
+/// The rows that a table would be given if this were the only page, or nothing where it is none.
+pub fn rows(kind: Kind, page: &[u8], mention: Option<&str>) -> Option<Rows> {
+    let (page, most) = match kind {
+        Kind::Podcasts => {
+            let Search { shows } = wire::parse(page).ok()?;
+            (rows::podcasts(&shows.items), 50)
+        }
+        Kind::Episodes | Kind::Mentions => {
+            let page: Paging<Episode<'_>> = wire::parse(page).ok()?;
+            (rows::episodes(&page.items, mention), usize::MAX)
+        }
+    };
     let mut rows = Rows::default();
-    if let Ok(page) = serde_json::from_slice::<Paging<Episode<'_>>>(body) {
-        let page = rows::episodes(&page.items, mention);
-        rows.append(page, &mut std::collections::HashSet::new(), usize::MAX);
-    }
-    rows
+    rows.append(page, &mut HashSet::new(), most);
+    Some(rows)
 }
 
-/// Joins the pieces of an upload, as the connection does.
-pub fn joined(pieces: &[Bytes]) -> Vec<u8> {
-    pieces.concat()
+/// What an error's body says.
+pub fn error_words(body: &[u8]) -> (String, Option<String>) {
+    wire::error_words(body, &[])
 }
 
 /// Folds a text into a buffer that is used again.

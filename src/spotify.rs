@@ -130,10 +130,8 @@ impl Spotify {
     ) -> Result<T, CallError> {
         let query = [("q", term.text()), ("type", "show")];
         let call = Call { path: &["search"], query: &query, offset };
-        self.page(&call, limit, meter, |body| {
-            serde_json::from_slice(body).map(|Search { shows }| read(shows))
-        })
-        .await
+        self.page(&call, limit, meter, |body| wire::parse(body).map(|Search { shows }| read(shows)))
+            .await
     }
 
     /// A page of a show's episodes, newest first.
@@ -146,7 +144,7 @@ impl Spotify {
         read: impl Fn(Paging<Episode<'_>>) -> T,
     ) -> Result<T, CallError> {
         let call = Call { path: &["shows", show.as_str(), "episodes"], query: &[], offset };
-        self.page(&call, limit, meter, |body| serde_json::from_slice(body).map(&read)).await
+        self.page(&call, limit, meter, |body| wire::parse(body).map(&read)).await
     }
 
     async fn page<T>(

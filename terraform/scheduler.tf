@@ -22,7 +22,7 @@ resource "google_cloud_scheduler_job" "this" {
     max_doublings        = 5
   }
 
-  # Absent keys are left out: the service refuses a null.
+  # Absent keys are left out.
   pubsub_target {
     topic_name = google_pubsub_topic.trigger.id
     data = base64encode(jsonencode({

@@ -125,6 +125,21 @@ async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
+    let (world, app) = ready().await;
+    app.push(&table("episodes")).await;
+    world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
+    world.bigquery.fate(failing(1, "invalid"));
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    assert!(told.detail().contains("is gone"), "{}", told.detail());
+    assert!(world.pubsub.published("letters").is_empty());
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES).len(), 60);
+}
+
+#[tokio::test]
 async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
     let (world, app) = ready().await;
     let foreign = json!({"fields": [
@@ -146,6 +161,7 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
         assert!(told.detail().contains(difference), "{}", told.detail());
     }
     assert!(world.pubsub.published("letters").is_empty());
+    assert!(world.bigquery.accepted().is_empty(), "no load is tried");
     assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "theirs"})]);
 
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);

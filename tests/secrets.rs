@@ -229,6 +229,19 @@ async fn no_wrong_setting_shows_a_secret() {
 }
 
 #[tokio::test]
+async fn credentials_in_place_of_their_file_are_refused_unseen() {
+    let mut settings = world().await.settings;
+    settings.insert("SPOTIFY_CREDENTIALS_FILE".to_owned(), format!(" {}", credentials()));
+    for command in ["serve", "check", "publish", "redrive", "demo"] {
+        let output = output(&[command], &settings).await;
+        assert_eq!(found(&output), [""; 0]);
+        if command == "serve" {
+            assert!(output.contains("SPOTIFY_CREDENTIALS_FILE holds the JSON itself"), "{output}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_google_token_and_no_push_token_is_shown() {
     let token = json!({"access_token": GOOGLE_TOKEN, "expires_in": 3600, "token_type": "Bearer"});
     let metadata = Router::new()

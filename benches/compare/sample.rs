@@ -16,7 +16,7 @@ const SENTENCES: [&str; 12] = [
     "Edição: estúdio da casa. Roteiro: a própria equipe. Música: domínio público, com alterações.",
     "Participe da pesquisa anual: são dez minutos, e os resultados ficam abertos para todo mundo.",
     "Conheça as vagas abertas das empresas parceiras e conte que veio pelo podcast. 🎧📊",
-    "Acompanhe a gente nas redes: cada semana há uma conversa nova, e às quintas um resumo de notícias.",
+    "Acompanhe a gente nas redes: a cada semana há uma conversa nova, e às quintas um resumo de notícias.",
 ];
 
 /// How many shows any search finds.

@@ -16,6 +16,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
+use spotify_bq::{names, warehouse};
+
 use crate::sample;
 
 /// The world, and what it saw.
@@ -147,11 +149,19 @@ async fn answer(world: &World, request: Request<Incoming>) -> Response<Full<Byte
         }
         [.., "tables", table] => ok(json!({
             "tableReference": {"projectId": "p", "datasetId": "d", "tableId": table},
-            "schema": {"fields": [{"name": "id", "type": "STRING"}]},
+            "schema": {"fields": columns(table)},
         })
         .to_string()),
         _ => respond(StatusCode::NOT_FOUND, not_found()),
     }
+}
+
+/// The columns of a table, by the start of its name.
+fn columns(table: &str) -> Vec<Value> {
+    let mut kinds = names::Kind::ALL.into_iter();
+    let kind = kinds.find(|kind| table.starts_with(kind.name()));
+    let columns = warehouse::schema(kind.unwrap_or(names::Kind::Episodes)).into_iter();
+    columns.map(|column| json!({"name": column.name, "type": column.r#type})).collect()
 }
 
 /// A multipart/related body: the job, then the rows.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Row, Table, presets};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags};
 
 use super::full;
 use crate::names::{Kind, Naming};
@@ -12,8 +12,6 @@ use crate::warehouse::schema;
 
 /// Rows that are shown of each table.
 const ROWS: usize = 3;
-/// Characters that are shown of each value.
-const CHARACTERS: usize = 24;
 /// Columns of a terminal that most have.
 const WIDTH: u16 = 80;
 
@@ -47,23 +45,23 @@ fn read(connection: &Connection, kind: Kind, table: &str) -> rusqlite::Result<St
     view.load_style(presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
+        .set_truncation_indicator("…")
         .set_header(&shown);
     let mut statement = connection
         .prepare(&format!("SELECT {} FROM \"{table}\" LIMIT {ROWS}", shown.join(", ")))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        view.add_row((0..shown.len()).map(|at| value(row, at)).collect::<Vec<_>>());
+        let mut line = Row::from((0..shown.len()).map(|at| value(row, at)));
+        view.add_row(line.max_height(1).clone());
     }
     Ok(format!("{table}: {count} rows\n{view}"))
 }
 
-fn value(row: &Row<'_>, at: usize) -> String {
+fn value(row: &rusqlite::Row<'_>, at: usize) -> String {
     let text = match row.get_ref(at) {
         Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
         Ok(ValueRef::Integer(number)) => number.to_string(),
         _ => String::new(),
     };
-    let line = text.replace(['\n', '\u{a0}'], " ");
-    let cut: String = line.chars().take(CHARACTERS).collect();
-    if cut.len() < line.len() { format!("{cut}…") } else { cut }
+    text.replace(['\n', '\u{a0}'], " ")
 }

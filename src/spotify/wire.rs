@@ -9,6 +9,15 @@ use serde::Deserialize;
 use crate::http;
 use crate::text;
 
+/// Reads an answer. Its text is validated at once, which is several times as fast as serde_json's way,
+/// string by string; an answer that is not UTF-8 everywhere may still be so where it is used.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<T> {
+    match simdutf8::basic::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    }
+}
+
 /// A page of a listing.
 #[derive(Deserialize)]
 pub(crate) struct Paging<T> {

@@ -54,6 +54,13 @@ impl std::fmt::Debug for BigQuery {
     }
 }
 
+/// What a look at a table found.
+enum Found {
+    Absent,
+    Ours,
+    Foreign(Failure),
+}
+
 /// What came of an insert.
 enum Inserted {
     Accepted(Box<BqJob>),
@@ -113,8 +120,14 @@ impl BigQuery {
     pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<(), Failure> {
         self.location().await?;
         let table = &load.job.table;
-        if !self.is_known(table) && self.columns(table).await?.is_some() {
-            self.learn(table);
+        if self.is_known(table) {
+            return Ok(());
+        }
+        match self.look_at(load).await? {
+            Found::Absent => {}
+            Found::Ours => self.learn(table),
+            // Before Spotify is read for it. A load might well succeed, and mix two kinds of columns.
+            Found::Foreign(failure) => return Err(failure),
         }
         Ok(())
     }
@@ -149,7 +162,7 @@ impl BigQuery {
                     return Err(self.explain(load, &job_id, detail).await?);
                 }
                 Ended::Gone(detail) => {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
+                    self.forget(table);
                     return Err(self.unavailable("the load job", detail));
                 }
                 Ended::Denied(detail) => {
@@ -180,12 +193,30 @@ impl BigQuery {
         detail: String,
     ) -> Result<Failure, Failure> {
         let table = load.job.table.clone();
-        let columns = self.columns(&table).await?.unwrap_or_default();
+        Ok(match self.look_at(load).await? {
+            Found::Foreign(failure) => failure,
+            Found::Ours => {
+                Failure::InvalidRows { table, detail: format!("{detail} (job {job_id})") }
+            }
+            // Dropped meanwhile: the next delivery makes it.
+            Found::Absent => self.unavailable("the load job", format!("{table} is gone: {detail}")),
+        })
+    }
+
+    /// Compares a table's columns with ours.
+    async fn look_at(&self, load: &Load<'_>) -> Result<Found, Failure> {
+        let table = &load.job.table;
+        let Some(columns) = self.columns(table).await? else {
+            self.forget(table);
+            return Ok(Found::Absent);
+        };
         let differences = differences(load.job.kind, &columns);
+        // A table without any column takes those of its first load.
         Ok(if columns.is_empty() || differences.is_empty() {
-            Failure::InvalidRows { table, detail: format!("{detail} (job {job_id})") }
+            Found::Ours
         } else {
-            Failure::ForeignColumns { table, differences: differences.join("; ") }
+            let differences = differences.join("; ");
+            Found::Foreign(Failure::ForeignColumns { table: table.clone(), differences })
         })
     }
 
@@ -217,16 +248,12 @@ impl BigQuery {
                     if self.job(job_id).await?.is_some() {
                         return Ok(Inserted::Taken { ours: attempt > 1 });
                     }
-                    let found = self.columns(&load.job.table).await?.unwrap_or_default();
-                    let differences = differences(load.job.kind, &found);
-                    let table = load.job.table.clone();
-                    return Err(if found.is_empty() || differences.is_empty() {
-                        Failure::WarehouseDenied {
-                            what: format!("the load job for {table}"),
+                    return Err(match self.look_at(load).await? {
+                        Found::Foreign(failure) => failure,
+                        Found::Ours | Found::Absent => Failure::WarehouseDenied {
+                            what: format!("the load job for {}", load.job.table),
                             detail,
-                        }
-                    } else {
-                        Failure::ForeignColumns { table, differences: differences.join("; ") }
+                        },
                     });
                 }
                 Err(Answer::NotFound(_)) => return Err(Failure::DatasetMissing(self.place())),
@@ -311,6 +338,10 @@ impl BigQuery {
 
     fn is_known(&self, table: &str) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(table)
+    }
+
+    fn forget(&self, table: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
     }
 
     fn learn(&self, table: &str) {
