@@ -119,7 +119,7 @@ fn ban_of(dice: &mut Dice, bans: &Bans, told: Option<&str>) -> Option<Act> {
 }
 
 fn banned(left: Duration, quota: bool) -> Act {
-    let seconds = left.as_millis().div_ceil(1000).to_string();
+    let seconds = left.as_nanos().div_ceil(1_000_000_000).to_string();
     // The service must take these seconds for what they are, or the bound on calls means nothing.
     debug_assert!(retry::retry_after(&seconds, std::time::SystemTime::now()) >= Some(left));
     let body = if quota { QUOTA } else { "Too many requests" };
