@@ -83,24 +83,51 @@ impl Cli {
         let done = match command {
             Command::Serve => {
                 telemetry::init(&config.log);
-                serve::run(config).await.map(|()| true)
+                serve::run(config).await.map(|()| true).map_err(Error::from)
             }
             #[cfg(feature = "local")]
-            Command::Demo { serve_spotify: Some(port) } => serve::sample(port).await.map(|()| true),
+            Command::Demo { serve_spotify: Some(port) } => {
+                serve::sample(port).await.map(|()| true).map_err(Error::from)
+            }
             #[cfg(feature = "local")]
-            Command::Demo { serve_spotify: None } => crate::demo::run(config).await,
+            Command::Demo { serve_spotify: None } => {
+                crate::demo::run(config).await.map_err(Error::from)
+            }
             Command::Publish(args) => publish::run(&config, &args).await,
             Command::Redrive(args) => redrive::run(&config, &args).await,
-            Command::Check(args) => check::run(&config, &args).await,
+            Command::Check(args) => check::run(&config, &args).await.map_err(Error::from),
         };
         match done {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
+            Err(Error::Failed(error)) => {
                 eprintln!("spotify-bq: {error}");
                 ExitCode::FAILURE
             }
+            Err(Error::Usage(error)) => {
+                eprintln!("spotify-bq: {error}");
+                ExitCode::from(2)
+            }
         }
+    }
+}
+
+/// Why a command ended before its work was done.
+enum Error {
+    /// It was told something wrong, or too little.
+    Usage(String),
+    Failed(String),
+}
+
+impl Error {
+    fn usage(what: &str) -> Self {
+        Self::Usage(what.to_owned())
+    }
+}
+
+impl From<String> for Error {
+    fn from(what: String) -> Self {
+        Self::Failed(what)
     }
 }
 

@@ -255,14 +255,17 @@ impl Config {
             port: from.number("PORT", 1..=65_535) as u16,
             warehouse: warehouse(&mut from, project.as_deref(), purpose),
             naming: naming(&mut from),
-            mention: from
-                .parsed("MENTION", |text| Term::parse(text).map(|term| term.text().to_owned())),
+            mention: from.parsed("MENTION", |text| match Term::parse(text) {
+                Ok(term) => Ok(term.text().to_owned()),
+                Err(_) => Err("must be 1 to 100 characters, in one line".to_owned()),
+            }),
             spotify: spotify(&mut from, purpose),
             pubsub: pubsub(&mut from, project.as_deref()),
             push_auth: push_auth(&mut from),
             concurrent_messages: from.number("MAX_CONCURRENT_MESSAGES", 1..=1000) as usize,
+            // The ack deadline is 600 s at most; 10 s are for the body, 20 s for a dead letter.
             timing: Timing::new(Duration::from_secs(
-                from.number("MESSAGE_DEADLINE_SECONDS", 10..=3_590),
+                from.number("MESSAGE_DEADLINE_SECONDS", 10..=570),
             )),
             log: log(&mut from),
             project,

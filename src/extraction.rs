@@ -383,5 +383,5 @@ fn not_found(error: CallError, instead: impl FnOnce() -> Failure) -> Failure {
 }
 
 fn unexpected(call: &str) -> Failure {
-    Failure::SpotifyUnavailable { call: call.to_owned(), detail: "404".to_owned() }
+    Failure::SpotifyUnavailable { call: call.to_owned(), detail: "404".to_owned(), after: None }
 }

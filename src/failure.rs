@@ -74,6 +74,8 @@ pub enum Failure {
         call: String,
         /// What happened last.
         detail: String,
+        /// When trying again makes sense, where known.
+        after: Option<Duration>,
     },
     /// A listing changes while it is read, each time that it is read.
     #[error("Spotify's listing of {what} changed each time it was read ({detail})")]
@@ -180,13 +182,14 @@ impl Failure {
             | Self::NoSuchShow(_)
             | Self::InvalidRows { .. } => Decision::DeadLetter,
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
-            Self::WarehouseUnavailable { after, .. } => Decision::Retry { after: *after },
+            Self::SpotifyUnavailable { after, .. } | Self::WarehouseUnavailable { after, .. } => {
+                Decision::Retry { after: *after }
+            }
             Self::KeysUnreachable(_)
             | Self::ShowVanished { .. }
             | Self::Premium(_)
             | Self::SpotifyCredentials(_)
             | Self::SpotifyRefused { .. }
-            | Self::SpotifyUnavailable { .. }
             | Self::Unstable { .. }
             | Self::OnlyNulls(_)
             | Self::ForeignColumns { .. }
@@ -230,6 +233,11 @@ impl Failure {
             Self::DeadlinePassed { .. } => "deadline_passed",
             Self::ShuttingDown => "shutting_down",
         }
+    }
+
+    /// What happened and what to do, in one sentence each: for those who see no log.
+    pub fn explained(&self) -> String {
+        format!("{self}. What to do: {}", self.advice())
     }
 
     /// What the operator can do. Where nothing is to be done, it says that.
@@ -301,7 +309,7 @@ impl Failure {
                 "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login`"
             }
             Self::DeadlinePassed { .. } => {
-                "nothing, if it was a slow hour; else the show is too large for one message: raise SPOTIFY_CONCURRENT_CALLS"
+                "nothing, if it was a slow hour; else raise SPOTIFY_CONCURRENT_CALLS for a show that is too large, or publish fewer messages at once if this one waited"
             }
             Self::ShuttingDown => "nothing, the message comes again",
         }

@@ -18,7 +18,7 @@ pub const OURS: [&str; 4] = ["reason", "detail", "message_id", "publish_time"];
 
 /// A dead letter's attributes: ours, then as many of the message's own as fit.
 pub fn attributes(message: &Message, failure: &Failure) -> BTreeMap<String, String> {
-    let detail = format!("{failure}. What to do: {}", failure.advice());
+    let detail = failure.explained();
     let ours = [failure.reason(), &detail, &message.id, &message.publish_time];
     let ours = OURS.into_iter().zip(ours).map(|(key, value)| (key.to_owned(), value.to_owned()));
     let mut attributes: BTreeMap<String, String> = ours.collect();

@@ -52,7 +52,12 @@ impl Meter {
     /// How far the message came, for the one whose time is up.
     pub(crate) fn progress(&self) -> String {
         match (self.listed.get(), self.read.get()) {
-            (0, _) => "nothing was listed yet".to_owned(),
+            (0, _) if self.calls.get() == 0 => {
+                "it waited for its turn, behind other messages or a cooldown".to_owned()
+            }
+            (0, _) => {
+                format!("{} pages were read in {} calls", self.pages.get(), self.calls.get())
+            }
             (listed, read) if read < listed => {
                 format!("{read} of {listed} episodes were read in {} calls", self.calls.get())
             }
@@ -80,5 +85,18 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_made_no_call_waited() {
+        let meter = Meter::new(Duration::ZERO);
+        assert!(meter.progress().contains("waited for its turn"));
+        meter.calls.add(2);
+        assert_eq!(meter.progress(), "0 pages were read in 2 calls");
     }
 }

@@ -189,11 +189,12 @@ impl Naming {
         }
     }
 
-    /// The kind that a message's `table` means: its name, its old name or its configured name.
+    /// The kind that a message's `table` means: its name, its old name, or else its configured name,
+    /// which may be another kind's name.
     pub fn kind(&self, table: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| {
-            table == kind.name() || table == kind.old_name() || table == self.configured(*kind)
-        })
+        let find = |is: &dyn Fn(&Kind) -> bool| Kind::ALL.into_iter().find(is);
+        find(&|kind| table == kind.name() || table == kind.old_name())
+            .or_else(|| find(&|kind| table == self.configured(*kind)))
     }
 }
 
@@ -249,6 +250,7 @@ mod tests {
             assert_eq!(naming("tb").kind(name), Some(Kind::Podcasts), "{name}");
         }
         assert_eq!(naming("tb").kind("Podcasts"), None);
+        assert_eq!(naming("episodes").kind("episodes"), Some(Kind::Episodes));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::config::Timing;
 use crate::http;
 use crate::server::OUTCOME;
+use crate::text;
 
 /// What a service answered to a push.
 #[derive(Debug)]
@@ -54,11 +55,12 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
     let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();
     let body = http::read(response, 64 * 1024).await.map_err(|error| error.to_string())?;
     let detail = match serde_json::from_slice::<Value>(&body) {
-        Ok(body) => {
+        Ok(body) if body["detail"].is_string() => {
             let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
             format!("{}. What to do: {}", text("detail"), text("advice"))
         }
-        Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
+        // Another server's answer.
+        _ => text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT),
     };
     Ok(PushAnswer { status, outcome, detail })
 }

@@ -207,7 +207,7 @@ impl Spotify {
                         Some(wait) => sleep(after.map_or(wait, |after| after.max(wait))).await,
                         None => {
                             let call = call.to_string();
-                            return Err(Failure::SpotifyUnavailable { call, detail }.into());
+                            return Err(Failure::SpotifyUnavailable { call, detail, after }.into());
                         }
                     }
                 }
@@ -261,7 +261,12 @@ impl Spotify {
             StatusCode::REQUEST_TIMEOUT => Attempt::Again { detail, after },
             _ if status.is_server_error() => match after {
                 Some(after) if after > self.throttle.patience() => Attempt::Final(
-                    Failure::SpotifyUnavailable { call: call.to_string(), detail }.into(),
+                    Failure::SpotifyUnavailable {
+                        call: call.to_string(),
+                        detail,
+                        after: Some(after),
+                    }
+                    .into(),
                 ),
                 after => Attempt::Again { detail, after },
             },

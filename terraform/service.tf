@@ -12,7 +12,7 @@ resource "google_cloud_run_v2_service" "this" {
   template {
     service_account                  = google_service_account.runtime.email
     timeout                          = "${local.request_timeout_seconds}s"
-    max_instance_request_concurrency = local.settings.MAX_CONCURRENT_MESSAGES
+    max_instance_request_concurrency = 80 # more than are worked on at once; the rest wait in the service
     labels                           = local.labels
 
     # For each revision: while one takes over from another there may be two for a moment.

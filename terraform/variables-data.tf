@@ -57,8 +57,8 @@ variable "tables" {
   }
 
   validation {
-    condition     = length(distinct(values(var.tables))) == 3
-    error_message = "tables: the three names must differ, since each load replaces its whole table."
+    condition     = length(distinct([for name in values(var.tables) : lower(name)])) == 3
+    error_message = "tables: the three names must differ by more than case, since each load replaces its whole table."
   }
 }
 
@@ -101,8 +101,8 @@ variable "mention" {
   nullable    = false
 
   validation {
-    condition     = length(trimspace(var.mention)) >= 1
-    error_message = "mention is not blank."
+    condition     = length(trimspace(var.mention)) >= 1 && length(var.mention) <= 100
+    error_message = "mention has 1 to 100 characters and is not blank."
   }
 }
 
@@ -136,8 +136,8 @@ variable "spotify_concurrent_calls" {
   default     = null
 
   validation {
-    condition     = var.spotify_concurrent_calls == null ? true : var.spotify_concurrent_calls >= 1 && floor(var.spotify_concurrent_calls) == var.spotify_concurrent_calls
-    error_message = "spotify_concurrent_calls is a whole number of at least 1, or null."
+    condition     = var.spotify_concurrent_calls == null ? true : var.spotify_concurrent_calls >= 1 && var.spotify_concurrent_calls <= 50 && floor(var.spotify_concurrent_calls) == var.spotify_concurrent_calls
+    error_message = "spotify_concurrent_calls is a whole number from 1 to 50, or null."
   }
 }
 

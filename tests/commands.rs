@@ -158,13 +158,13 @@ async fn emulators_publish_reaches_a_topic_or_a_running_service() {
     let episodes = in_bigquerys_text(episode_rows(cloud.world.spotify.episodes()));
     assert_eq!(cloud.rows(EPISODES).await, Some(episodes));
 
-    for (arguments, says) in [
-        (&["publish", "--table", "tabela_8"][..], "expected one of podcasts"),
-        (&["publish", "--table", "podcasts", "--topic", "no-such-topic"], "no-such-topic"),
-        (&["publish", "--table", "podcasts", "--url", "http://127.0.0.1:9/"], "127.0.0.1:9"),
+    for (arguments, code, says) in [
+        (&["publish", "--table", "tabela_8"][..], 2, "expected one of podcasts"),
+        (&["publish", "--table", "podcasts", "--topic", "no-such-topic"], 1, "no-such-topic"),
+        (&["publish", "--table", "podcasts", "--url", "http://127.0.0.1:9/"], 1, "127.0.0.1:9"),
     ] {
         let failed = cloud.run(arguments).await;
-        assert_eq!(failed.status.code(), Some(1), "{arguments:?}: {}", text(&failed));
+        assert_eq!(failed.status.code(), Some(code), "{arguments:?}: {}", text(&failed));
         assert!(text(&failed).contains(says), "{}", text(&failed));
     }
     cloud.world.spotify.stub.always("/v1/", || answer(403, "Active premium subscription required"));

@@ -34,7 +34,11 @@ fn every_failure() -> Vec<Failure> {
             call: "the search".to_owned(),
             detail: "400 Invalid limit".to_owned(),
         },
-        Failure::SpotifyUnavailable { call: "the search".to_owned(), detail: "503".to_owned() },
+        Failure::SpotifyUnavailable {
+            call: "the search".to_owned(),
+            detail: "503".to_owned(),
+            after: None,
+        },
         Failure::ShowVanished { id: show(), term: Term::parse("mamilos").unwrap() },
         Failure::Unstable {
             what: "the show 1oMIHOXsrLFENAeM743g93".to_owned(),

@@ -239,3 +239,22 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(app.push(&table("episodes")).await.status, 503);
     assert!(elsewhere.spotify.stub.calls().is_empty());
 }
+
+#[tokio::test]
+async fn a_long_pause_that_a_server_error_asks_for_is_handed_on() {
+    for path in ["/v1/", "/api/token"] {
+        let world = World::new(Spotify::showing(3, 9).await).await;
+        let app = world.app().await;
+        world.spotify.stub.always(path, || answer_with(503, &[("retry-after", "3600")], ""));
+        let push = table("episodes");
+        let told = app.push(&push).await;
+        assert_eq!(told.told(), (503, "retry spotify_unavailable"), "{path}");
+        assert_eq!(told.retry_after, Some(3600), "{path}");
+        assert_eq!(
+            world.spotify.stub.calls().iter().filter(|c| c.path.starts_with(path)).count(),
+            1
+        );
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Error;
 use super::wait::Watch;
 use crate::config::Config;
 use crate::envelope::{Data, Message};
@@ -40,7 +41,7 @@ pub(super) struct Args {
     wait: bool,
 }
 
-pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
+pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let orders = orders(config, args)?;
     match &args.url {
         Some(url) => push_all(config, url, &orders).await,
@@ -49,7 +50,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
 }
 
 /// The messages, refused here as the service would refuse them.
-fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, String> {
+fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, Error> {
     let order = |table: Option<String>| Order {
         table,
         search_term: args.search_term.clone(),
@@ -67,22 +68,22 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, String> {
 }
 
 /// What the service will take a message for.
-pub(super) fn understand(config: &Config, order: &Order) -> Result<Request, String> {
+pub(super) fn understand(config: &Config, order: &Order) -> Result<Request, Error> {
     let message = Message {
         id: String::new(),
         publish_time: String::new(),
         attributes: std::collections::BTreeMap::new(),
         data: Data::Bytes(order.to_data()),
     };
-    job::parse(&message, &config.naming).map_err(|refused| refused.to_string())
+    job::parse(&message, &config.naming).map_err(|refused| Error::usage(&refused.to_string()))
 }
 
-async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<bool, String> {
+async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<bool, Error> {
     let topic = match &args.topic {
         Some(topic) => topic_name(config, topic)?,
-        None => config.pubsub.trigger_topic.clone().ok_or(
-            "no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url",
-        )?,
+        None => config.pubsub.trigger_topic.clone().ok_or_else(|| {
+            Error::usage("no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url")
+        })?,
     };
     let watch = if args.wait { Some(Watch::start(config).await?) } else { None };
     let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
@@ -91,8 +92,7 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
         .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
         .collect();
     let published = publisher.publish(&topic, messages).await;
-    let ids =
-        published.map_err(|failure| format!("{failure}. What to do: {}", failure.advice()))?;
+    let ids = published.map_err(|failure| failure.explained())?;
     for (order, id) in orders.iter().zip(ids) {
         say!("{id} {}", String::from_utf8_lossy(&order.to_data()));
     }
@@ -102,17 +102,18 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
     }
 }
 
-fn topic_name(config: &Config, topic: &str) -> Result<String, String> {
+fn topic_name(config: &Config, topic: &str) -> Result<String, Error> {
     if topic.contains('/') {
         return Ok(topic.to_owned());
     }
     let project = config.project.as_deref();
-    let project =
-        project.ok_or("--topic is an id: set GOOGLE_CLOUD_PROJECT, or give the full name")?;
+    let project = project.ok_or_else(|| {
+        Error::usage("--topic is an id: set GOOGLE_CLOUD_PROJECT, or give the full name")
+    })?;
     Ok(format!("projects/{project}/topics/{topic}"))
 }
 
-async fn push_all(config: &Config, url: &str, orders: &[Order]) -> Result<bool, String> {
+async fn push_all(config: &Config, url: &str, orders: &[Order]) -> Result<bool, Error> {
     let mut all = true;
     for order in orders {
         let data = order.to_data();

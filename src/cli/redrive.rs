@@ -9,6 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
+use super::Error;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -40,12 +41,12 @@ pub(super) struct Args {
     limit: Option<usize>,
 }
 
-pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
+pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let subscription = config.pubsub.dead_letter_subscription.as_deref();
     let subscription = subscription
-        .ok_or("DEAD_LETTER_SUBSCRIPTION is not set: it says where the dead letters wait (Terraform's output operator_environment has it)")?;
+        .ok_or_else(|| Error::usage("DEAD_LETTER_SUBSCRIPTION is not set: it says where the dead letters wait (Terraform's output operator_environment has it)"))?;
     let topic = config.pubsub.trigger_topic.as_deref();
-    let topic = topic.ok_or("TRIGGER_TOPIC is not set: it says where letters are published to (Terraform's output operator_environment has it)")?;
+    let topic = topic.ok_or_else(|| Error::usage("TRIGGER_TOPIC is not set: it says where letters are published to (Terraform's output operator_environment has it)"))?;
     let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
     let mut redrive = Redrive {
         publisher: &publisher,
@@ -63,9 +64,11 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
     let (done, seen) = (redrive.done, redrive.seen.len());
     let verb = if args.dry_run { "would be published" } else { "published" };
     say!("{done} of {seen} letters {verb} to {topic}");
-    let explain = |failure: Failure| format!("{failure}. What to do: {}", failure.advice());
-    result.map_err(explain)?;
-    given_back.map_err(explain)?;
+    result.map_err(|failure| failure.explained())?;
+    given_back.map_err(|failure| failure.explained())?;
+    if seen == 0 {
+        say!("Letters that somebody has just pulled come back after a minute.");
+    }
     Ok(true)
 }
 

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep};
 
+use super::Error;
 use super::publish::understand;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::{Order, Request};
 use crate::text;
@@ -28,43 +30,43 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Notes the loads that have nothing to do with what will be published.
-    pub(super) async fn start(config: &Config) -> Result<Self, String> {
+    pub(super) async fn start(config: &Config) -> Result<Self, Error> {
         let google = Arc::new(GoogleCredentials::default());
         let warehouse = Warehouse::new(config, &google).await?;
         if warehouse.bigquery().is_none() {
-            return Err(
-                "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with \
-                        --url instead"
-                    .to_owned(),
-            );
+            return Err(Error::usage(
+                "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url \
+                 instead",
+            ));
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let since = u64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or(u64::MAX);
         let mut watch = Self { warehouse, since, told: BTreeSet::new() };
-        let before = watch.loads().await?;
+        let before = watch.loads().await.map_err(|failure| failure.explained())?;
         watch.told.extend(before.into_iter().map(|load| load.job_id));
         Ok(watch)
     }
 
-    async fn loads(&self) -> Result<Vec<PastLoad>, String> {
+    async fn loads(&self) -> Result<Vec<PastLoad>, Failure> {
         let Some(bigquery) = self.warehouse.bigquery() else { return Ok(Vec::new()) };
-        let loads = bigquery.loads_since(self.since).await;
-        loads.map_err(|failure| format!("{failure}. What to do: {}", failure.advice()))
+        bigquery.loads_since(self.since).await
     }
 
     /// Waits until each table that the messages mean has been loaded, and tells of each load.
-    pub(super) async fn follow(
-        mut self,
-        config: &Config,
-        orders: &[Order],
-    ) -> Result<bool, String> {
+    pub(super) async fn follow(mut self, config: &Config, orders: &[Order]) -> Result<bool, Error> {
         let mut waiting = tables(config, orders)?;
         let end = Instant::now() + config.timing.message_deadline;
         let mut pause = FIRST_LOOK;
         while !waiting.is_empty() && Instant::now() < end {
             sleep(pause).await;
             pause = pause.mul_f64(1.5).min(LAST_LOOK);
-            for load in self.loads().await?.into_iter().filter(|load| load.done) {
+            let loads = match self.loads().await {
+                Ok(loads) => loads,
+                // What was published is published; the next look may succeed.
+                Err(Failure::WarehouseUnavailable { .. }) => continue,
+                Err(failure) => return Err(failure.explained().into()),
+            };
+            for load in loads.into_iter().filter(|load| load.done) {
                 if !waiting.contains(&load.table) || !self.told.insert(load.job_id.clone()) {
                     continue;
                 }
@@ -97,7 +99,7 @@ impl Watch {
 }
 
 /// The tables that the messages mean, those of fan-outs included.
-fn tables(config: &Config, orders: &[Order]) -> Result<BTreeSet<String>, String> {
+fn tables(config: &Config, orders: &[Order]) -> Result<BTreeSet<String>, Error> {
     let mut tables = BTreeSet::new();
     for order in orders {
         match understand(config, order)? {

@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         match parse(&value) {
             Ok(parsed) => parsed,
             Err(why) => {
-                self.problem(name, &format!("is {value:?}: {why}"));
+                self.problem(name, &format!("is {}: {why}", shown(&value)));
                 // The problem ends the reading; the default only fills the place.
                 let default = SETTINGS.iter().find(|setting| setting.name == name);
                 match parse(default.map_or("", |setting| setting.default)) {
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         match parse_url(&full) {
             Ok(url) => Some(url.as_str().trim_end_matches('/').to_owned()),
             Err(why) => {
-                self.problem(name, &format!("is {full:?}: {why}"));
+                self.problem(name, &format!("is {}: {why}", shown(&full)));
                 None
             }
         }
@@ -160,6 +160,14 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+}
+
+/// A wrong value, but for a URL's user and password.
+fn shown(value: &str) -> String {
+    match value.rsplit_once('@') {
+        Some((_, host)) if value.contains("://") => format!("\"…@{host}\""),
+        _ => format!("{value:?}"),
     }
 }
 

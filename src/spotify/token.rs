@@ -52,6 +52,16 @@ struct Client {
     client_secret: SecretString,
 }
 
+/// A failure that may pass when tried again.
+struct Passing {
+    detail: String,
+    after: Option<Duration>,
+}
+
+fn passing(detail: String) -> Passing {
+    Passing { detail, after: None }
+}
+
 impl Tokens {
     pub(super) fn new(config: &config::Spotify, timing: &config::Timing) -> Self {
         let mut url = config.accounts_url.clone();
@@ -97,18 +107,17 @@ impl Tokens {
         loop {
             throttle.cooled_down(meter).await?;
             meter.calls.add(1);
-            let what = match self.ask(client, throttle).await? {
+            let Passing { detail, after } = match self.ask(client, throttle).await? {
                 Ok(token) => return Ok(token),
-                Err(what) => what,
+                Err(passing) => passing,
             };
             attempt += 1;
-            match self.backoff.before(attempt) {
-                Some(wait) => sleep(wait).await,
+            let patient = after.is_none_or(|after| after <= throttle.patience());
+            match self.backoff.before(attempt).filter(|_| patient) {
+                Some(wait) => sleep(after.map_or(wait, |after| after.max(wait))).await,
                 None => {
-                    return Err(Failure::SpotifyUnavailable {
-                        call: "POST /api/token".to_owned(),
-                        detail: what,
-                    });
+                    let call = "POST /api/token".to_owned();
+                    return Err(Failure::SpotifyUnavailable { call, detail, after });
                 }
             }
         }
@@ -119,7 +128,7 @@ impl Tokens {
         &self,
         client: &reqwest::Client,
         throttle: &Throttle,
-    ) -> Result<Result<Token, String>, Failure> {
+    ) -> Result<Result<Token, Passing>, Failure> {
         let Client { client_id, client_secret } = self.client().await?;
         let asked = Instant::now();
         let sent = client
@@ -130,7 +139,7 @@ impl Tokens {
             .await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Ok(Err(http::describe(&error))),
+            Err(error) => return Ok(Err(passing(http::describe(&error)))),
         };
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -138,7 +147,7 @@ impl Tokens {
         let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
         let body = match http::read(response, MOST).await {
             Ok(body) => body,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(passing(error.to_string()))),
         };
         if status.is_success() {
             return Ok(serde_json::from_slice(&body)
@@ -150,7 +159,7 @@ impl Tokens {
                     }
                 })
                 // serde's error would repeat the answer, and that may hold a token.
-                .map_err(|_| "the answer holds no token".to_owned()));
+                .map_err(|_| passing("the answer holds no token".to_owned())));
         }
         let basic = STANDARD.encode(format!(
             "{}:{}",
@@ -163,10 +172,12 @@ impl Tokens {
             StatusCode::TOO_MANY_REQUESTS => {
                 let quota = reason.as_deref() == Some(super::QUOTA);
                 throttle.close(after, quota);
-                Ok(Err(format!("429 {words}")))
+                // The gate waits, or answers that it is too long.
+                Ok(Err(passing(format!("429 {words}"))))
             }
             _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                Ok(Err(format!("{} {words}", status.as_u16()).trim_end().to_owned()))
+                let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
+                Ok(Err(Passing { detail, after }))
             }
             _ => Err(Failure::SpotifyCredentials(format!(
                 "Spotify answers {} {words} to the client id and secret of {}",

@@ -35,18 +35,34 @@ impl BigQuery {
             ..JobListParameters::default()
         };
         let mut pages = pin!(self.api.job().get_job_list(&self.project, Some(parameters)));
-        match pages.next().await {
-            None => Ok(Vec::new()),
-            Some(Ok(list)) => {
-                Ok(list.jobs.unwrap_or_default().into_iter().filter_map(past_load).collect())
+        let mut loads = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Answer::of(error).into_failure("jobs.list"))?;
+            for job in page.jobs.into_iter().flatten() {
+                if is_ours(&job) && job.configuration.is_none() {
+                    return Err(Failure::WarehouseDenied {
+                        what: "the details of the service's load jobs".to_owned(),
+                        detail: "this account needs roles/bigquery.resourceViewer on the project"
+                            .to_owned(),
+                    });
+                }
+                loads.extend(past_load(job));
             }
-            Some(Err(error)) => Err(Answer::of(error).into_failure("jobs.list")),
         }
+        Ok(loads)
     }
 }
 
+fn is_ours(job: &JobListJobs) -> bool {
+    let id = job.job_reference.as_ref().and_then(|job| job.job_id.as_deref());
+    id.is_some_and(|id| id.starts_with("spotify-bq_"))
+}
+
 fn past_load(job: JobListJobs) -> Option<PastLoad> {
-    let job_id = job.job_reference?.job_id.filter(|id| id.starts_with("spotify-bq_"))?;
+    if !is_ours(&job) {
+        return None;
+    }
+    let job_id = job.job_reference?.job_id?;
     let load = job.configuration?.load?;
     let status = job.status.unwrap_or_default();
     Some(PastLoad {
