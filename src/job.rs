@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::envelope::{Data, Message};
 use crate::failure::Failure;
+use crate::letter::is_googles;
 use crate::names::{Kind, Naming, ShowId, Term};
 
 /// The most search terms in one message: with three tables each, 900 messages, which one publish holds
@@ -149,13 +150,6 @@ fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<Keys, Failur
         *slot = Some(Value::String(value.clone()));
     }
     Ok(keys)
-}
-
-/// Whether an attribute is one that Google's own software adds.
-pub fn is_googles(attribute: &str) -> bool {
-    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
-        .iter()
-        .any(|prefix| attribute.starts_with(prefix))
 }
 
 fn kind(value: Value, naming: &Naming) -> Result<Kind, Failure> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::envelope::Message;
 use crate::failure::Failure;
-use crate::job::is_googles;
 use crate::text;
 
 /// Pub/Sub's bounds for attributes (<https://cloud.google.com/pubsub/quotas>).
@@ -43,6 +42,13 @@ pub fn original(
         .into_iter()
         .filter(|(key, _)| !OURS.contains(&key.as_str()) && !is_googles(key))
         .collect()
+}
+
+/// Whether an attribute is one that Google's own software adds.
+pub fn is_googles(attribute: &str) -> bool {
+    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
+        .iter()
+        .any(|prefix| attribute.starts_with(prefix))
 }
 
 #[cfg(test)]

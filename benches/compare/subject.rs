@@ -80,14 +80,14 @@ impl Subject {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Resident memory now, in bytes. What a process shares with its parent counts once.
+    /// Resident memory now, in bytes.
     pub fn resident(&self) -> u64 {
-        self.tree().iter().map(|stat| kilobytes(stat.pid, "smaps_rollup", "Pss:") * 1024).sum()
+        self.tree().iter().map(|stat| kilobytes(stat.pid, "VmRSS:") * 1024).sum()
     }
 
     /// The most resident memory that each process ever had, in bytes.
     pub fn peak(&self) -> u64 {
-        self.tree().iter().map(|stat| kilobytes(stat.pid, "status", "VmHWM:") * 1024).sum()
+        self.tree().iter().map(|stat| kilobytes(stat.pid, "VmHWM:") * 1024).sum()
     }
 
     fn tree(&self) -> Vec<Stat> {
@@ -134,8 +134,8 @@ impl Stat {
     }
 }
 
-fn kilobytes(pid: u32, file: &str, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+fn kilobytes(pid: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)

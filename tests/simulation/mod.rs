@@ -16,7 +16,6 @@ mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,15 +32,8 @@ const AT_ONCE: usize = 24;
 /// Failed seeds after which no more are begun.
 const ENOUGH: usize = 3;
 
-/// A certificate of nobody's. Each client of the service reads the machine's certificates when it is
-/// made, which costs more than all else that a seed does; here all is plain HTTP.
-const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulation/nobody.pem");
-
 #[test]
 fn nothing_is_lost_and_nothing_doubled() {
-    if setting("SSL_CERT_FILE").as_deref() != Some(CERTIFICATE) {
-        return with_one_certificate();
-    }
     spotify_bq::install_tls_provider();
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
@@ -70,19 +62,6 @@ fn nothing_is_lost_and_nothing_doubled() {
         next.into_inner().min(seeds.end) - seeds.start,
         failed[0],
     );
-}
-
-/// Runs this test in a process that has the one certificate; a variable can't be set in this one.
-fn with_one_certificate() {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["simulation::nothing_is_lost_and_nothing_doubled", "--exact", "--nocapture"])
-        .env("SSL_CERT_FILE", CERTIFICATE)
-        .env_remove("SSL_CERT_DIR")
-        .output()
-        .unwrap();
-    print!("{}", String::from_utf8_lossy(&child.stdout));
-    eprint!("{}", String::from_utf8_lossy(&child.stderr));
-    assert!(child.status.success(), "see above");
 }
 
 fn complaints(seed: u64) -> Vec<String> {
