@@ -226,7 +226,11 @@ impl Extractor {
                 };
                 let named = shows().find(|show| {
                     id(show).is_some()
-                        && show.name.as_deref().is_some_and(|name| fold(name) == term.folded())
+                        && show
+                            .name
+                            .as_ref()
+                            .and_then(|name| name.read().ok())
+                            .is_some_and(|name| fold(&name) == term.folded())
                 });
                 let nulls = shows().count() < paging.items.len();
                 (named.and_then(id).or_else(|| shows().find_map(id)), paging.total > 0 || nulls)

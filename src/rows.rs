@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use time::{Date, Month};
 
-use crate::spotify::wire::{Episode, Show};
+use crate::spotify::wire::{Episode, Quoted, Show};
 use crate::text::fold_into;
 
 /// The rows of one table, in order and unique: what an upload sends and a test reads.
@@ -96,8 +96,8 @@ struct Item {
 
 #[derive(Serialize)]
 struct PodcastRow<'a> {
-    name: Option<&'a str>,
-    description: Option<&'a str>,
+    name: Option<&'a Quoted<'a>>,
+    description: Option<&'a Quoted<'a>>,
     id: &'a str,
     total_episodes: Option<i64>,
 }
@@ -105,8 +105,8 @@ struct PodcastRow<'a> {
 #[derive(Serialize)]
 struct EpisodeRow<'a> {
     id: &'a str,
-    name: Option<&'a str>,
-    description: Option<&'a str>,
+    name: Option<&'a Quoted<'a>>,
+    description: Option<&'a Quoted<'a>>,
     release_date: Option<String>,
     duration_ms: Option<i64>,
     language: Option<&'a str>,
@@ -119,8 +119,8 @@ pub(crate) fn podcasts(items: &[Option<Show<'_>>]) -> PageRows {
     page(items, |show, page| {
         let id = show.id.as_deref()?;
         page.line(&PodcastRow {
-            name: show.name.as_deref(),
-            description: show.description.as_deref(),
+            name: show.name.as_ref(),
+            description: show.description.as_ref(),
             id,
             total_episodes: show.total_episodes,
         });
@@ -133,15 +133,14 @@ pub(crate) fn episodes(items: &[Option<Episode<'_>>], mention: Option<&str>) -> 
     let mut folded = String::new();
     page(items, |episode, page| {
         let id = episode.id.as_deref()?;
-        let mut holds = |text: Option<&str>, mention: &str| {
-            text.is_some_and(|text| {
-                fold_into(text, &mut folded);
+        let mut holds = |text: Option<&Quoted<'_>>, mention: &str| {
+            text.and_then(|text| text.read().ok()).is_some_and(|text| {
+                fold_into(&text, &mut folded);
                 folded.contains(mention)
             })
         };
         let wanted = mention.is_none_or(|mention| {
-            holds(episode.name.as_deref(), mention)
-                || holds(episode.description.as_deref(), mention)
+            holds(episode.name.as_ref(), mention) || holds(episode.description.as_ref(), mention)
         });
         if !wanted {
             return Some(id.into());
@@ -150,8 +149,8 @@ pub(crate) fn episodes(items: &[Option<Episode<'_>>], mention: Option<&str>) -> 
         page.undated += u64::from(release_date.is_none());
         page.line(&EpisodeRow {
             id,
-            name: episode.name.as_deref(),
-            description: episode.description.as_deref(),
+            name: episode.name.as_ref(),
+            description: episode.description.as_ref(),
             release_date,
             duration_ms: episode.duration_ms,
             language: episode.language.as_deref().or(episode.languages.first().map(|text| &**text)),

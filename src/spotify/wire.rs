@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::http;
 use crate::text;
@@ -46,15 +48,41 @@ impl Deref for Text<'_> {
     }
 }
 
+/// A text as it stands in the answer, quotes and escapes included: long texts go into their row as
+/// they came, without being read and written anew.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Quoted<'a>(&'a RawValue);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Quoted<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let quoted = Self(<&RawValue>::deserialize(deserializer)?);
+        let text = quoted.0.get();
+        // Half a surrogate pair is JSON, but no text, which only reading it shows.
+        if !text.starts_with('"') || text.contains("\\ud") || text.contains("\\uD") {
+            quoted.read().map_err(D::Error::custom)?;
+        }
+        Ok(quoted)
+    }
+}
+
+impl<'a> Quoted<'a> {
+    /// What it says.
+    pub(crate) fn read(&self) -> serde_json::Result<Cow<'a, str>> {
+        let Text(text) = serde_json::from_str(self.0.get())?;
+        Ok(text)
+    }
+}
+
 /// A show.
 #[derive(Deserialize)]
 pub(crate) struct Show<'a> {
     #[serde(default, borrow)]
     pub(crate) id: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub(crate) name: Option<Text<'a>>,
+    pub(crate) name: Option<Quoted<'a>>,
     #[serde(default, borrow)]
-    pub(crate) description: Option<Text<'a>>,
+    pub(crate) description: Option<Quoted<'a>>,
     #[serde(default)]
     pub(crate) total_episodes: Option<i64>,
 }
@@ -65,9 +93,9 @@ pub(crate) struct Episode<'a> {
     #[serde(default, borrow)]
     pub(crate) id: Option<Text<'a>>,
     #[serde(default, borrow)]
-    pub(crate) name: Option<Text<'a>>,
+    pub(crate) name: Option<Quoted<'a>>,
     #[serde(default, borrow)]
-    pub(crate) description: Option<Text<'a>>,
+    pub(crate) description: Option<Quoted<'a>>,
     #[serde(default, borrow)]
     pub(crate) release_date: Option<Text<'a>>,
     #[serde(default)]
@@ -154,11 +182,22 @@ mod tests {
     #[test]
     fn texts_borrow_where_they_can() {
         let shows: Paging<Show<'_>> =
-            serde_json::from_str(r#"{"total":1,"items":[{"name":"plain","description":"a\nb"}]}"#)
-                .unwrap();
+            serde_json::from_str(r#"{"total":1,"items":[{"id":"plain","name":"a\nb"}]}"#).unwrap();
         let show = shows.items[0].as_ref().unwrap();
-        assert!(matches!(show.name, Some(Text(Cow::Borrowed("plain")))));
-        assert_eq!(show.description.as_deref(), Some("a\nb"));
+        assert!(matches!(show.id, Some(Text(Cow::Borrowed("plain")))));
+        let name = show.name.as_ref().unwrap();
+        assert_eq!(name.read().unwrap(), "a\nb");
+        assert_eq!(serde_json::to_string(name).unwrap(), r#""a\nb""#);
+    }
+
+    #[test]
+    fn a_quoted_text_is_a_text() {
+        let read = |name: &str| serde_json::from_str::<Quoted<'_>>(name).is_ok();
+        assert!(read(r#""""#) && read(r#""🎧 \ud83c\udfa7 \u00e9""#));
+        for wrong in ["1", "{}", "[]", "true", r#""\ud83c""#, r#""\uDFA7 x""#, r#""\x""#, "\"\n\""]
+        {
+            assert!(!read(wrong), "{wrong}");
+        }
     }
 
     #[test]
