@@ -9,10 +9,12 @@ use spotify_bq::cli::Cli;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     spotify_bq::install_tls_provider();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread: the service is deployed on one processor, and on two the waking of each other took a
+    // tenth more processor for a message (docs/performance.md).
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("spotify-bq: the system gives no threads: {error}");
+            eprintln!("spotify-bq: the system gives no event loop: {error}");
             return ExitCode::FAILURE;
         }
     };
