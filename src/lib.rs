@@ -7,12 +7,12 @@
 //! of the table. What goes wrong is a [`failure`]; what must be published goes through [`publisher`].
 #![forbid(unsafe_code)]
 
-/// Prints a line to standard output. A reader that has gone (`| head`) is no failure, which
+/// Prints a line to standard output, in colours only where a terminal takes them. A reader that has gone (`| head`) is no failure, which
 /// `println!` would make of it.
 macro_rules! say {
     ($($line:tt)*) => {{
         let _ = std::io::Write::write_fmt(
-            &mut std::io::stdout().lock(),
+            &mut anstream::stdout().lock(),
             format_args!("{}\n", format_args!($($line)*)),
         );
     }};

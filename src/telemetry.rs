@@ -2,8 +2,9 @@
 //! at a terminal.
 
 use std::fmt::Debug;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
+use anstream::{AutoStream, ColorChoice};
 use tracing::field::Field;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{MakeWriter, format};
@@ -37,7 +38,7 @@ pub fn init(log: &Log) {
             .with_target(false)
             .with_timer(Clock)
             .fmt_fields(format::debug_fn(readable))
-            .with_ansi(io::stdout().is_terminal())
+            .with_ansi(AutoStream::choice(&io::stdout()) != ColorChoice::Never)
             .with_filter(filter())
             .boxed()
     };

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use anstyle::AnsiColor;
 use serde::Serialize;
 
 use crate::config::{Config, Warehouse as Place};
@@ -57,8 +58,12 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
         if args.json {
             say!("{}", serde_json::to_string(finding).map_err(|error| error.to_string())?);
         } else {
-            let mark = if finding.ok { "ok     " } else { "PROBLEM" };
-            say!("{mark} {}: {}", finding.what, finding.detail);
+            let (colour, mark) = if finding.ok {
+                (AnsiColor::Green.on_default(), "ok     ")
+            } else {
+                (AnsiColor::Red.on_default().bold(), "PROBLEM")
+            };
+            say!("{colour}{mark}{colour:#} {}: {}", finding.what, finding.detail);
             if let Some(advice) = &finding.advice {
                 say!("        → {advice}");
             }
