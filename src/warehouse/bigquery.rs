@@ -33,6 +33,9 @@ use answer::{Answer, Ended};
 /// How many tries of one message are looked for: more than its delivery attempts can have made.
 const TRIES: u32 = 1000;
 
+/// How many tables are known to exist before all are forgotten, and looked at again.
+const KNOWN: usize = 5000;
+
 /// A dataset, and the way to it.
 pub struct BigQuery {
     project: String,
@@ -345,7 +348,11 @@ impl BigQuery {
     }
 
     fn learn(&self, table: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        known.insert(table.to_owned());
     }
 
     /// A question: its answer, or nothing where what is asked for does not exist.
