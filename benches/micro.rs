@@ -9,6 +9,7 @@ mod sample;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use serde_json::json;
+use spotify_bq::config::Phrases;
 use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::{envelope, job, push, seam};
 
@@ -21,6 +22,10 @@ fn main() {
 
 fn page() -> Vec<u8> {
     sample::page(EPISODES, 0, 50, sample::episode).to_string().into_bytes()
+}
+
+fn phrases() -> Phrases {
+    Phrases::parse("Grupo Boticário").expect("a phrase")
 }
 
 fn naming() -> Naming {
@@ -45,19 +50,19 @@ fn envelope_to_job(bencher: Bencher<'_, '_>) {
 /// A page of 50 episodes to rows.
 #[divan::bench]
 fn page_to_rows(bencher: Bencher<'_, '_>) {
-    let page = page();
+    let (page, phrases) = (page(), phrases());
     bencher
         .counter(BytesCount::of_slice(&page))
-        .bench(|| seam::rows(Kind::Episodes, black_box(&page), None));
+        .bench(|| seam::rows(Kind::Episodes, black_box(&page), &phrases));
 }
 
 /// The same, where only those with a mention become rows.
 #[divan::bench]
 fn page_to_mentions(bencher: Bencher<'_, '_>) {
-    let page = page();
+    let (page, phrases) = (page(), phrases());
     bencher
         .counter(BytesCount::of_slice(&page))
-        .bench(|| seam::rows(Kind::Mentions, black_box(&page), Some("grupo boticario")));
+        .bench(|| seam::rows(Kind::Mentions, black_box(&page), &phrases));
 }
 
 /// Names and descriptions of 320 episodes folded and searched.
@@ -83,7 +88,7 @@ fn folding_and_search(bencher: Bencher<'_, '_>) {
 /// The body of an upload of 50 rows, put together and joined as the connection does.
 #[divan::bench]
 fn multipart_body(bencher: Bencher<'_, '_>) {
-    let rows = seam::rows(Kind::Episodes, &page(), None).expect("a page");
+    let rows = seam::rows(Kind::Episodes, &page(), &phrases()).expect("a page");
     let job = vec![b'x'; 1500];
     bencher.counter(BytesCount::new(rows.bytes())).bench(|| {
         let (_, pieces) = seam::multipart(black_box(&job), &rows);

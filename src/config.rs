@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::names::{Naming, Term};
 use crate::retry::Backoff;
+pub use crate::text::Phrases;
 pub use reader::ConfigError;
 use reader::Reader;
 pub use settings::{SETTINGS, Setting};
@@ -29,8 +30,8 @@ pub struct Config {
     pub warehouse: Warehouse,
     /// The configured term and its tables.
     pub naming: Naming,
-    /// What an episode must hold to be a mention.
-    pub mention: String,
+    /// What an episode must hold one of to be a mention.
+    pub mention: Phrases,
     /// How Spotify is read.
     pub spotify: Spotify,
     /// Where messages go.
@@ -255,10 +256,7 @@ impl Config {
             port: from.number("PORT", 1..=65_535) as u16,
             warehouse: warehouse(&mut from, project.as_deref(), purpose),
             naming: naming(&mut from),
-            mention: from.parsed("MENTION", |text| match Term::parse(text) {
-                Ok(term) => Ok(term.text().to_owned()),
-                Err(_) => Err("must be 1 to 100 characters, in one line".to_owned()),
-            }),
+            mention: from.parsed("MENTION", Phrases::parse),
             spotify: spotify(&mut from, purpose),
             pubsub: pubsub(&mut from, project.as_deref()),
             push_auth: push_auth(&mut from),

@@ -2,6 +2,8 @@
 //! complete. Spotify's pages lie (facts and sources in ARCHITECTURE.md), so nothing here trusts a
 //! page's length, a total that moved, or an id to come once.
 
+mod items;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -16,9 +18,10 @@ use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
 use crate::names::{Kind, ShowId, Term};
-use crate::rows::{self, PageRows, Rows};
+use crate::rows::{PageRows, Rows};
 use crate::spotify::{CallError, Spotify};
-use crate::text::fold;
+use crate::text::{Phrases, fold};
+pub(crate) use items::{episodes, mentions, podcasts};
 
 /// How many shows the table of podcasts holds.
 const SHOWS: usize = 50;
@@ -37,7 +40,7 @@ const READINGS: u32 = 3;
 pub struct Extractor {
     spotify: Spotify,
     shows: Keyed<Option<Remembered>>,
-    mention: String,
+    mention: Phrases,
     search_page: u32,
     side_by_side: usize,
     memory: Duration,
@@ -83,7 +86,7 @@ impl Extractor {
         Self {
             spotify,
             shows: Keyed::default(),
-            mention: fold(&config.mention),
+            mention: config.mention.clone(),
             search_page: config.spotify.search_page_size,
             side_by_side: config.spotify.concurrent_calls,
             memory: config.timing.show_memory,
@@ -160,9 +163,9 @@ impl Extractor {
         meter: &Meter,
     ) -> Result<Page, CallError> {
         let page = self.spotify.search(term, offset, limit, meter, |paging| Page {
-            rows: rows::podcasts(&paging.items),
+            rows: items::podcasts(&paging.items),
             length: paging.items.len() as u32,
-            total: clamp(paging.total),
+            total: clamp(paging.total.unwrap_or(0)),
         });
         match page.await {
             // Past a search's end Spotify answers 404, or an empty page.
@@ -177,7 +180,7 @@ impl Extractor {
     async fn episodes(
         &self,
         job: &Job,
-        mention: Option<&str>,
+        mention: Option<&Phrases>,
         meter: &Meter,
     ) -> Result<Rows, Failure> {
         if let Some(show) = &job.show {
@@ -222,18 +225,20 @@ impl Extractor {
             .search(term, 0, self.search_page, meter, |paging| {
                 let shows = || paging.items.iter().flatten();
                 let id = |show: &crate::spotify::wire::Show<'_>| {
-                    show.id.as_deref().and_then(ShowId::from_spotify)
+                    show.id.as_ref().and_then(|id| ShowId::from_spotify(&id.read()))
                 };
                 let named = shows().find(|show| {
                     id(show).is_some()
                         && show
                             .name
                             .as_ref()
-                            .and_then(|name| name.read().ok())
-                            .is_some_and(|name| fold(&name) == term.folded())
+                            .is_some_and(|name| fold(&name.read()) == term.folded())
                 });
                 let nulls = shows().count() < paging.items.len();
-                (named.and_then(id).or_else(|| shows().find_map(id)), paging.total > 0 || nulls)
+                (
+                    named.and_then(id).or_else(|| shows().find_map(id)),
+                    paging.total.is_some_and(|total| total > 0) || nulls,
+                )
             })
             .await
             .map_err(|error| not_found(error, || unexpected("the search")))?;
@@ -255,13 +260,13 @@ impl Extractor {
     async fn all_episodes(
         &self,
         show: &ShowId,
-        mention: Option<&str>,
+        mention: Option<&Phrases>,
         meter: &Meter,
     ) -> Result<Rows, CallError> {
         let mut before = None;
         let mut why = String::new();
         for _ in 0..READINGS {
-            match self.read_episodes(show, mention, meter).await? {
+            match self.read_episodes(show, meter).await? {
                 Err(moved) => {
                     why = moved;
                     before = None;
@@ -279,7 +284,13 @@ impl Extractor {
                             Err(Failure::OnlyNulls(format!("the episodes of the show {show}"))
                                 .into())
                         }
-                        _ => Ok(rows),
+                        _ => Ok(match mention {
+                            Some(phrases) => {
+                                let mut folded = String::new();
+                                rows.only(|row| items::mentions(row, phrases, &mut folded))
+                            }
+                            None => rows,
+                        }),
                     };
                 }
                 Ok((_, shape)) => {
@@ -298,14 +309,13 @@ impl Extractor {
     async fn read_episodes(
         &self,
         show: &ShowId,
-        mention: Option<&str>,
         meter: &Meter,
     ) -> Result<Result<(Rows, Shape), String>, CallError> {
         let page = |at, limit| async move {
             let page = self.spotify.episodes(show, at, limit, meter, |paging| Page {
-                rows: rows::episodes(&paging.items, mention),
+                rows: items::episodes(&paging.items),
                 length: paging.items.len() as u32,
-                total: clamp(paging.total),
+                total: clamp(paging.total.unwrap_or(0)),
             });
             page.await
         };

@@ -2,25 +2,29 @@
 
 use std::collections::HashSet;
 
+use crate::extraction;
 use crate::names::Kind;
-use crate::rows::{self, Rows};
-use crate::spotify::wire::{self, Episode, Paging, Search};
+use crate::rows::Rows;
+use crate::spotify::wire;
+use crate::text::Phrases;
 pub use crate::warehouse::multipart;
 
-/// The rows that a table would be given if this were the only page, or nothing where it is none.
-pub fn rows(kind: Kind, page: &[u8], mention: Option<&str>) -> Option<Rows> {
-    let (page, most) = match kind {
-        Kind::Podcasts => {
-            let Search { shows } = wire::parse(page).ok()?;
-            (rows::podcasts(&shows.items), 50)
-        }
+/// The rows that a table would be given if this were the only page, or `None` if it cannot be read.
+/// `phrases` are those of `mentions`.
+pub fn rows(kind: Kind, page: &[u8], phrases: &Phrases) -> Option<Rows> {
+    let page = match kind {
+        Kind::Podcasts => wire::shows(page, |page| extraction::podcasts(&page.items)),
         Kind::Episodes | Kind::Mentions => {
-            let page: Paging<Episode<'_>> = wire::parse(page).ok()?;
-            (rows::episodes(&page.items, mention), usize::MAX)
+            wire::episodes(page, |page| extraction::episodes(&page.items))
         }
     };
     let mut rows = Rows::default();
-    rows.append(page, &mut HashSet::new(), most);
+    let most = if kind == Kind::Podcasts { 50 } else { usize::MAX };
+    rows.append(page.ok()?, &mut HashSet::new(), most);
+    if kind == Kind::Mentions {
+        let mut folded = String::new();
+        rows = rows.only(|row| extraction::mentions(row, phrases, &mut folded));
+    }
     Some(rows)
 }
 

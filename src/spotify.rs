@@ -23,10 +23,9 @@ use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::{Backoff, retry_after};
 use crate::telemetry::traced;
-use crate::text;
 use throttle::{Pass, Throttle};
 use token::{Token, Tokens};
-use wire::{Episode, Paging, Search, Show, error_words};
+use wire::{Episode, Paging, Show, Unreadable, error_words};
 
 /// The longest answer that is read. A page of 50 episodes has about 300 kB.
 const MOST: usize = 8 * 1024 * 1024;
@@ -130,8 +129,7 @@ impl Spotify {
     ) -> Result<T, CallError> {
         let query = [("q", term.text()), ("type", "show")];
         let call = Call { path: &["search"], query: &query, offset };
-        self.page(&call, limit, meter, |body| wire::parse(body).map(|Search { shows }| read(shows)))
-            .await
+        self.page(&call, limit, meter, |body| wire::shows(body, &read)).await
     }
 
     /// A page of a show's episodes, newest first.
@@ -144,7 +142,7 @@ impl Spotify {
         read: impl Fn(Paging<Episode<'_>>) -> T,
     ) -> Result<T, CallError> {
         let call = Call { path: &["shows", show.as_str(), "episodes"], query: &[], offset };
-        self.page(&call, limit, meter, |body| wire::parse(body).map(&read)).await
+        self.page(&call, limit, meter, |body| wire::episodes(body, &read)).await
     }
 
     async fn page<T>(
@@ -152,7 +150,7 @@ impl Spotify {
         call: &Call<'_>,
         limit: u32,
         meter: &Meter,
-        read: impl Fn(&Bytes) -> serde_json::Result<T>,
+        read: impl Fn(&Bytes) -> Result<T, Unreadable>,
     ) -> Result<T, CallError> {
         let mut url = self.api.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -176,13 +174,8 @@ impl Spotify {
                         meter.pages.add(1);
                         return Ok(page);
                     }
-                    Err(error) => {
-                        // serde's words repeat what they find, of whatever length.
-                        let words =
-                            text::without(&error.to_string(), &[token.secret.expose_secret()]);
-                        let words = text::excerpt(&words, http::EXCERPT);
-                        let detail = format!("the answer is not what is documented: {words}");
-                        Attempt::Again { detail, after: None }
+                    Err(unreadable) => {
+                        again(unreadable.detail(&body, &[token.secret.expose_secret()]))
                     }
                 },
                 Err(failed) => failed,

@@ -1,8 +1,10 @@
 //! Texts of others: folded to be compared, and cut to be repeated.
 
 mod fold;
+mod phrases;
 
 pub(crate) use fold::{fold, fold_into};
+pub use phrases::Phrases;
 
 /// `text` cut to at most `bytes` bytes at a character's edge.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {

@@ -78,7 +78,10 @@ async fn spotify(config: &Config) -> Result<Vec<Finding>, String> {
     let size = config.spotify.search_page_size;
     let search = async |limit: u32| {
         let meter = Meter::new(config.timing.message_deadline);
-        client.search(&config.naming.term, 0, limit, &meter, |paging| paging.total).await
+        let found = client.search(&config.naming.term, 0, limit, &meter, |paging| {
+            paging.total.unwrap_or(paging.items.len() as u64)
+        });
+        found.await
     };
     let what = "Spotify";
     Ok(match search(size).await {

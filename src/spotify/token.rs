@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::throttle::Throttle;
-use super::wire::{TokenAnswer, error_words};
+use super::wire::{self, TokenAnswer, error_words};
 use crate::config::{self, Credentials};
 use crate::failure::Failure;
 use crate::http;
@@ -150,7 +150,7 @@ impl Tokens {
             Err(error) => return Ok(Err(passing(error.to_string()))),
         };
         if status.is_success() {
-            return Ok(serde_json::from_slice(&body)
+            return Ok(wire::token(&body)
                 .map(|TokenAnswer { access_token, expires_in }| {
                     let life = Duration::from_secs(expires_in.min(24 * 3600));
                     Token {
@@ -158,8 +158,10 @@ impl Tokens {
                         renew_at: asked + life.saturating_sub(self.margin),
                     }
                 })
-                // serde's error would repeat the answer, and that may hold a token.
-                .map_err(|_| passing("the answer holds no token".to_owned())));
+                // Without the answer's own words, which may hold a token.
+                .map_err(|unreadable| {
+                    passing(format!("the answer holds no token: {unreadable}"))
+                }));
         }
         let basic = STANDARD.encode(format!(
             "{}:{}",

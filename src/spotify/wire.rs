@@ -1,234 +1,303 @@
-//! Spotify's answers, as far as they are used. Every field may be missing and any field may be new;
-//! texts borrow from the body.
+//! Spotify's answers, as far as they are used. Every field may be missing, new or of another type than
+//! documented; only an answer without a list of items is unreadable. Texts borrow from the body.
 
-use std::borrow::Cow;
-use std::ops::Deref;
+mod clean;
+mod lenient;
+mod words;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::http;
 use crate::text;
-
-/// Reads an answer. Its text is validated at once, which is several times as fast as serde_json's way,
-/// string by string; an answer that is not UTF-8 everywhere may still be so where it is used.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<T> {
-    match simdutf8::basic::from_utf8(body) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(body),
-    }
-}
+use lenient::Fields;
+pub(crate) use lenient::Quoted;
+pub(crate) use words::error_words;
 
 /// A page of a listing.
-#[derive(Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Paging<T> {
-    #[serde(default = "Vec::new")]
+    /// What stands in the page; `None` for whatever is no object.
     pub(crate) items: Vec<Option<T>>,
-    pub(crate) total: u64,
-}
-
-/// The answer to a search.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-pub(crate) struct Search<'a> {
-    pub(crate) shows: Paging<Show<'a>>,
-}
-
-/// A text that borrows where it holds no escapes. (serde does not borrow inside `Option<Cow>`.)
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A text as it stands in the answer, quotes and escapes included: long texts go into their row as
-/// they came, without being read and written anew.
-#[derive(Serialize)]
-#[serde(transparent)]
-pub(crate) struct Quoted<'a>(&'a RawValue);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Quoted<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let quoted = Self(<&RawValue>::deserialize(deserializer)?);
-        let text = quoted.0.get();
-        // Half a surrogate pair is JSON, but no text, which only reading it shows.
-        if !text.starts_with('"') || text.contains("\\ud") || text.contains("\\uD") {
-            quoted.read().map_err(D::Error::custom)?;
-        }
-        Ok(quoted)
-    }
-}
-
-impl<'a> Quoted<'a> {
-    /// What it says.
-    pub(crate) fn read(&self) -> serde_json::Result<Cow<'a, str>> {
-        let Text(text) = serde_json::from_str(self.0.get())?;
-        Ok(text)
-    }
+    /// How many items the listing has, as far as the page says.
+    pub(crate) total: Option<u64>,
+    /// Whether the page names a next one.
+    pub(crate) next: bool,
 }
 
 /// A show.
-#[derive(Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Show<'a> {
-    #[serde(default, borrow)]
-    pub(crate) id: Option<Text<'a>>,
-    #[serde(default, borrow)]
+    /// Never blank.
+    pub(crate) id: Option<Quoted<'a>>,
     pub(crate) name: Option<Quoted<'a>>,
-    #[serde(default, borrow)]
     pub(crate) description: Option<Quoted<'a>>,
-    #[serde(default)]
     pub(crate) total_episodes: Option<i64>,
+    /// Fields that are `None` because their value has the wrong type.
+    pub(crate) malformed: u32,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Show<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const KEYS: &[&str; 4] = &["id", "name", "description", "total_episodes"];
+        let (_, values) = lenient::object::<_, IgnoredAny, _>(deserializer, None, KEYS)?;
+        let [id, name, description, total_episodes] = values;
+        let mut fields = Fields::default();
+        Ok(Self {
+            id: id.and_then(lenient::present),
+            name: fields.text(name),
+            description: fields.text(description),
+            total_episodes: fields.whole(total_episodes),
+            malformed: fields.malformed,
+        })
+    }
 }
 
 /// An episode.
-#[derive(Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Episode<'a> {
-    #[serde(default, borrow)]
-    pub(crate) id: Option<Text<'a>>,
-    #[serde(default, borrow)]
+    /// Never blank.
+    pub(crate) id: Option<Quoted<'a>>,
     pub(crate) name: Option<Quoted<'a>>,
-    #[serde(default, borrow)]
     pub(crate) description: Option<Quoted<'a>>,
-    #[serde(default, borrow)]
-    pub(crate) release_date: Option<Text<'a>>,
-    #[serde(default)]
+    /// As Spotify writes it, which may be no date.
+    pub(crate) release_date: Option<Quoted<'a>>,
     pub(crate) duration_ms: Option<i64>,
-    #[serde(default, borrow)]
-    pub(crate) language: Option<Text<'a>>,
-    #[serde(default, borrow, deserialize_with = "none_when_null")]
-    pub(crate) languages: Vec<Text<'a>>,
-    #[serde(default)]
+    /// `language`, which is deprecated, or the first of `languages`; never blank.
+    pub(crate) language: Option<Quoted<'a>>,
     pub(crate) explicit: Option<bool>,
-    #[serde(default, borrow)]
-    pub(crate) r#type: Option<Text<'a>>,
+    pub(crate) r#type: Option<Quoted<'a>>,
+    /// Fields that are `None` because their value has the wrong type.
+    pub(crate) malformed: u32,
 }
 
-fn none_when_null<'de: 'a, 'a, D>(deserializer: D) -> Result<Vec<Text<'a>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
-    Ok(Option::<Vec<Text<'a>>>::deserialize(deserializer)?.unwrap_or_default())
+impl<'de: 'a, 'a> Deserialize<'de> for Episode<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const KEYS: &[&str; 9] = &[
+            "id",
+            "name",
+            "description",
+            "release_date",
+            "duration_ms",
+            "language",
+            "languages",
+            "explicit",
+            "type",
+        ];
+        let (_, values) = lenient::object::<_, IgnoredAny, _>(deserializer, None, KEYS)?;
+        let [id, name, description, date, duration, language, languages, explicit, r#type] = values;
+        let mut fields = Fields::default();
+        Ok(Self {
+            id: id.and_then(lenient::present),
+            name: fields.text(name),
+            description: fields.text(description),
+            release_date: fields.text(date),
+            duration_ms: fields.whole(duration),
+            language: fields.first_text(language, languages),
+            explicit: fields.flag(explicit),
+            r#type: fields.text(r#type),
+            malformed: fields.malformed,
+        })
+    }
+}
+
+/// Why an answer with a status of success cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is no JSON; serde's words.
+    NotJson(String),
+    /// A field without which it means nothing is missing, or is something else.
+    Missing { what: &'static str, found: &'static str },
+    /// It is an error in a page's place, whose words [`error_words`] reads; with the status that the
+    /// error itself names.
+    Said { status: Option<u16> },
+}
+
+/// Without the answer's own words, which may hold a token.
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson(why) => write!(f, "the answer is not JSON: {why}"),
+            Self::Missing { what, found } => write!(f, "{what} is {found}"),
+            Self::Said { status: None } => f.write_str("an error with status 200"),
+            Self::Said { status: Some(status) } => write!(f, "an error {status} with status 200"),
+        }
+    }
+}
+
+impl Unreadable {
+    /// What is wrong, and Spotify's own words: the message of an error, else how the answer begins.
+    pub(crate) fn detail(&self, body: &[u8], secrets: &[&str]) -> String {
+        let words = match self {
+            Self::NotJson(_) | Self::Said { .. } => error_words(body, secrets).0,
+            Self::Missing { .. } => {
+                text::excerpt(&text::without(&clean::body(body), secrets), http::EXCERPT)
+            }
+        };
+        if words.is_empty() { self.to_string() } else { format!("{self}: {words}") }
+    }
+}
+
+/// Reads the answer to a search.
+pub(crate) fn shows<T>(
+    body: &[u8],
+    read: impl FnOnce(Paging<Show<'_>>) -> T,
+) -> Result<T, Unreadable> {
+    if let Some(Search { shows: Some(page), error }) = healthy(body)
+        && let Page { items: Some(items), .. } = page
+    {
+        return paging(items, page.total, page.next, error.or(page.error)).map(read);
+    }
+    let body = clean::body(body);
+    let Search::<&RawValue> { shows, error } = whole(&body)?;
+    let shows = shows.map(RawValue::get);
+    match shows.filter(|shows| shows.starts_with('{')) {
+        Some(shows) => page(shows, error).map(read),
+        None => Err(said_or_missing(error, "`shows`", shows)),
+    }
+}
+
+/// Reads a page of a show's episodes.
+pub(crate) fn episodes<T>(
+    body: &[u8],
+    read: impl FnOnce(Paging<Episode<'_>>) -> T,
+) -> Result<T, Unreadable> {
+    if let Some(Page { items: Some(items), total, next, error }) = healthy(body) {
+        return paging(items, total, next, error).map(read);
+    }
+    page(whole::<&RawValue>(&clean::body(body))?.get(), None).map(read)
+}
+
+/// Reads an answer in one go. Its text is validated at once, which is several times as fast as
+/// serde_json's way, string by string. Whatever is odd about the answer as a whole ends in `None`:
+/// it is cleaned and read again, item by item.
+fn healthy<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let text = simdutf8::basic::from_utf8(body).ok()?;
+    serde_json::from_str(clean::without_mark(text)).ok()
+}
+
+/// Reads an answer that must be an object.
+fn whole<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, Unreadable> {
+    let not_json = |error: serde_json::Error| Unreadable::NotJson(error.to_string());
+    if body.trim().is_empty() {
+        return Err(Unreadable::NotJson("it is empty".to_owned()));
+    }
+    let json = serde_json::from_str::<&RawValue>(body).map_err(not_json)?.get();
+    if !json.starts_with('{') {
+        let found = lenient::kind(Some(json));
+        return Err(Unreadable::Missing { what: "the answer", found });
+    }
+    serde_json::from_str(json).map_err(not_json)
+}
+
+/// Reads the object of a page item by item.
+fn page<'a, T: Deserialize<'a>>(
+    json: &'a str,
+    error: Option<&str>,
+) -> Result<Paging<T>, Unreadable> {
+    let page: Page<'_, &RawValue> = whole(json)?;
+    let error = error.or(page.error);
+    let items = page.items.map(RawValue::get);
+    let Some(elements) = items.and_then(lenient::elements) else {
+        return Err(said_or_missing(error, "`items`", items));
+    };
+    let items = elements.into_iter().map(|item| serde_json::from_str(item).ok()).collect();
+    paging(items, page.total, page.next, error)
+}
+
+fn paging<T>(
+    items: Vec<Option<T>>,
+    total: Option<&str>,
+    next: Option<&str>,
+    error: Option<&str>,
+) -> Result<Paging<T>, Unreadable> {
+    if items.is_empty()
+        && let Some(error) = error.filter(|error| *error != "null")
+    {
+        return Err(said(error));
+    }
+    Ok(Paging {
+        items,
+        total: total.and_then(lenient::whole).and_then(|total| u64::try_from(total).ok()),
+        next: next.and_then(lenient::present).is_some(),
+    })
+}
+
+fn said_or_missing(error: Option<&str>, what: &'static str, found: Option<&str>) -> Unreadable {
+    match error.filter(|error| *error != "null") {
+        Some(error) => said(error),
+        None => Unreadable::Missing { what, found: lenient::kind(found) },
+    }
+}
+
+fn said(error: &str) -> Unreadable {
+    let status = lenient::values(error, &["status"]).and_then(|[status]| lenient::whole(status?));
+    Unreadable::Said { status: status.and_then(|status| u16::try_from(status).ok()) }
+}
+
+/// The object around the page of a search; `P` is how the page is read.
+struct Search<'a, P> {
+    shows: Option<P>,
+    error: Option<&'a str>,
+}
+
+impl<'de: 'a, 'a, P: Deserialize<'de>> Deserialize<'de> for Search<'a, P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (shows, [error]) = lenient::object(deserializer, Some("shows"), &["error"])?;
+        Ok(Self { shows, error })
+    }
+}
+
+/// A page's object; `I` is how its items are read.
+struct Page<'a, I> {
+    items: Option<I>,
+    total: Option<&'a str>,
+    next: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+impl<'de: 'a, 'a, I: Deserialize<'de>> Deserialize<'de> for Page<'a, I> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const KEYS: &[&str; 3] = &["total", "next", "error"];
+        let (items, [total, next, error]) = lenient::object(deserializer, Some("items"), KEYS)?;
+        Ok(Self { items, total, next, error })
+    }
 }
 
 /// A token.
-#[derive(Deserialize)]
 pub(super) struct TokenAnswer {
-    pub(super) access_token: secrecy::SecretString,
-    #[serde(default = "an_hour")]
+    pub(super) access_token: SecretString,
+    /// Seconds.
     pub(super) expires_in: u64,
 }
 
-fn an_hour() -> u64 {
-    3600
-}
+/// How long a token is valid for if Spotify does not say so: a token that ends earlier is refused, and
+/// replaced then.
+const TOKEN_SECONDS: u64 = 3600;
 
-/// What an error's body says in its own words, whatever its form: JSON of the Web API
-/// (`{"error":{"message","reason"}}`), of the token endpoint (`{"error","error_description"}`),
-/// or plain text. HTML says nothing. Where the body repeats one of `secrets` (a proxy's error page
-/// may show the request that it did not pass on), that is left out.
-pub(crate) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
-    #[derive(Deserialize)]
-    struct Wire {
-        error: Words,
-        #[serde(default)]
-        error_description: Option<String>,
-    }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Words {
-        Api {
-            #[serde(default)]
-            message: String,
-            #[serde(default)]
-            reason: Option<String>,
-        },
-        Token(String),
-    }
-    let (words, reason) = match serde_json::from_slice(body) {
-        Ok(Wire { error: Words::Api { message, reason }, .. }) => (message, reason),
-        Ok(Wire { error: Words::Token(code), error_description }) => {
-            (error_description.map_or(code.clone(), |text| format!("{code}: {text}")), None)
-        }
-        Err(_) => {
-            let text = String::from_utf8_lossy(body);
-            let is_text = !text.trim_start().starts_with(['<', '{', '[']);
-            (if is_text { text.into_owned() } else { String::new() }, None)
-        }
+/// Reads the answer to a request for a token.
+pub(super) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
+    let body = clean::body(body);
+    let answer = whole::<&RawValue>(&body)?.get();
+    let keys = &["access_token", "expires_in", "error"];
+    let [token, expires_in, error] = lenient::values(answer, keys).unwrap_or_default();
+    let Some(text) = token.and_then(lenient::text) else {
+        return Err(said_or_missing(error, "`access_token`", token));
     };
-    (text::excerpt(&text::without(&words, secrets), http::EXCERPT), reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_and_new_fields_are_tolerated() {
-        let episodes: Paging<Episode<'_>> = serde_json::from_str(
-            r#"{"total":3,"new":1,"items":[null,{},{"id":"a","languages":null,"language":null,"x":[{}]}]}"#,
-        )
-        .unwrap();
-        assert_eq!(episodes.items.len(), 3);
-        assert!(episodes.items[2].as_ref().unwrap().languages.is_empty());
+    let text = text.read();
+    // What else a header could not carry.
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let found = if text.trim().is_empty() { "empty" } else { "not a token" };
+        return Err(Unreadable::Missing { what: "`access_token`", found });
     }
-
-    #[test]
-    fn texts_borrow_where_they_can() {
-        let shows: Paging<Show<'_>> =
-            serde_json::from_str(r#"{"total":1,"items":[{"id":"plain","name":"a\nb"}]}"#).unwrap();
-        let show = shows.items[0].as_ref().unwrap();
-        assert!(matches!(show.id, Some(Text(Cow::Borrowed("plain")))));
-        let name = show.name.as_ref().unwrap();
-        assert_eq!(name.read().unwrap(), "a\nb");
-        assert_eq!(serde_json::to_string(name).unwrap(), r#""a\nb""#);
-    }
-
-    #[test]
-    fn a_quoted_text_is_a_text() {
-        let read = |name: &str| serde_json::from_str::<Quoted<'_>>(name).is_ok();
-        assert!(read(r#""""#) && read(r#""🎧 \ud83c\udfa7 \u00e9""#));
-        for wrong in ["1", "{}", "[]", "true", r#""\ud83c""#, r#""\uDFA7 x""#, r#""\x""#, "\"\n\""]
-        {
-            assert!(!read(wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_secret_that_is_repeated_is_left_out_before_the_text_is_cut() {
-        let page = format!("{} hush, hush", "x".repeat(http::EXCERPT - 2));
-        let (words, _) = error_words(page.as_bytes(), &["", "hush"]);
-        assert!(!words.contains('h'), "{words}");
-    }
-
-    #[test]
-    fn errors_are_read_in_each_form() {
-        for (body, words, reason) in [
-            (r#"{"error":{"status":400,"message":"Invalid limit"}}"#, "Invalid limit", None),
-            (
-                r#"{"error":{"status":429,"message":"Too many","reason":"QUOTA_EXCEEDED"}}"#,
-                "Too many",
-                Some("QUOTA_EXCEEDED"),
-            ),
-            (
-                r#"{"error":"invalid_client","error_description":"Invalid client"}"#,
-                "invalid_client: Invalid client",
-                None,
-            ),
-            (r#"{"error":"invalid_client"}"#, "invalid_client", None),
-            ("Too many\nrequests", "Too many requests", None),
-            ("<html>502</html>", "", None),
-            (r#"{"other":1}"#, "", None),
-            ("", "", None),
-        ] {
-            let (is, why) = error_words(body.as_bytes(), &[]);
-            assert_eq!((is.as_str(), why.as_deref()), (words, reason), "{body}");
-        }
-    }
+    let seconds = expires_in.and_then(lenient::whole).filter(|seconds| *seconds > 0);
+    Ok(TokenAnswer {
+        access_token: SecretString::from(text.into_owned()),
+        expires_in: seconds
+            .map_or(TOKEN_SECONDS, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
+    })
 }

@@ -1,0 +1,233 @@
+//! Spotify's items as rows of a table, in BigQuery's newline-delimited JSON. Pure.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use time::{Date, Month};
+
+use crate::rows::PageRows;
+use crate::spotify::wire::{Episode, Quoted, Show};
+use crate::text::Phrases;
+
+/// A page of shows as rows of `podcasts`.
+pub(crate) fn podcasts(items: &[Option<Show<'_>>]) -> PageRows {
+    page(items, |show, page| {
+        let id = show.id.as_ref()?;
+        let mut row = page.row();
+        row.text("name", show.name.as_ref());
+        row.text("description", show.description.as_ref());
+        row.text("id", Some(id));
+        row.number("total_episodes", show.total_episodes);
+        row.end();
+        page.malformed += u64::from(show.malformed);
+        Some(id.read().into())
+    })
+}
+
+/// A page of episodes as rows of `episodes`.
+pub(crate) fn episodes(items: &[Option<Episode<'_>>]) -> PageRows {
+    page(items, |episode, page| {
+        let id = episode.id.as_ref()?;
+        let release_date = episode.release_date.as_ref().and_then(|text| date(&text.read()));
+        let mut row = page.row();
+        row.text("id", Some(id));
+        row.text("name", episode.name.as_ref());
+        row.text("description", episode.description.as_ref());
+        row.json(
+            "release_date",
+            release_date.as_ref().map(|date| format!("\"{date}\"")).as_deref(),
+        );
+        row.number("duration_ms", episode.duration_ms);
+        row.text("language", episode.language.as_ref());
+        row.json(
+            "explicit",
+            episode.explicit.map(|explicit| if explicit { "true" } else { "false" }),
+        );
+        row.text("type", episode.r#type.as_ref());
+        row.end();
+        page.undated += u64::from(release_date.is_none());
+        page.malformed += u64::from(episode.malformed);
+        Some(id.read().into())
+    })
+}
+
+/// Returns whether a row of `episodes` mentions one of the phrases, in its name or description.
+/// `folded` is a buffer to reuse.
+pub(crate) fn mentions(row: &[u8], phrases: &Phrases, folded: &mut String) -> bool {
+    #[derive(Deserialize)]
+    struct Texts<'a> {
+        #[serde(borrow)]
+        name: &'a RawValue,
+        #[serde(borrow)]
+        description: &'a RawValue,
+    }
+    let Ok(Texts { name, description }) = serde_json::from_slice(row) else { return false };
+    [name, description]
+        .into_iter()
+        .filter_map(|json| Quoted::from_json(json.get()))
+        .any(|text| phrases.are_in(&text.read(), folded))
+}
+
+#[derive(Default)]
+struct Building {
+    text: Vec<u8>,
+    undated: u64,
+    malformed: u64,
+}
+
+impl Building {
+    fn row(&mut self) -> Row<'_> {
+        Row { text: &mut self.text, before: "{" }
+    }
+}
+
+/// A row as it is written. Texts are JSON already, so that no serializer is needed.
+struct Row<'a> {
+    text: &'a mut Vec<u8>,
+    before: &'static str,
+}
+
+impl Row<'_> {
+    fn json(&mut self, column: &str, value: Option<&str>) {
+        for part in [self.before, "\"", column, "\":", value.unwrap_or("null")] {
+            self.text.extend_from_slice(part.as_bytes());
+        }
+        self.before = ",";
+    }
+
+    fn text(&mut self, column: &str, value: Option<&Quoted<'_>>) {
+        self.json(column, value.map(Quoted::as_json));
+    }
+
+    fn number(&mut self, column: &str, value: Option<i64>) {
+        self.json(column, value.map(|value| value.to_string()).as_deref());
+    }
+
+    fn end(self) {
+        self.text.extend_from_slice(b"}\n");
+    }
+}
+
+fn page<T>(
+    items: &[Option<T>],
+    mut row: impl FnMut(&T, &mut Building) -> Option<Box<str>>,
+) -> PageRows {
+    let mut building = Building::default();
+    let mut done = Vec::with_capacity(items.len());
+    for item in items.iter().flatten() {
+        if let Some(id) = row(item, &mut building) {
+            done.push((id, building.text.len()));
+        }
+    }
+    PageRows {
+        nulls: (items.len() - done.len()) as u64,
+        undated: building.undated,
+        malformed: building.malformed,
+        text: Bytes::from(building.text.into_boxed_slice()),
+        items: done,
+    }
+}
+
+/// A release date of any of Spotify's three precisions, as BigQuery's DATE writes it: month and
+/// year become their first day. Returns `None` if it is no date ("0000" has been seen).
+fn date(text: &str) -> Option<String> {
+    let mut parts = text.split('-');
+    let mut next = |digits: usize| {
+        parts.next().map(|part| {
+            let plain = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
+            if plain { part.parse::<u16>().ok() } else { None }
+        })
+    };
+    let (year, month, day) = (next(4)??, next(2).unwrap_or(Some(1))?, next(2).unwrap_or(Some(1))?);
+    if parts.next().is_some() || year == 0 {
+        return None;
+    }
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let date = Date::from_calendar_date(i32::from(year), month, u8::try_from(day).ok()?).ok()?;
+    Some(format!("{year:04}-{:02}-{:02}", u8::from(date.month()), date.day()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::spotify::wire;
+
+    fn read(items: &str) -> PageRows {
+        let body = format!(r#"{{"items":[{items}],"total":1}}"#);
+        wire::episodes(body.as_bytes(), |page| super::episodes(&page.items)).unwrap()
+    }
+
+    fn lines(page: &PageRows) -> Vec<Value> {
+        let text = std::str::from_utf8(&page.text).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_odd_field_is_null_and_counted_and_the_others_stay() {
+        let page = read(
+            r#"{"id":"a","name":5,"description":"d\n","release_date":{},"duration_ms":2345.0,
+                "language":"","languages":[null,"pt"],"explicit":0,"type":["episode"]},
+               {"id":"b","release_date":"0000","languages":[null],"duration_ms":{"ms":1}}"#,
+        );
+        let expected = [
+            json!({"id": "a", "name": null, "description": "d\n", "release_date": null,
+                "duration_ms": 2345, "language": "pt", "explicit": null, "type": null}),
+            json!({"id": "b", "name": null, "description": null, "release_date": null,
+                "duration_ms": null, "language": null, "explicit": null, "type": null}),
+        ];
+        assert_eq!(lines(&page), expected);
+        assert_eq!((page.malformed, page.undated, page.nulls), (5, 2, 0));
+        let ends: Vec<&str> = page.items.iter().map(|(id, _)| &**id).collect();
+        assert_eq!((ends, page.items[1].1), (vec!["a", "b"], page.text.len()));
+    }
+
+    #[test]
+    fn an_item_without_an_id_is_skipped_with_all_that_is_odd_about_it() {
+        let page = read(
+            r#"null,5,"text",[],["a"],{},{"id":null},{"id":""},{"id":" "},{"id":5},{"id":{}},
+               {"id":null,"languages":[null],"release_date":"0000","name":null,"explicit":0}"#,
+        );
+        assert!(page.text.is_empty() && page.items.is_empty());
+        assert_eq!((page.nulls, page.malformed, page.undated), (12, 0, 0));
+    }
+
+    #[test]
+    fn a_mention_is_found_in_name_and_description_however_it_is_written() {
+        let phrases = Phrases::parse("Grupo Boticário | Casa Magalhães").unwrap();
+        let page = read(
+            r#"{"id":"a","name":"x","description":"grupo x boticário"},
+               {"id":"b","name":"GRUPO\u00a0BOTIC\u2060ÁRIO"},
+               {"id":"c","name":null,"description":"\"na casa\nmagalhaes\""},
+               {"id":"d","description":{"grupo boticario":1}}"#,
+        );
+        let mut folded = String::new();
+        let found: Vec<bool> = page
+            .text
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|row| mentions(row, &phrases, &mut folded))
+            .collect();
+        assert_eq!(found, [false, true, true, false]);
+    }
+
+    #[test]
+    fn dates_of_each_precision() {
+        for (given, expected) in [
+            ("1981-12-15", Some("1981-12-15")),
+            ("1981-12", Some("1981-12-01")),
+            ("1981", Some("1981-01-01")),
+            ("2024-02-29", Some("2024-02-29")),
+            ("2023-02-29", None),
+            ("0000", None),
+            ("1981-13", None),
+            ("1981-1-1", None),
+            ("1981-01-01-01", None),
+            ("19810101", None),
+            ("", None),
+            ("+981", None),
+        ] {
+            assert_eq!(date(given).as_deref(), expected, "{given:?}");
+        }
+    }
+}

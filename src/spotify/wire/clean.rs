@@ -1,0 +1,120 @@
+//! Makes a body the text that it was meant to be. Spotify's texts have come with half a surrogate
+//! pair, and other services' with invalid UTF-8, U+0000 or a byte order mark: readers of JSON refuse
+//! all of these, and BigQuery refuses the rows.
+
+use std::borrow::Cow;
+
+/// The body as JSON text: without a byte order mark and U+0000, with U+FFFD for what is no
+/// character.
+pub(super) fn body(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace('\0', "");
+    escapes(without_mark(&text)).into_owned()
+}
+
+/// `text` without a byte order mark.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+/// JSON text whose escapes all mean a character: `\u0000` is removed, and half a surrogate pair
+/// becomes U+FFFD. Borrows if there is nothing to do.
+pub(super) fn escapes(json: &str) -> Cow<'_, str> {
+    if !json.contains("\\u") {
+        return Cow::Borrowed(json);
+    }
+    let mut cleaned = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = json[at..].find('\\') {
+        let start = at + found;
+        let Some(unit) = unit_at(json, start) else {
+            // An escaped backslash escapes nothing itself.
+            at = start + 1 + usize::from(json[start + 1..].starts_with('\\'));
+            continue;
+        };
+        at = start + ESCAPE;
+        let instead = match unit {
+            0 => "",
+            0xd800..0xdc00 if matches!(unit_at(json, at), Some(0xdc00..0xe000)) => {
+                at += ESCAPE;
+                continue;
+            }
+            0xd800..0xe000 => "\\ufffd",
+            _ => continue,
+        };
+        cleaned.push_str(&json[copied..start]);
+        cleaned.push_str(instead);
+        copied = at;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    cleaned.push_str(&json[copied..]);
+    Cow::Owned(cleaned)
+}
+
+/// The length of `\uXXXX`.
+const ESCAPE: usize = 6;
+
+/// The UTF-16 code unit that is escaped at `start`.
+fn unit_at(json: &str, start: usize) -> Option<u16> {
+    let digits = json.get(start..start + ESCAPE)?.strip_prefix("\\u")?;
+    let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hex { u16::from_str_radix(digits, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_that_are_no_character_are_replaced_or_removed() {
+        for (json, expected) in [
+            (r#""cut \ud83c""#, r#""cut \ufffd""#),
+            (r#""\uDFA7 x""#, r#""\ufffd x""#),
+            (r#""\ud83c\ud83c\udfa7""#, r#""\ufffd\ud83c\udfa7""#),
+            (r#""\ud83cA""#, r#""\ufffdA""#),
+            (r#""a\u0000b\u0000""#, r#""ab""#),
+            (r#""\ud83c\u0000\udfa7""#, r#""\ufffd\ufffd""#),
+            (r#""\\\ud83c""#, r#""\\\ufffd""#),
+        ] {
+            assert_eq!(escapes(json), expected, "{json}");
+        }
+        for healthy in [
+            r#""""#,
+            r#""\ud83c\udfa7 \uD83C\uDFA7 \u00e9""#,
+            r#""\\ud83c \\u0000""#,
+            r#""\"\/\b\n""#,
+            r#""\u00zz\u""#,
+            "\"\\é\\u12é4\"",
+            "\\",
+            "\\u",
+        ] {
+            assert!(matches!(escapes(healthy), Cow::Borrowed(_)), "{healthy}");
+        }
+    }
+
+    #[test]
+    fn a_body_becomes_text() {
+        assert_eq!(body(b"\xef\xbb\xbf{\"a\":\"\xff\0\"}"), "{\"a\":\"\u{fffd}\"}");
+        assert_eq!(body(b""), "");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_escaped_can_be_read(units: Vec<u16>, text in "[a\\\\u0d8c\"]{0,12}") {
+            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            let json = format!("\"{escaped}\"");
+            let expected = String::from_utf16_lossy(&units);
+            let read: String = serde_json::from_str(&escapes(&json)).unwrap();
+            // A character of its own stands where U+0000 parted the halves of a pair.
+            if !units.contains(&0) {
+                proptest::prop_assert_eq!(read, expected);
+            } else {
+                proptest::prop_assert!(!read.contains('\0'));
+            }
+            // What is no JSON is no reason to panic.
+            let _ = escapes(&text);
+        }
+    }
+}
