@@ -70,6 +70,7 @@ struct Shape {
     doubles: u64,
     nulls: u64,
     undated: u64,
+    malformed: u64,
     /// A hash of the ids in their order: two readings of one shape have lost the same episodes.
     ids: u64,
 }
@@ -140,6 +141,7 @@ impl Extractor {
                     offset += page.length;
                     ended = page.length == 0 || offset >= listed;
                     meter.nulls.add(page.rows.nulls);
+                    meter.malformed.add(page.rows.malformed);
                     meter.doubles.add(rows.append(page.rows, &mut seen, SHOWS));
                 }
                 // A span that a drifted total cut short is taken up again where it ended.
@@ -275,6 +277,7 @@ impl Extractor {
                     meter.nulls.add(shape.nulls);
                     meter.doubles.add(shape.doubles);
                     meter.undated.add(shape.undated);
+                    meter.malformed.add(shape.malformed);
                     return match (shape.unique, shape.total) {
                         (0, 0) => Err(Failure::NoResults {
                             what: format!("no episode of the show {show}"),
@@ -333,8 +336,16 @@ impl Extractor {
         let mut rows = Rows::default();
         let mut seen = HashSet::new();
         let mut ids = DefaultHasher::new();
-        let mut shape =
-            Shape { total, length: 0, unique: 0, doubles: 0, nulls: 0, undated: 0, ids: 0 };
+        let mut shape = Shape {
+            total,
+            length: 0,
+            unique: 0,
+            doubles: 0,
+            nulls: 0,
+            undated: 0,
+            malformed: 0,
+            ids: 0,
+        };
         while let Some(span) = pages.try_next().await? {
             for page in span {
                 if page.total != total {
@@ -343,6 +354,7 @@ impl Extractor {
                 shape.length += page.length;
                 shape.nulls += page.rows.nulls;
                 shape.undated += page.rows.undated;
+                shape.malformed += page.rows.malformed;
                 page.rows.ids().for_each(|id| id.hash(&mut ids));
                 meter.read.add(u64::from(page.length));
                 shape.doubles += rows.append(page.rows, &mut seen, usize::MAX);

@@ -25,6 +25,17 @@ pub struct Job {
     pub show: Option<ShowId>,
     /// The table's name in the dataset.
     pub table: String,
+    /// How much of a listing that stays contradictory may be missing, in percent.
+    pub max_missing_percent: u8,
+}
+
+/// How much of a listing may be missing if the message does not say, in percent. A search shows a
+/// different selection from hour to hour, a show's episodes stay.
+fn default_missing_percent(kind: Kind) -> u8 {
+    match kind {
+        Kind::Podcasts => 10,
+        Kind::Episodes | Kind::Mentions => 2,
+    }
 }
 
 /// What a message asks for.
@@ -48,12 +59,15 @@ pub struct Order {
     /// The show, found by search where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub show_id: Option<String>,
+    /// [`Job::max_missing_percent`], the kind's own where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_missing_percent: Option<u8>,
 }
 
 impl Order {
     /// The message's data.
     pub fn to_data(&self) -> Vec<u8> {
-        // A struct of strings has no value that JSON lacks.
+        // A struct of strings and a number has no value that JSON lacks.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
@@ -68,6 +82,8 @@ struct Keys {
     search_term: Option<Value>,
     #[serde(default)]
     show_id: Option<Value>,
+    #[serde(default)]
+    max_missing_percent: Option<Value>,
 }
 
 /// Reads what a message asks for, or refuses it with the key and what is allowed.
@@ -86,6 +102,7 @@ pub fn parse(message: &Message, naming: &Naming) -> Result<Request, Failure> {
     let kind = keys.table.map(|value| kind(value, naming)).transpose()?;
     let terms = keys.search_term.map(terms).transpose()?;
     let show = keys.show_id.map(show).transpose()?;
+    let percent = keys.max_missing_percent.map(percent).transpose()?;
     if show.is_some() {
         if terms.as_ref().is_none_or(|terms| terms.len() != 1) {
             return Err(invalid("`show_id` needs `search_term` with one term"));
@@ -98,13 +115,19 @@ pub fn parse(message: &Message, naming: &Naming) -> Result<Request, Failure> {
     match (kind, terms.as_slice()) {
         (Some(kind), [term]) => {
             let table = naming.table(kind, term);
-            Ok(Request::Load(Job { kind, term: term.clone(), show, table }))
+            let max_missing_percent = percent.unwrap_or_else(|| default_missing_percent(kind));
+            Ok(Request::Load(Job { kind, term: term.clone(), show, table, max_missing_percent }))
         }
-        _ => Ok(Request::FanOut(orders(kind, &terms, show.as_ref()))),
+        _ => Ok(Request::FanOut(orders(kind, &terms, show.as_ref(), percent))),
     }
 }
 
-fn orders(kind: Option<Kind>, terms: &[Term], show: Option<&ShowId>) -> Vec<Order> {
+fn orders(
+    kind: Option<Kind>,
+    terms: &[Term],
+    show: Option<&ShowId>,
+    max_missing_percent: Option<u8>,
+) -> Vec<Order> {
     let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
     let pairs = terms.iter().flat_map(|term| kinds.iter().map(move |kind| (term, *kind)));
     pairs
@@ -112,6 +135,7 @@ fn orders(kind: Option<Kind>, terms: &[Term], show: Option<&ShowId>) -> Vec<Orde
             table: Some(kind.name().to_owned()),
             search_term: Some(term.text().to_owned()),
             show_id: show.filter(|_| kind != Kind::Podcasts).map(|show| show.as_str().to_owned()),
+            max_missing_percent,
         })
         .collect()
 }
@@ -138,16 +162,20 @@ fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<Keys, Failur
             "table" => &mut keys.table,
             "search_term" => &mut keys.search_term,
             "show_id" => &mut keys.show_id,
+            "max_missing_percent" => &mut keys.max_missing_percent,
             // Google's own: client libraries', the dead-letter forwarder's, Eventarc's.
             _ if is_googles(key) => continue,
             _ => {
                 let key = crate::text::excerpt(key, 256);
                 return Err(invalid(&format!(
-                    "unknown attribute `{key}`, expected one of `table`, `search_term`, `show_id`"
+                    "unknown attribute `{key}`, expected one of `table`, `search_term`, `show_id`, \
+                     `max_missing_percent`"
                 )));
             }
         };
-        *slot = Some(Value::String(value.clone()));
+        // Attributes hold only texts, so a number is one of digits.
+        let number = value.parse::<u64>().ok().filter(|_| key == "max_missing_percent");
+        *slot = Some(number.map_or_else(|| Value::String(value.clone()), Value::from));
     }
     Ok(keys)
 }
@@ -202,6 +230,19 @@ fn show(value: Value) -> Result<ShowId, Failure> {
     value.as_str().and_then(ShowId::parse).ok_or_else(|| {
         invalid("`show_id` must be the 22 letters and digits of a Spotify show's id")
     })
+}
+
+fn percent(value: Value) -> Result<u8, Failure> {
+    let allowed = "expected a whole number from 0 to 100";
+    let found = match &value {
+        Value::Number(number) => match number.as_u64() {
+            Some(percent @ 0..=100) => return Ok(percent as u8),
+            _ => number.to_string(),
+        },
+        Value::String(text) => format!("{:?}", crate::text::excerpt(text, 100)),
+        other => form(other).to_owned(),
+    };
+    Err(invalid(&format!("`max_missing_percent` is {found}, {allowed}")))
 }
 
 fn form(value: &Value) -> &'static str {
@@ -286,6 +327,33 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_missing_is_a_percentage_and_kept_in_a_fan_out() {
+        for (data, percent) in [
+            (r#"{"table":"podcasts"}"#, 10),
+            (r#"{"table":"episodes"}"#, 2),
+            (r#"{"table":"mentions","max_missing_percent":null}"#, 2),
+            (r#"{"table":"mentions","max_missing_percent":0}"#, 0),
+            (r#"{"table":"podcasts","max_missing_percent":100}"#, 100),
+        ] {
+            assert_eq!(job(data).max_missing_percent, percent, "{data}");
+        }
+        let attributes = [("table", "episodes"), ("max_missing_percent", "15")];
+        let job = ask("", &attributes).unwrap();
+        assert!(matches!(job, Request::Load(Job { max_missing_percent: 15, .. })), "{job:?}");
+        for wrong in ["", "101", "-1", "2.5", "five"] {
+            let refused = ask("", &[attributes[0], ("max_missing_percent", wrong)]).unwrap_err();
+            assert!(refused.to_string().contains("from 0 to 100"), "{wrong}: {refused}");
+        }
+        assert_eq!(
+            fan_out(r#"{"table":"episodes","search_term":["x","y"],"max_missing_percent":5}"#),
+            [
+                r#"{"table":"episodes","search_term":"x","max_missing_percent":5}"#,
+                r#"{"table":"episodes","search_term":"y","max_missing_percent":5}"#,
+            ]
+        );
+    }
+
+    #[test]
     fn more_than_one_table_or_term_is_a_fan_out() {
         assert_eq!(
             fan_out(r#"{"search_term":"x","show_id":"1oMIHOXsrLFENAeM743g93"}"#),
@@ -319,7 +387,8 @@ mod tests {
             (
                 r#"{"tabel":"x"}"#,
                 "refused",
-                "unknown field `tabel`, expected one of `table`, `search_term`, `show_id`",
+                "unknown field `tabel`, expected one of `table`, `search_term`, `show_id`, \
+                 `max_missing_percent`",
             ),
             (r#"{"table":"x","table":"y"}"#, "refused", "duplicate field `table`"),
             (
@@ -329,12 +398,38 @@ mod tests {
             ),
             (r#"{"table":5}"#, "refused", "`table` is a number, expected one of podcasts"),
             (r#"{"table":["podcasts"]}"#, "refused", "`table` is a list"),
+            (r#"{"max_missing_percent":5}"#, "refused", "neither `table` nor"),
+            (
+                r#"{"table":"episodes","max_missing_percent":101}"#,
+                "refused",
+                "`max_missing_percent` is 101, expected a whole number from 0 to 100",
+            ),
+            (
+                r#"{"table":"episodes","max_missing_percent":-1}"#,
+                "refused",
+                "`max_missing_percent` is -1,",
+            ),
+            (
+                r#"{"table":"episodes","max_missing_percent":2.5}"#,
+                "refused",
+                "`max_missing_percent` is 2.5,",
+            ),
+            (
+                r#"{"search_term":"x","max_missing_percent":"5"}"#,
+                "refused",
+                "`max_missing_percent` is \"5\",",
+            ),
+            (
+                r#"{"table":"podcasts","max_missing_percent":[5]}"#,
+                "refused",
+                "`max_missing_percent` is a list,",
+            ),
             (r#"{"search_term":5}"#, "refused", "`search_term` is or holds a number"),
             (r#"{"search_term":[null]}"#, "refused", "`search_term` is or holds null"),
             (
                 r#"{"search_term":""}"#,
                 "refused",
-                "`search_term`: a search term has at least one visible",
+                "`search_term`: a search term has at least one letter or digit",
             ),
             (&long, "refused", "at most 100 characters, this one has 101"),
             (r#"{"search_term":[]}"#, "refused", "a list of 0, expected 1 to 300"),
@@ -382,8 +477,10 @@ mod tests {
             table: Some("mentions".to_owned()),
             search_term: Some("café \"x\"".to_owned()),
             show_id: None,
+            max_missing_percent: Some(7),
         };
         let job = job(std::str::from_utf8(&order.to_data()).unwrap());
         assert_eq!((job.kind, job.term.text()), (Kind::Mentions, "café \"x\""));
+        assert_eq!(job.max_missing_percent, 7);
     }
 }

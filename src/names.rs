@@ -50,7 +50,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A search term: 1 to [`TERM_CHARACTERS`] characters, something visible among them.
+/// A search term: 1 to [`TERM_CHARACTERS`] characters, among them a letter or digit of any script.
 #[derive(Clone, Debug)]
 pub struct Term {
     text: String,
@@ -68,9 +68,9 @@ impl Term {
             ));
         }
         let folded = fold(text);
-        if folded.is_empty() || text.chars().any(char::is_control) {
-            return Err("a search term has at least one visible character and no control \
-                        character"
+        // Spotify refuses a search for punctuation alone.
+        if !folded.contains(char::is_alphanumeric) || text.chars().any(char::is_control) {
+            return Err("a search term has at least one letter or digit and no control character"
                 .to_owned());
         }
         Ok(Self { text: text.to_owned(), folded })
@@ -254,9 +254,15 @@ mod tests {
     }
 
     #[test]
-    fn terms_have_something_to_see_and_an_end() {
+    fn terms_have_a_letter_or_digit_and_an_end() {
         assert!(Term::parse(&"é".repeat(100)).is_ok());
-        for wrong in ["", " \u{a0}", "\u{301}", "a\nb", &"é".repeat(101)] {
+        for term in ["日", "ж", "٣", "א", "½", "c++", "#1", "*a*"] {
+            assert!(Term::parse(term).is_ok(), "{term:?}");
+        }
+        let long = "é".repeat(101);
+        for wrong in
+            ["", " \u{a0}", "\u{301}", "a\nb", &long, "*", "\"\"", "- _", "…", "🎧", "\u{3164}"]
+        {
             assert!(Term::parse(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(Term::parse(" a ").unwrap().text(), "a");

@@ -165,6 +165,7 @@ mod tests {
             term: Term::parse("x").unwrap(),
             show: None,
             table: table.to_owned(),
+            max_missing_percent: 2,
         };
         let (a, b) = (job("a"), job("b"));
         let ids = [

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use spotify_bq::config::Phrases;
 
 use crate::support::emulators::{Cloud, eventually, in_bigquerys_text};
 use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
@@ -197,7 +198,7 @@ async fn no_mentions_empty_the_table() {
     cloud.publish(&json!({"table": "mentions"})).await;
     cloud.until_filled(&shown(&cloud)[2..]).await;
     let mut config = cloud.world.config();
-    config.mention = "ninguém".to_owned();
+    config.mention = Phrases::parse("ninguém").unwrap();
     let other = crate::support::App::start(config).await;
     let told = other.push(&crate::support::table("mentions")).await;
     assert_eq!(told.told(), (204, "loaded"));

@@ -27,6 +27,10 @@ pub(super) struct Args {
     /// The show, instead of the one that the search finds; needs --search-term
     #[arg(long, value_name = "ID", requires = "search_term")]
     show_id: Option<String>,
+    /// How much of a listing that stays contradictory may be missing, in percent; 2, of podcasts 10
+    /// when absent
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+    max_missing_percent: Option<u8>,
     /// One message for each of the three tables
     #[arg(long, group = "what", conflicts_with_all = ["table", "show_id"])]
     all: bool,
@@ -55,6 +59,7 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, Error> {
         table,
         search_term: args.search_term.clone(),
         show_id: args.show_id.clone(),
+        max_missing_percent: args.max_missing_percent,
     };
     let orders = if args.all {
         Kind::ALL.iter().map(|kind| order(Some(kind.name().to_owned()))).collect()

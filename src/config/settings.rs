@@ -61,7 +61,8 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "MENTION",
         "Grupo Boticário",
-        "what an episode's name or description must hold to be a mention",
+        "phrases, separated by `|`: an episode that has one of them in its name or description is a \
+         mention; at most 20 phrases of 100 characters",
     ),
     setting(
         "TRIGGER_TOPIC",
@@ -95,7 +96,8 @@ impl Setting {
     /// The setting as a row of the documentation's table.
     pub fn row(&self) -> String {
         let default = if self.default.is_empty() { "" } else { &format!("`{}`", self.default) };
-        format!("| `{}` | {default} | {} |", self.name, self.meaning)
+        // A bar would end the cell.
+        format!("| `{}` | {default} | {} |", self.name, self.meaning.replace('|', "\\|"))
     }
 }
 

@@ -115,6 +115,7 @@ impl Report {
                     messages = self.messages,
                     skipped_nulls = meter.nulls.get(),
                     skipped_doubles = meter.doubles.get(),
+                    malformed_fields = meter.malformed.get(),
                     undated = meter.undated.get(),
                     pages = meter.pages.get(),
                     spotify_calls = meter.calls.get(),

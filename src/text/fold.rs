@@ -1,16 +1,19 @@
 //! Folding: the form in which texts are compared. Two texts that differ only in case, accents,
-//! white space (no-break spaces included) or composed versus decomposed characters fold alike.
+//! white space (no-break spaces included), invisible characters or composed versus decomposed
+//! characters fold alike.
 //!
 //! Every description of a show is folded to find its mentions, and that was half of such a message's
 //! processor time; hence eight bytes at a time where they are plain, and a table for Latin letters.
 
 use std::sync::LazyLock;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint};
 use unicode_normalization::char::decompose_compatible;
 
-/// The folded form of `text`: compatibility-decomposed, without the marks of the Combining
-/// Diacritical Marks block, in one case, with every run of white space as one space and none at
-/// the ends. Marks of other scripts stay: "が" and "か" are different letters, not accents.
+/// The folded form of `text`: compatibility-decomposed, without combining diacritical marks and
+/// invisible characters, in one case, with every run of white space as one space and none at the
+/// ends. Marks of other scripts stay: "が" and "か" are different letters, not accents.
 pub(crate) fn fold(text: &str) -> String {
     let mut folded = String::new();
     fold_into(text, &mut folded);
@@ -136,17 +139,32 @@ impl Part {
 /// The characters that one folds to, white space as a space.
 fn each_part(character: char, mut take: impl FnMut(char)) {
     decompose_compatible(character, |part| {
-        // Upper, then lower: this folds ß to ss and the final sigma to sigma as well.
-        for lower in part.to_uppercase().flat_map(char::to_lowercase) {
-            match lower {
-                '\u{300}'..='\u{36f}' => {}
-                // Soft hyphen, zero-width space, word joiner, byte order mark: seen by nobody.
-                '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' => {}
-                _ if lower.is_whitespace() => take(' '),
-                _ => take(lower),
+        // Lower, upper, lower: this folds ß and its capital to ss, and the final sigma to sigma.
+        let upper = part.to_lowercase().flat_map(char::to_uppercase);
+        for lower in upper.flat_map(char::to_lowercase) {
+            if lower.is_whitespace() {
+                take(' ');
+            } else if !is_accent(lower) && !is_invisible(lower) {
+                take(lower);
             }
         }
     });
+}
+
+/// The blocks of combining diacritical marks: the first one, Extended, Supplement, and Half Marks.
+fn is_accent(character: char) -> bool {
+    matches!(
+        character,
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{fe20}'..='\u{fe2f}'
+    )
+}
+
+/// What Unicode says shows nothing by itself: joiners, zero-width spaces, variation selectors, tags,
+/// and the controls of text direction.
+fn is_invisible(character: char) -> bool {
+    !character.is_ascii()
+        && (CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(character)
+            || CodePointSetData::new::<BidiControl>().contains(character))
 }
 
 #[cfg(test)]
@@ -178,10 +196,67 @@ mod tests {
     #[test]
     fn letters_that_only_look_like_accented_ones_stay_apart() {
         assert_ne!(fold("がき"), fold("かき"));
-        assert_eq!(fold("Straße"), "strasse");
-        assert_eq!(fold("ΟΔΟΣ"), fold("οδος"));
         assert_eq!(fold("c++"), "c++");
         assert_eq!(fold("\u{301} \u{200b}"), "");
+    }
+
+    #[test]
+    fn case_folds_away_in_full() {
+        assert_eq!(fold("Straße"), "strasse");
+        assert_eq!(fold("STRAẞE"), "strasse");
+        assert_eq!(fold("ΟΔΟΣ"), fold("οδος"));
+        assert_eq!(fold("İstanbul"), "istanbul");
+        assert_eq!(fold("ﬁm ǆ ŉ"), fold("FIM Ǆ ʼN"));
+    }
+
+    /// Each of these stood between words or letters in some text, or could.
+    #[test]
+    fn invisible_characters_fold_away() {
+        for invisible in [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2064}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{206f}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e007f}',
+            '\u{e0fff}',
+        ] {
+            let text =
+                format!("{invisible}Grupo{invisible} {invisible}Bo{invisible}ticário{invisible}");
+            assert_eq!(fold(&text), "grupo boticario", "{invisible:?}");
+        }
+    }
+
+    #[test]
+    fn every_character_folds_to_one_form() {
+        // The planes that have characters; the others only make the test slow.
+        let characters = ('\0'..'\u{20000}').chain('\u{e0000}'..'\u{e1000}');
+        for character in characters {
+            let folded = fold(&character.to_string());
+            assert_eq!(fold(&folded), folded, "{character:?} twice");
+            for other in
+                [character.to_uppercase().to_string(), character.to_lowercase().to_string()]
+            {
+                assert_eq!(fold(&other), folded, "{character:?} as {other:?}");
+            }
+        }
     }
 
     #[test]
