@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use spotify_bq::config::{Config, Purpose};
+use spotify_bq::config::{Config, Phrases, Purpose};
 use spotify_bq::failure::{Decision, Failure};
 use spotify_bq::job::{self, Job, Request};
 use spotify_bq::names::{Kind, Naming, Term};
@@ -83,36 +83,97 @@ fn fits_a_letter(message: &envelope::Message, failure: &Failure) {
     }
 }
 
+/// The longest excerpt of an answer in an error.
+const MAX_EXCERPT: usize = 303;
+
 /// What came of an answer, whose first byte says what was asked: `rows`, `none` where it is no
-/// answer to that, or `error` for the words of one.
+/// answer to that, or `error` for the words of one. An answer with items always comes to rows: those
+/// of its items that have an id, whatever their other fields hold.
 pub fn spotify_answer(input: &[u8]) -> &'static str {
     let Some((first, body)) = input.split_first() else { return "none" };
-    let (kind, mention) = match first % 4 {
-        0 => (Kind::Podcasts, None),
-        1 => (Kind::Episodes, None),
-        2 => (Kind::Mentions, Some("grupo boticario")),
+    let kind = match first % 4 {
+        0 => Kind::Podcasts,
+        1 => Kind::Episodes,
+        2 => Kind::Mentions,
         _ => {
             let (words, _) = seam::error_words(body);
-            assert!(words.len() <= 303 && !words.contains(char::is_control), "{words:?}");
+            assert!(words.len() <= MAX_EXCERPT && !words.contains(char::is_control), "{words:?}");
             return "error";
         }
     };
-    let Some(rows) = seam::rows(kind, body, mention) else { return "none" };
+    let phrases = Phrases::parse("Grupo Boticário|Ω|1").expect("phrases");
+    let rows = seam::rows(kind, body, &phrases);
+    let listed = Listed::read(kind, body);
+    let rows = match (rows, &listed) {
+        (Ok(rows), Listed::Items(_) | Listed::Unknown) => rows,
+        (Ok(_), Listed::Nothing) => panic!("rows of an answer without items"),
+        (Err(why), Listed::Items(items)) if !items.is_empty() => panic!("items are lost: {why}"),
+        (Err(why), listed) => {
+            let json = matches!(listed, Listed::Items(_) | Listed::Nothing);
+            assert!(!(json && why.contains("is not JSON")), "{why}");
+            let named = ["`", "the answer is ", "an error "].iter().any(|how| why.starts_with(how));
+            assert!(named && !why.contains(char::is_control), "{why:?}");
+            assert!(why.len() <= 2 * MAX_EXCERPT, "{why:?}");
+            return "none";
+        }
+    };
     let text: Vec<u8> = rows.chunks().concat();
     assert_eq!(text.len(), rows.bytes());
-    let mut ids = HashSet::new();
-    let mut count = 0;
+    let mut ids = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let row: Value = serde_json::from_slice(line).expect("a row is a line of JSON");
         fits_the_table(kind, &row);
-        assert!(ids.insert(row["id"].to_string()), "an id comes twice: {row}");
-        count += 1;
+        let id = row["id"].as_str().expect("an id is a text").to_owned();
+        assert!(!id.trim().is_empty() && !ids.contains(&id), "{id:?} is no id of its own");
+        ids.push(id);
+        assert!(!row.to_string().contains("\\u0000"), "{row}");
     }
-    assert_eq!(count, rows.count());
-    if kind == Kind::Podcasts {
-        assert!(count <= 50);
+    assert_eq!(ids.len() as u64, rows.count());
+    if let Listed::Items(items) = listed {
+        let expected = ids_of(&items);
+        match kind {
+            Kind::Podcasts => assert_eq!(ids, expected[..expected.len().min(50)]),
+            Kind::Episodes => assert_eq!(ids, expected),
+            Kind::Mentions => assert!(ids.iter().all(|id| expected.contains(id)), "{ids:?}"),
+        }
     }
     "rows"
+}
+
+/// What an answer lists, as another reader of JSON has it.
+enum Listed {
+    Items(Vec<Value>),
+    /// JSON that is no page.
+    Nothing,
+    /// What that reader cannot read: it refuses half surrogate pairs, and numbers that are too large.
+    Unknown,
+}
+
+impl Listed {
+    fn read(kind: Kind, body: &[u8]) -> Self {
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let Ok(mut answer) = serde_json::from_slice::<Value>(body) else { return Self::Unknown };
+        let page = match kind {
+            Kind::Podcasts => answer.get_mut("shows"),
+            Kind::Episodes | Kind::Mentions => Some(&mut answer),
+        };
+        match page.and_then(|page| page.get_mut("items")).map(Value::take) {
+            Some(Value::Array(items)) => Self::Items(items),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// The ids of items in their order, each once.
+fn ids_of(items: &[Value]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for id in items.iter().filter_map(|item| item.get("id")?.as_str()) {
+        let id = id.replace('\0', "");
+        if !id.trim().is_empty() && !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
 }
 
 /// Exactly the table's columns, each of its type.

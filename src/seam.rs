@@ -9,23 +9,24 @@ use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
 
-/// The rows that a table would be given if this were the only page, or `None` if it cannot be read.
-/// `phrases` are those of `mentions`.
-pub fn rows(kind: Kind, page: &[u8], phrases: &Phrases) -> Option<Rows> {
+/// Returns the rows that a table would be given if this were the only page, or why the page cannot be
+/// read. `phrases` are those of `mentions`.
+pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
-        Kind::Podcasts => wire::shows(page, |page| extraction::podcasts(&page.items)),
+        Kind::Podcasts => wire::shows(body, |page| extraction::podcasts(&page.items)),
         Kind::Episodes | Kind::Mentions => {
-            wire::episodes(page, |page| extraction::episodes(&page.items))
+            wire::episodes(body, |page| extraction::episodes(&page.items))
         }
     };
     let mut rows = Rows::default();
     let most = if kind == Kind::Podcasts { 50 } else { usize::MAX };
-    rows.append(page.ok()?, &mut HashSet::new(), most);
+    let page = page.map_err(|unreadable| unreadable.detail(body, &[]))?;
+    rows.append(page, &mut HashSet::new(), most);
     if kind == Kind::Mentions {
         let mut folded = String::new();
         rows = rows.only(|row| extraction::mentions(row, phrases, &mut folded));
     }
-    Some(rows)
+    Ok(rows)
 }
 
 /// What an error's body says.

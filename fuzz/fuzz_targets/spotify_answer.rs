@@ -1,4 +1,5 @@
-//! Whatever Spotify answers: it is no answer, or rows that BigQuery takes.
+//! Whatever Spotify answers: rows that BigQuery takes, one for each item with an id, or a failure that
+//! says what is wrong.
 #![no_main]
 
 #[path = "../checks.rs"]
