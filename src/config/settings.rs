@@ -61,7 +61,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "MENTION",
         "Grupo Boticário",
-        "phrases, separated by `|`: an episode that has one of them in its name or description is a \
+        "phrases, separated by vertical bars: an episode that has one of them in its name or description is a \
          mention; at most 20 phrases of 100 characters",
     ),
     setting(
@@ -96,8 +96,7 @@ impl Setting {
     /// The setting as a row of the documentation's table.
     pub fn row(&self) -> String {
         let default = if self.default.is_empty() { "" } else { &format!("`{}`", self.default) };
-        // A bar would end the cell.
-        format!("| `{}` | {default} | {} |", self.name, self.meaning.replace('|', "\\|"))
+        format!("| `{}` | {default} | {} |", self.name, self.meaning)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::support::binary::Binary;
 use crate::support::spotify::Spotify;
 use crate::support::{Push, World, client, message};
 
-const TERMS: [&str; 26] = [
+const TERMS: [&str; 23] = [
     "../../../v1/me",
     "..%2f..%2fv1%2fme",
     "x?market=US&limit=50&q=y#z",
@@ -24,13 +24,10 @@ const TERMS: [&str; 26] = [
     "${jndi:ldap://evil.example/x}",
     "{{7*7}} {} {0} %s %n",
     "<script>alert(1)</script>",
-    "\\",
-    "\"",
     "x\u{2028}{\"severity\":\"EMERGENCY\"}",
     "x\u{202e}daolnwod\u{2066}",
     "\u{1f1e7}\u{1f1f7} 日本 é",
     "UPPER_Case-and.dots",
-    "-",
     "ends with _",
     "goog",
     "a\u{fffd}b",
@@ -38,14 +35,18 @@ const TERMS: [&str; 26] = [
     "ﬀ ﬁ Ⅷ ½",
 ];
 
-/// With what a line would be broken, and what JSON and terminals read as more than text.
-const BREAKS: [&str; 6] = [
+/// With what a line would be broken, and what JSON, terminals and shells read as more than text. None
+/// of these is a search term.
+const BREAKS: [&str; 9] = [
     "x\n{\"severity\":\"EMERGENCY\",\"message\":\"owned\"}",
     "x\r\nspotify-bq-outcome: loaded",
     "x\u{1b}[2J\u{1b}[1;31mowned",
     "x\0y",
     "x\u{85}y\u{9b}31m",
     "\u{7f}\u{8}\u{8}\u{8}",
+    "\\",
+    "\"",
+    "-",
 ];
 
 /// Messages with each value in each place, and how many of them load a table.
