@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest_bq::{Client, Method, RequestBuilder, Response, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
@@ -74,16 +74,21 @@ impl Api {
         retry::run(&self.backoff, call, Refusal::may_pass_soon).await
     }
 
-    /// Sends a request once, with a token where one is wanted.
+    /// Sends a request with a token where one is wanted, and once more with another token where
+    /// BigQuery refuses the first: a token that is kept here may be refused although it is not old.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, Refusal> {
-        let mut request = request();
-        if let Some(token) = self.credentials.token().await.map_err(Refusal::Failed)? {
-            request = request.bearer_auth(token.expose_secret());
+        let token = self.credentials.token().await.map_err(Refusal::Failed)?;
+        let response = with_token(request(), token.as_ref()).await?;
+        match token {
+            Some(refused) if response.status() == StatusCode::UNAUTHORIZED => {
+                let other = self.credentials.token_other_than(&refused).await;
+                with_token(request(), other.map_err(Refusal::Failed)?.as_ref()).await
+            }
+            _ => Ok(response),
         }
-        request.send().await.map_err(|error| Refusal::passing(http::describe(&error)))
     }
 
     /// Begins a request whose body is rows: it may take longer than others.
@@ -98,6 +103,17 @@ impl Api {
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
+}
+
+async fn with_token(
+    request: RequestBuilder,
+    token: Option<&SecretString>,
+) -> Result<Response, Refusal> {
+    let request = match token {
+        Some(token) => request.bearer_auth(token.expose_secret()),
+        None => request,
+    };
+    request.send().await.map_err(|error| Refusal::passing(http::describe(&error)))
 }
 
 /// An answer, read to its end.

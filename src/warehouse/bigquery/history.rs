@@ -4,7 +4,7 @@ use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Project
 use serde_json::Value;
 
 use super::BigQuery;
-use super::jobs::{JobFacts, text};
+use super::jobs::{JobFacts, string};
 use crate::failure::{Denial, Failure};
 
 /// The parts of a job that are read. The project's other jobs may hold queries of a megabyte each.
@@ -42,7 +42,7 @@ impl BigQuery {
                     loads.push(facts);
                 }
             }
-            let next = text(&page["nextPageToken"]);
+            let next = string(&page["nextPageToken"]);
             if next.is_empty() || next == page_token {
                 return Ok(loads);
             }

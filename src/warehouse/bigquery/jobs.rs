@@ -10,7 +10,11 @@ use super::BigQuery;
 use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
+use crate::text;
 use crate::warehouse::labels;
+
+/// The longest state that an error names, in bytes.
+const MAX_STATE: usize = 20;
 
 /// What is read of a job, from `jobs.get`, `jobs.insert` and `jobs.list`. Everything may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,9 +50,13 @@ impl JobFacts {
         let destination = (|| Some([name("projectId")?, name("datasetId")?, name("tableId")?]))();
         let labels = configuration["labels"].as_object().into_iter().flatten();
         Self {
-            id: text(&job["jobReference"]["jobId"]),
+            id: string(&job["jobReference"]["jobId"]),
             // `jobs.list` may tell the state outside of the status only.
-            state: text(if status["state"].is_string() { &status["state"] } else { &job["state"] }),
+            state: string(if status["state"].is_string() {
+                &status["state"]
+            } else {
+                &job["state"]
+            }),
             created: time(&statistics["creationTime"]),
             started: time(&statistics["startTime"]),
             ended: time(&statistics["endTime"]),
@@ -78,12 +86,25 @@ impl JobFacts {
         })
     }
 
+    /// Returns the state as an error names it and the failure of a job that failed, for
+    /// [`crate::seam`].
+    pub(crate) fn told(&self) -> (String, Option<Failure>) {
+        let failure = match self.end() {
+            Some(Ended::Failed(Refusal::Rows(detail))) => {
+                Some(Failure::InvalidRows { table: "t".to_owned(), detail })
+            }
+            Some(Ended::Failed(refusal)) => Some(refusal.into_failure("a load", "p.d")),
+            Some(Ended::Done) | None => None,
+        };
+        (self.followed("j", UNIX_EPOCH).state, failure)
+    }
+
     fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
         let since = if self.state == "RUNNING" { self.started } else { self.created };
         let state = if self.state.is_empty() { "of unknown state" } else { &self.state };
         FollowedJob {
             id: id.to_owned(),
-            state: state.to_owned(),
+            state: text::excerpt(state, MAX_STATE),
             since: since.or(self.created).unwrap_or(first_seen),
         }
     }
@@ -108,23 +129,29 @@ impl BigQuery {
             meter.follow(Some(job.followed(id, first_seen)));
             sleep(wait).await;
             wait = wait.mul_f64(1.5).min(self.timing.last_look);
-            job = match self.job(id).await? {
-                Some(job) => job,
-                None => return Err(self.unavailable("jobs.get", format!("{id} has vanished"))),
-            };
+            job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
         }
     }
 
-    /// Looks a job up. Returns `None` if there is no such job in the dataset's location.
-    pub(super) async fn job(&self, id: &str) -> Result<Option<JobFacts>, Failure> {
+    /// Looks a job up, where the dataset is.
+    pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
-        if let Some(location) = self.location().await? {
+        if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
             url.query_pairs_mut().append_pair("location", &location);
         }
-        match self.api.get(&url).await {
-            Ok(job) => Ok(Some(JobFacts::of(&job))),
-            Err(Refusal::NotFound(_)) => Ok(None),
-            Err(refusal) => Err(self.failed(refusal, "jobs.get")),
+        Ok(JobFacts::of(&self.api.get(&url).await?))
+    }
+
+    /// Returns the failure that a job can't be looked up that BigQuery has accepted. If it is not
+    /// found, the dataset may have another location now, and its jobs with it.
+    pub(super) fn lost(&self, id: &str, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::NotFound(words) => {
+                self.forget_location();
+                let detail = format!("the accepted job {id} is not found: {words}");
+                self.unavailable("jobs.get", detail)
+            }
+            other => self.failed(other, "jobs.get"),
         }
     }
 }
@@ -133,13 +160,13 @@ fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
     let result = &status["errorResult"];
     let result = result.as_object()?;
     let say = |error: &Value| error["message"].as_str().map(str::to_owned);
-    let reason = result.get("reason").map(text).unwrap_or_default();
+    let reason = result.get("reason").map(string).unwrap_or_default();
     let first = result.get("message").and_then(Value::as_str).map(str::to_owned);
     let more = status["errors"].as_array().into_iter().flatten().filter_map(say);
     Some((reason, first.into_iter().chain(more).collect()))
 }
 
-pub(super) fn text(value: &Value) -> String {
+pub(super) fn string(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
