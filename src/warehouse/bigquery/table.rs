@@ -49,7 +49,7 @@ impl TableFacts {
     pub(crate) fn standing(&self, kind: Kind, table: &str) -> Result<Standing, Failure> {
         let table = table.to_owned();
         if !matches!(self.r#type.as_str(), "" | "TABLE") {
-            let what = text::excerpt(&self.r#type.to_lowercase().replace('_', " "), MAX_TYPE);
+            let what = text::excerpt(&self.r#type, MAX_TYPE);
             return Err(Failure::NotATable { table, what });
         }
         let differences = differences(kind, &self.columns);
