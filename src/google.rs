@@ -56,6 +56,17 @@ impl GoogleCredentials {
         };
         Err(Failure::GoogleCredentials(failed))
     }
+
+    /// A token to replace `refused`, which a service answered with 401.
+    pub async fn token_other_than(
+        &self,
+        _refused: &SecretString,
+    ) -> Result<Option<SecretString>, Failure> {
+        if let Self::Default(slot) = self {
+            *slot.lock().await = None;
+        }
+        self.token().await
+    }
 }
 
 fn build() -> Result<AccessTokenCredentials, Failure> {

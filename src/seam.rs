@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use crate::extraction;
+use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
+use crate::warehouse::{JobFacts, Standing, TableFacts, refusal};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.
@@ -37,4 +39,22 @@ pub fn error_words(body: &[u8]) -> (String, Option<String>) {
 /// Folds a text into a buffer that is used again.
 pub fn fold_into(text: &str, folded: &mut String) {
     crate::text::fold_into(text, folded);
+}
+
+/// What an answer of BigQuery's about a table comes to, or nothing where it is no JSON.
+pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<Standing, Failure>> {
+    let answer = serde_json::from_slice(answer).ok()?;
+    Some(TableFacts::of(&answer).standing(kind, "t"))
+}
+
+/// The state of a job in an answer of BigQuery's and the failure that it ended with, or nothing where
+/// the answer is no JSON.
+pub fn job_answer(answer: &[u8]) -> Option<(String, Option<Failure>)> {
+    let answer = serde_json::from_slice(answer).ok()?;
+    Some(JobFacts::of(&answer).told())
+}
+
+/// The failure that a refusal of BigQuery's comes to.
+pub fn refusal_answer(status: u16, answer: &[u8]) -> Failure {
+    refusal(status, answer)
 }

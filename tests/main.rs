@@ -32,6 +32,7 @@ mod simulation;
 mod spotify_faults;
 mod sqlite;
 mod support;
+mod tables;
 mod terms;
 mod throttling;
 mod tokens;
