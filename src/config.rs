@@ -175,6 +175,10 @@ pub struct Timing {
     pub last_look: Duration,
     /// How long a term's show is remembered.
     pub show_memory: Duration,
+    /// How long a reading of a show's episodes serves the other table of the show.
+    pub reading_memory: Duration,
+    /// How long an incomplete listing is not read again.
+    pub verdict_memory: Duration,
     /// How long before its end a Spotify token is renewed.
     pub token_margin: Duration,
     /// Retries of one call.
@@ -197,6 +201,8 @@ impl Timing {
             first_look: Duration::from_millis(300),
             last_look: Duration::from_secs(5),
             show_memory: Duration::from_secs(600),
+            reading_memory: Duration::from_secs(900),
+            verdict_memory: Duration::from_secs(300),
             token_margin: Duration::from_secs(60),
             backoff: Backoff {
                 base: Duration::from_millis(500),

@@ -77,17 +77,16 @@ pub enum Failure {
         /// When trying again makes sense, where known.
         after: Option<Duration>,
     },
-    /// A listing changes while it is read, each time that it is read.
-    #[error("Spotify's listing of {what} changed each time it was read ({detail})")]
-    Unstable {
+    /// What Spotify shows of a listing contradicts itself.
+    #[error("Spotify's answers about {what} contradict each other ({detail}); the table is left as it was")]
+    ListingIncomplete {
         /// The listing.
         what: String,
-        /// How it changed.
+        /// Which evidence contradicts which.
         detail: String,
+        /// When it will be read again.
+        after: Option<Duration>,
     },
-    /// A listing says that it has items and shows none of them.
-    #[error("Spotify shows only nulls for {0}")]
-    OnlyNulls(String),
     /// BigQuery finds the rows invalid for a table that has our columns.
     #[error("BigQuery finds the rows for {table} invalid: {detail}")]
     InvalidRows {
@@ -233,16 +232,14 @@ impl Failure {
             | Self::NoSuchShow(_)
             | Self::InvalidRows { .. } => Decision::DeadLetter,
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
-            Self::SpotifyUnavailable { after, .. } | Self::WarehouseUnavailable { after, .. } => {
-                Decision::Retry { after: *after }
-            }
+            Self::SpotifyUnavailable { after, .. }
+            | Self::ListingIncomplete { after, .. }
+            | Self::WarehouseUnavailable { after, .. } => Decision::Retry { after: *after },
             Self::KeysUnreachable(_)
             | Self::ShowVanished { .. }
             | Self::Premium(_)
             | Self::SpotifyCredentials(_)
             | Self::SpotifyRefused { .. }
-            | Self::Unstable { .. }
-            | Self::OnlyNulls(_)
             | Self::ForeignColumns { .. }
             | Self::NotATable { .. }
             | Self::LoadRefused { .. }
@@ -273,8 +270,7 @@ impl Failure {
             Self::SpotifyCredentials(_) => "spotify_credentials",
             Self::SpotifyRefused { .. } => "spotify_refused",
             Self::SpotifyUnavailable { .. } => "spotify_unavailable",
-            Self::Unstable { .. } => "listing_unstable",
-            Self::OnlyNulls(_) => "only_nulls",
+            Self::ListingIncomplete { .. } => "listing_incomplete",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
             Self::NotATable { .. } => "not_a_table",
@@ -336,8 +332,8 @@ impl Failure {
             Self::SpotifyUnavailable { .. } => {
                 "nothing, the message comes again; if it lasts, see whether Spotify is down or SPOTIFY_API_URL is wrong"
             }
-            Self::Unstable { .. } | Self::OnlyNulls(_) => {
-                "nothing, the message comes again; if it lasts, look at the show in Spotify"
+            Self::ListingIncomplete { .. } => {
+                "nothing at first, the message is retried; if it lasts, compare with Spotify, and publish the message with max_missing_percent (the share of items that may be missing) to load the listing as Spotify shows it"
             }
             Self::InvalidRows { .. } => {
                 "report it, with the job's id, as a defect of spotify-bq: rows and schema are both its own"

@@ -1,10 +1,9 @@
-//! The rows of one table, in BigQuery's newline-delimited JSON. Pure.
-
-use std::collections::HashSet;
+//! The rows of one table, in BigQuery's newline-delimited JSON: what an upload sends. A container that
+//! knows no service. Pure.
 
 use bytes::Bytes;
 
-/// The rows of one table, in order and unique: what an upload sends and a test reads.
+/// The rows of one table, in order; each is a line of JSON.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     chunks: Vec<Bytes>,
@@ -28,74 +27,37 @@ impl Rows {
         &self.chunks
     }
 
-    /// Takes over a page's rows, but for items that `seen` holds already. Ends after `most` items.
-    /// Answers how many were seen before.
-    pub(crate) fn append(
-        &mut self,
-        page: PageRows,
-        seen: &mut HashSet<Box<str>>,
-        most: usize,
-    ) -> u64 {
-        let mut doubles = 0;
-        let mut start = 0;
-        let mut end = 0;
-        for (id, item_end) in page.items {
-            if seen.len() >= most {
-                break;
-            }
-            if seen.insert(id) {
-                self.count += u64::from(item_end > end);
-            } else {
-                self.push(page.text.slice(start..end));
-                start = item_end;
-                doubles += 1;
-            }
-            end = item_end;
-        }
-        self.push(page.text.slice(start..end));
-        doubles
+    /// Each row, with its line break.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().flat_map(|chunk| chunk.split_inclusive(|byte| *byte == b'\n'))
     }
 
-    /// The rows that `keep` chooses.
-    pub(crate) fn only(&self, mut keep: impl FnMut(&[u8]) -> bool) -> Self {
+    /// Appends `count` rows: whole lines.
+    pub(crate) fn push(&mut self, lines: Bytes, count: u64) {
+        if count > 0 {
+            self.bytes += lines.len();
+            self.count += count;
+            self.chunks.push(lines);
+        }
+    }
+
+    /// The rows that `wanted` takes. Their text is shared, not copied.
+    pub(crate) fn filter(&self, mut wanted: impl FnMut(&[u8]) -> bool) -> Self {
         let mut kept = Self::default();
         for chunk in &self.chunks {
-            let mut lines = Vec::new();
-            for line in chunk.split_inclusive(|byte| *byte == b'\n').filter(|line| keep(line)) {
-                lines.extend_from_slice(line);
-                kept.count += 1;
+            let (mut start, mut end, mut count) = (0, 0, 0);
+            for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+                if wanted(line) {
+                    count += 1;
+                } else {
+                    kept.push(chunk.slice(start..end), count);
+                    (start, count) = (end + line.len(), 0);
+                }
+                end += line.len();
             }
-            kept.push(Bytes::from(lines.into_boxed_slice()));
+            kept.push(chunk.slice(start..end), count);
         }
         kept
-    }
-
-    fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.bytes += chunk.len();
-            self.chunks.push(chunk);
-        }
-    }
-}
-
-/// One page's items as rows.
-#[derive(Debug, Default)]
-pub(crate) struct PageRows {
-    pub(crate) text: Bytes,
-    /// The ids of the page's items in their order, and where the row of each ends in the text.
-    pub(crate) items: Vec<(Box<str>, usize)>,
-    /// Items that are null, or have no id.
-    pub(crate) nulls: u64,
-    /// Episodes whose release date is no date.
-    pub(crate) undated: u64,
-    /// Fields that are NULL because their value had the wrong type.
-    pub(crate) malformed: u64,
-}
-
-impl PageRows {
-    /// The ids of the page's items.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.items.iter().map(|(id, _)| &**id)
     }
 }
 
@@ -103,37 +65,26 @@ impl PageRows {
 mod tests {
     use super::*;
 
-    fn text(rows: &Rows) -> String {
-        rows.chunks().iter().map(|chunk| std::str::from_utf8(chunk).unwrap()).collect()
-    }
-
-    /// A page of rows that hold nothing but their id.
-    fn page(ids: &[&str]) -> PageRows {
-        let mut page = PageRows::default();
-        let mut text = String::new();
-        for id in ids {
-            text.push_str(&format!("{id}\n"));
-            page.items.push(((*id).into(), text.len()));
+    fn rows(chunks: &[&[&str]]) -> Rows {
+        let mut rows = Rows::default();
+        for lines in chunks {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            rows.push(Bytes::from(text), lines.len() as u64);
         }
-        PageRows { text: text.into(), ..page }
+        rows
+    }
+
+    fn lines(rows: &Rows) -> Vec<&str> {
+        rows.lines().map(|line| std::str::from_utf8(line).unwrap().trim_end()).collect()
     }
 
     #[test]
-    fn doubles_are_dropped_wherever_they_stand_and_order_is_kept() {
-        let mut rows = Rows::default();
-        let mut seen = HashSet::new();
-        assert_eq!(rows.append(page(&["a", "b", "a"]), &mut seen, 50), 1);
-        assert_eq!(rows.append(page(&["b", "c", "d", "b", "e"]), &mut seen, 50), 2);
-        assert_eq!(text(&rows), "a\nb\nc\nd\ne\n");
-        assert_eq!((rows.count(), rows.bytes()), (5, text(&rows).len()));
-    }
-
-    #[test]
-    fn no_more_than_are_wanted() {
-        let mut rows = Rows::default();
-        let mut seen = HashSet::new();
-        rows.append(page(&["a", "b"]), &mut seen, 3);
-        rows.append(page(&["a", "c", "d"]), &mut seen, 3);
-        assert_eq!((text(&rows).as_str(), rows.count()), ("a\nb\nc\n", 3));
+    fn filtered_rows_keep_their_order_and_are_counted() {
+        let all = rows(&[&["a", "b", "c"], &["d"], &[], &["e", "f"]]);
+        for wanted in ["", "a", "b", "c", "abc", "ac", "de", "abcdef", "bdf"] {
+            let kept = all.filter(|line| wanted.contains(char::from(line[0])));
+            assert_eq!(lines(&kept).concat(), wanted);
+            assert_eq!((kept.count(), kept.bytes()), (wanted.len() as u64, 2 * wanted.len()));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::extraction;
+use crate::extraction::items;
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -15,18 +15,17 @@ use crate::warehouse::{JobFacts, Standing, TableFacts, refusal};
 /// read. `phrases` are those of `mentions`.
 pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
-        Kind::Podcasts => wire::shows(body, |page| extraction::podcasts(&page.items)),
+        Kind::Podcasts => wire::shows(body, |page| items::podcasts(&page.items)),
         Kind::Episodes | Kind::Mentions => {
-            wire::episodes(body, |page| extraction::episodes(&page.items))
+            wire::episodes(body, |page| items::episodes(&page.items))
         }
     };
     let mut rows = Rows::default();
     let most = if kind == Kind::Podcasts { 50 } else { usize::MAX };
     let page = page.map_err(|unreadable| unreadable.detail(body, &[]))?;
-    rows.append(page, &mut HashSet::new(), most);
+    page.append_to(&mut rows, &mut HashSet::new(), most);
     if kind == Kind::Mentions {
-        let mut folded = String::new();
-        rows = rows.only(|row| extraction::mentions(row, phrases, &mut folded));
+        rows = items::mentions(&rows, phrases).0;
     }
     Ok(rows)
 }

@@ -5,7 +5,7 @@ mod report;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join};
 use tokio::sync::Semaphore;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::Extractor;
+use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
@@ -22,7 +22,6 @@ use crate::keyed::Keyed;
 use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
-use crate::rows::Rows;
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 pub use report::{Outcome, Report};
@@ -44,15 +43,14 @@ pub struct Service {
 
 /// What came of a message that did not fail.
 enum Done {
-    Loaded { rows: u64, rows_before: Option<u64>, job_id: String },
+    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
     AlreadyLoaded { job_id: String },
     FannedOut { messages: u64 },
 }
 
 /// What a load needs.
 struct Ready {
-    rows: Rows,
-    origin: Origin,
+    extracted: Extracted,
     standing: Standing,
 }
 
@@ -161,23 +159,28 @@ impl Service {
             },
         };
         meter.enter(Stage::Loading);
-        let Ready { rows, origin, standing } = ready;
-        let loaded = self.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
+        let Ready { extracted, standing } = ready;
+        let about = &extracted.about;
+        let show = about.show.as_ref().map(|show| show.id.clone());
+        let origin = Origin { show, read_at: about.read_at };
+        let rows = &extracted.rows;
+        let loaded = self.warehouse.replace(&load, n, standing, rows, &origin, meter).await?;
+        self.extractor.loaded(&extracted, &job.table);
         Ok(if loaded.earlier {
             Done::AlreadyLoaded { job_id: loaded.job_id }
         } else {
             let rows_before = standing.rows_before();
-            Done::Loaded { rows: rows.count(), rows_before, job_id: loaded.job_id }
+            let (rows, about) = (rows.count(), about.clone());
+            Done::Loaded { rows, rows_before, job_id: loaded.job_id, about }
         })
     }
 
     /// Reads Spotify, and looks at the table beside it.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
-        let rows = self.extractor.rows(load.job, meter);
-        let (rows, standing) = try_join(rows, self.warehouse.look(load)).await?;
-        let origin = Origin { show: None, read_at: SystemTime::now() };
-        Ok(Ready { rows, origin, standing })
+        let extracted = self.extractor.extract(load.job, meter);
+        let (extracted, standing) = try_join(extracted, self.warehouse.look(load)).await?;
+        Ok(Ready { extracted, standing })
     }
 
     /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are

@@ -53,7 +53,7 @@ pub struct Spotify {
 #[derive(Debug)]
 pub(crate) enum CallError {
     /// Spotify says that what was asked for does not exist.
-    NotFound,
+    NotFound(String),
     Failed(Failure),
 }
 
@@ -143,6 +143,12 @@ impl Spotify {
     ) -> Result<T, CallError> {
         let call = Call { path: &["shows", show.as_str(), "episodes"], query: &[], offset };
         self.page(&call, limit, meter, |body| wire::episodes(body, &read)).await
+    }
+
+    /// Whether a show exists.
+    pub(crate) async fn show(&self, show: &ShowId, meter: &Meter) -> Result<(), CallError> {
+        let call = Call { path: &["shows", show.as_str()], query: &[], offset: 0 };
+        self.page(&call, 1, meter, |_| Ok(())).await
     }
 
     async fn page<T>(
@@ -244,9 +250,9 @@ impl Spotify {
         let lower = words.to_lowercase();
         match status {
             StatusCode::UNAUTHORIZED => Attempt::NewToken,
-            StatusCode::NOT_FOUND => Attempt::Final(CallError::NotFound),
+            StatusCode::NOT_FOUND => Attempt::Final(CallError::NotFound(words)),
             StatusCode::BAD_REQUEST if lower.contains("base62") => {
-                Attempt::Final(CallError::NotFound)
+                Attempt::Final(CallError::NotFound(words))
             }
             StatusCode::FORBIDDEN if lower.contains("premium") => {
                 Attempt::Final(Failure::Premium(words).into())

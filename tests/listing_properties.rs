@@ -50,7 +50,7 @@ fn run<F: Future<Output = Result<(), TestCaseError>>>(case: F) -> Result<(), Tes
 /// What a listing with no row to load comes to.
 fn is_left_as_it_was(world: &World, told: &Answer, items: usize) -> Result<(), TestCaseError> {
     let expected =
-        if items == 0 { (204, "dead_lettered no_results") } else { (503, "retry only_nulls") };
+        if items == 0 { (204, "dead_lettered no_results") } else { (503, "retry listing_incomplete") };
     prop_assert_eq!(told.told(), expected);
     prop_assert!(world.bigquery.accepted().is_empty());
     Ok(())
@@ -162,7 +162,7 @@ proptest! {
                 let was = states.iter().any(|state| rows == episode_rows(&values(state, episode)));
                 prop_assert!(was, "{} rows of no state", rows.len());
             } else {
-                prop_assert_eq!(told.told(), (503, "retry listing_unstable"));
+                prop_assert_eq!(told.told(), (503, "retry listing_incomplete"));
                 prop_assert!(world.bigquery.accepted().is_empty());
             }
             Ok(())

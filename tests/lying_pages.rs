@@ -52,11 +52,11 @@ async fn a_total_with_only_nulls_is_a_failure_of_the_moment() {
         _ => Act::Pass,
     });
     for name in ["podcasts", "episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (503, "retry only_nulls"), "{name}");
+        assert_eq!(app.push(&table(name)).await.told(), (503, "retry listing_incomplete"), "{name}");
     }
     // A service that has to find the show sees only nulls too.
     let fresh = world.app().await;
-    assert_eq!(fresh.push(&table("episodes")).await.told(), (503, "retry only_nulls"));
+    assert_eq!(fresh.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
     assert_eq!(world.bigquery.rows(PODCASTS).len(), 5);
     assert_eq!(world.bigquery.rows(EPISODES).len(), 5);
 }
@@ -69,9 +69,9 @@ async fn a_total_with_no_item_at_all_is_one_too() {
         "/v1/search" => search_page(&[], 341),
         _ => Act::Pass,
     });
-    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry only_nulls"));
+    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry listing_incomplete"));
     world.spotify.stub.always("/episodes", || episode_page(&[], 70));
-    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry only_nulls"));
+    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
     assert!(world.bigquery.accepted().is_empty());
 }
 

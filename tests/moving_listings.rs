@@ -94,7 +94,7 @@ async fn a_listing_that_changes_at_every_reading_is_left_for_later() {
     let app = world.app().await;
     for (name, loaded) in [("episodes", EPISODES), ("mentions", MENTIONS)] {
         let answer = app.push(&table(name)).await;
-        assert_eq!(answer.told(), (503, "retry listing_unstable"));
+        assert_eq!(answer.told(), (503, "retry listing_incomplete"));
         assert!(answer.detail().contains("its total went from"), "{}", answer.detail());
         assert!(world.bigquery.table(loaded).is_none_or(|table| table.loads == 0));
     }
@@ -114,6 +114,6 @@ async fn readings_that_each_lose_another_episode_are_not_taken_for_alike() {
     .await;
     let app = world.app().await;
     let answer = app.push(&table("episodes")).await;
-    assert_eq!(answer.told(), (503, "retry listing_unstable"));
+    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("120 of 120 items were shown, 1 of them twice"));
 }

@@ -101,7 +101,7 @@ async fn spotify(config: &Config) -> Result<Vec<Finding>, String> {
             findings
         }
         Err(CallError::Failed(failure)) => vec![Finding::failure(what, &failure)],
-        Err(CallError::NotFound) => {
+        Err(CallError::NotFound(_)) => {
             vec![Finding::problem(what, "404 to a search", "check SPOTIFY_API_URL")]
         }
     })

@@ -1,4 +1,4 @@
-//! A sample Spotify: the three calls that the service makes, answered from a catalogue as Spotify
+//! A sample Spotify: the calls that the service makes, answered from a catalogue as Spotify
 //! answers an app in Development Mode. The tests serve catalogues of their own with it.
 
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub fn router(catalog: Arc<Catalog>) -> Router {
     Router::new()
         .route("/api/token", post(token))
         .route("/v1/search", get(search))
+        .route("/v1/shows/{id}", get(show))
         .route("/v1/shows/{id}/episodes", get(episodes))
         .with_state(catalog)
 }
@@ -94,6 +95,21 @@ async fn episodes(
             axum::Json(page(all, listing.offset.unwrap_or(0), limit)).into_response()
         }
         _ => error(StatusCode::NOT_FOUND, "non existing id"),
+    }
+}
+
+async fn show(
+    State(catalog): State<Arc<Catalog>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refused(&headers) {
+        return refused;
+    }
+    let is_it = |show: &&Value| show["id"] == id;
+    match catalog.shows.iter().find(is_it) {
+        Some(show) => axum::Json(show).into_response(),
+        None => error(StatusCode::NOT_FOUND, "non existing id"),
     }
 }
 

@@ -1,13 +1,78 @@
 //! Spotify's items as rows of a table, in BigQuery's newline-delimited JSON. Pure.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::{Date, Month};
 
-use crate::rows::PageRows;
+use crate::rows::Rows;
 use crate::spotify::wire::{Episode, Quoted, Show};
 use crate::text::Phrases;
+
+/// One page's items as rows.
+#[derive(Debug, Default)]
+pub(crate) struct PageRows {
+    text: Bytes,
+    /// The ids of the page's items in their order, and where the row of each ends in the text.
+    items: Vec<(Box<str>, usize)>,
+    /// Items that are null, or have no id.
+    pub(crate) nulls: u64,
+    /// Episodes whose release date is no date.
+    pub(crate) undated: u64,
+    /// Fields that are NULL because their value had the wrong type.
+    pub(crate) malformed: u64,
+}
+
+impl PageRows {
+    /// A page of these ids, each in a row without anything else.
+    #[cfg(test)]
+    pub(super) fn of_ids(ids: impl Iterator<Item = Option<String>>) -> Self {
+        let items: Vec<Option<String>> = ids.collect();
+        page(&items, |id, page| {
+            let json = format!("{{\"id\":\"{id}\"}}\n");
+            page.text.extend_from_slice(json.as_bytes());
+            Some(id.as_str().into())
+        })
+    }
+
+    /// How many items the page has, nulls included.
+    pub(crate) fn length(&self) -> u64 {
+        self.items.len() as u64 + self.nulls
+    }
+
+    /// The ids of the page's items.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().map(|(id, _)| &**id)
+    }
+
+    /// Appends the page's rows to `rows`, except items that are in `seen`, until `seen` holds `most`.
+    /// Returns the number of items that were in it.
+    pub(crate) fn append_to(
+        self,
+        rows: &mut Rows,
+        seen: &mut HashSet<Box<str>>,
+        most: usize,
+    ) -> u64 {
+        let (mut doubles, mut start, mut end, mut count) = (0, 0, 0, 0);
+        for (id, item_end) in self.items {
+            if seen.len() >= most {
+                break;
+            }
+            if seen.insert(id) {
+                count += 1;
+            } else {
+                rows.push(self.text.slice(start..end), count);
+                (start, count) = (item_end, 0);
+                doubles += 1;
+            }
+            end = item_end;
+        }
+        rows.push(self.text.slice(start..end), count);
+        doubles
+    }
+}
 
 /// A page of shows as rows of `podcasts`.
 pub(crate) fn podcasts(items: &[Option<Show<'_>>]) -> PageRows {
@@ -51,21 +116,30 @@ pub(crate) fn episodes(items: &[Option<Episode<'_>>]) -> PageRows {
     })
 }
 
-/// Returns whether a row of `episodes` mentions one of the phrases, in its name or description.
-/// `folded` is a buffer to reuse.
-pub(crate) fn mentions(row: &[u8], phrases: &Phrases, folded: &mut String) -> bool {
+/// Returns those rows of `episodes` whose name or description mentions one of the phrases, and how many
+/// of them have no date.
+pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     #[derive(Deserialize)]
-    struct Texts<'a> {
+    struct Row<'a> {
         #[serde(borrow)]
         name: &'a RawValue,
         #[serde(borrow)]
         description: &'a RawValue,
+        #[serde(borrow)]
+        release_date: &'a RawValue,
     }
-    let Ok(Texts { name, description }) = serde_json::from_slice(row) else { return false };
-    [name, description]
-        .into_iter()
-        .filter_map(|json| Quoted::from_json(json.get()))
-        .any(|text| phrases.are_in(&text.read(), folded))
+    let mut folded = String::new();
+    let mut undated = 0;
+    let rows = episodes.filter(|line| {
+        let Ok(row) = serde_json::from_slice::<Row<'_>>(line) else { return false };
+        let is_mention = [row.name, row.description]
+            .into_iter()
+            .filter_map(|json| Quoted::from_json(json.get()))
+            .any(|text| phrases.are_in(&text.read(), &mut folded));
+        undated += u64::from(is_mention && row.release_date.get() == "null");
+        is_mention
+    });
+    (rows, undated)
 }
 
 #[derive(Default)]

@@ -1,9 +1,11 @@
 //! What came of a message: the one log line that tells it, and what the server answers by.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Done;
 use crate::envelope::Envelope;
+use crate::extraction::{About, ShowMatch, TakenShow};
 use crate::failure::{Decision, Failure};
 use crate::job::Job;
 use crate::meter::Meter;
@@ -54,6 +56,7 @@ pub struct Report {
     undelivered: Option<String>,
     rows: Option<u64>,
     rows_before: Option<u64>,
+    about: Option<About>,
     messages: Option<u64>,
     job_id: Option<String>,
 }
@@ -66,6 +69,7 @@ impl Report {
             undelivered: None,
             rows: None,
             rows_before: None,
+            about: None,
             messages: None,
             job_id: None,
         }
@@ -73,9 +77,9 @@ impl Report {
 
     pub(super) fn done(done: Done) -> Self {
         match done {
-            Done::Loaded { rows, rows_before, job_id } => {
-                let (rows, job_id) = (Some(rows), Some(job_id));
-                Self { rows, rows_before, job_id, ..Self::new(Outcome::Loaded) }
+            Done::Loaded { rows, rows_before, job_id, about } => {
+                let (rows, job_id, about) = (Some(rows), Some(job_id), Some(about));
+                Self { rows, rows_before, job_id, about, ..Self::new(Outcome::Loaded) }
             }
             Done::AlreadyLoaded { job_id } => {
                 Self { job_id: Some(job_id), ..Self::new(Outcome::AlreadyLoaded) }
@@ -117,24 +121,48 @@ impl Report {
         self.rows_before.filter(|before| self.rows.is_some_and(|rows| rows < before.div_ceil(2)))
     }
 
+    /// What a person should look at although the table was loaded.
+    fn concern(&self) -> Option<Concern> {
+        let about = self.about.as_ref()?;
+        if let Some(before) = self.shrunk_from() {
+            Some(Concern::Shrunk { before })
+        } else if let Some(listed) = about.listed {
+            Some(Concern::WithinTolerance { listed })
+        } else {
+            let show = about.show.as_ref().filter(|show| show.r#match == ShowMatch::First)?;
+            Some(Concern::FirstShow(show.clone()))
+        }
+    }
+
     /// The message in one line. Severity is what an operator must know by: INFO for what is done,
     /// WARNING for what comes again, ERROR for what does not.
     pub(super) fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
         let table = job.map(|job| job.table.as_str());
         let text = self.text(job);
+        let concern = self.concern();
+        let about = self.about.as_ref();
+        let show = about.and_then(|about| about.show.as_ref());
+        let concerned = concern.as_ref().map(Concern::reason);
+        let advised = concern.as_ref().map(Concern::advice);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     event = "message",
                     outcome = self.outcome.name(),
-                    reason = self.failure.as_ref().map(Failure::reason),
+                    reason = self.failure.as_ref().map(Failure::reason).or(concerned),
                     table,
                     kind = job.map(|job| job.kind.name()),
                     term = job.map(|job| job.term.text()),
                     message_id = text::cut(&envelope.message.id, 256),
                     delivery_attempt = envelope.delivery_attempt,
+                    show_id = show.map(|show| show.id.as_str()),
+                    show = show.and_then(|show| show.name.as_deref()),
+                    show_match = show.map(|show| show.r#match.name()),
+                    read_at = about.map(|about| text::timestamp(about.read_at)),
+                    shared_reading = about.map(|about| about.shared),
                     rows = self.rows,
                     rows_before = self.rows_before,
+                    listed = about.and_then(|about| about.listed),
                     messages = self.messages,
                     skipped_nulls = meter.nulls.get(),
                     skipped_doubles = meter.doubles.get(),
@@ -147,13 +175,13 @@ impl Report {
                     load_ms = meter.load_ms.get(),
                     duration_ms = meter.age_ms(),
                     job_id = self.job_id.as_deref(),
-                    advice = self.failure.as_ref().map(Failure::advice),
+                    advice = self.failure.as_ref().map(Failure::advice).or(advised),
                     "{text}"
                 )
             };
         }
         match self.outcome {
-            Outcome::Loaded if self.shrunk_from().is_some() => line!(warn),
+            Outcome::Loaded if concern.is_some() => line!(warn),
             Outcome::Loaded | Outcome::AlreadyLoaded | Outcome::FannedOut => line!(info),
             Outcome::Retry { .. } => line!(warn),
             Outcome::DeadLettered | Outcome::Refused(_) => line!(error),
@@ -179,16 +207,14 @@ impl Report {
         );
         let why = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         match (self.outcome, &self.undelivered) {
-            (Outcome::Loaded, _) if let Some(before) = self.shrunk_from() => {
-                let rows = self.rows.unwrap_or_default();
-                format!(
-                    "{table} shrank from {before} to {rows} rows: if Spotify did not remove that \
-                     much, docs/restore.md says how to compare and bring rows back"
-                )
-            }
             (Outcome::Loaded, _) => {
                 let rows = self.rows.unwrap_or_default();
-                format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" })
+                let loaded =
+                    format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" });
+                match self.concern() {
+                    Some(concern) => format!("{loaded}, but {concern}"),
+                    None => loaded,
+                }
             }
             (Outcome::AlreadyLoaded, _) => {
                 format!("{table} had been replaced by an earlier delivery of this message")
@@ -202,6 +228,60 @@ impl Report {
                 format!("{table} can never succeed and is no dead letter ({undelivered}): {why}")
             }
             (Outcome::Refused(_), None) => format!("refused: {why}"),
+        }
+    }
+}
+
+/// Why a person should look at a table although it was loaded.
+enum Concern {
+    /// It has less than half of the rows that it had. A listing that Spotify shortens in every way at once
+    /// looks exactly like a healthy one.
+    Shrunk { before: u64 },
+    /// Some of the listed items were not shown.
+    WithinTolerance { listed: u64 },
+    /// No show has the term as its name, and the first result was taken.
+    FirstShow(TakenShow),
+}
+
+impl Concern {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Shrunk { .. } => "table_shrank",
+            Self::WithinTolerance { .. } => "within_tolerance",
+            Self::FirstShow(_) => "first_show",
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::Shrunk { .. } => {
+                "compare the table with its former rows, and bring them back if Spotify still has them: docs/restore.md"
+            }
+            Self::WithinTolerance { .. } => {
+                "nothing, if the missing items are in the table after a later load; else compare with Spotify"
+            }
+            Self::FirstShow(_) => {
+                "check that this is the show you want; to fix the choice, publish the message with its show_id"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Concern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shrunk { before } => write!(f, "it had {before} rows before"),
+            Self::WithinTolerance { listed } => {
+                write!(f, "Spotify lists {listed} items and did not show all of them")
+            }
+            Self::FirstShow(show) => {
+                let name = show.name.as_deref().unwrap_or_default();
+                write!(
+                    f,
+                    "no show is named like the term: these are the episodes of {name:?} ({}), the first result",
+                    show.id
+                )
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ mod tests {
             kind: Kind::Episodes,
             term: Term::parse("ação").unwrap(),
             show: None,
-            max_missing_percent: None,
+            max_missing_percent: 2,
             table: "t".to_owned(),
         };
         labels(&Load::new(&job, "p.d", message_id, ""), origin)

@@ -1,0 +1,91 @@
+//! Searches: the rows of `podcasts`, and the show that a search finds.
+
+use std::time::SystemTime;
+
+use super::listing::{Complete, Page, Rules, Verdict};
+use super::{About, Extracted, Extractor, count, items, read, show};
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::meter::Meter;
+use crate::names::Term;
+
+/// How many shows the table of podcasts holds.
+const MAX_SHOWS: usize = 50;
+
+/// Spotify's searches end here (offset and limit together).
+const SEARCH_END: u32 = 1000;
+
+/// What may be missing of a search if the message says nothing else. Search results move.
+const MAX_MISSING_PERCENT: u8 = 10;
+
+impl Extractor {
+    /// The first [`MAX_SHOWS`] distinct shows of a search, or all if it ends before.
+    pub(super) async fn podcasts(&self, job: &Job, meter: &Meter) -> Result<Extracted, Failure> {
+        // A message that needs the term's show waits for this search, which finds it too.
+        let slot = self.shows.slot(job.term.folded());
+        let guard = slot.try_lock().ok();
+        let read_at = SystemTime::now();
+        let rules = Rules {
+            page_size: self.search_page,
+            enough: Some(MAX_SHOWS),
+            end: SEARCH_END,
+            side_by_side: self.side_by_side,
+            all_at_once: self.spotify.is_open(),
+            max_missing_percent: job.max_missing_percent,
+        };
+        let complete = self.search(&job.term, rules, meter).await?;
+        count(&complete, meter);
+        if let Some(mut remembered) = guard {
+            let taken = show::choose(&job.term, complete.rows.lines().take(complete.first_page));
+            *remembered = taken.map(|taken| show::Remembered::new(taken, self.show_memory));
+        }
+        let listed = (complete.missing > 0).then_some(complete.listed);
+        let about = About { show: None, read_at, shared: false, listed };
+        Ok(Extracted { rows: complete.rows, about, reading: None })
+    }
+
+    /// The first page of a search, from which the term's show is chosen.
+    pub(super) async fn first_page(&self, term: &Term, meter: &Meter) -> Result<Complete, Failure> {
+        let rules = Rules {
+            page_size: self.search_page,
+            enough: Some(self.search_page as usize),
+            end: self.search_page,
+            side_by_side: 1,
+            all_at_once: false,
+            max_missing_percent: MAX_MISSING_PERCENT,
+        };
+        self.search(term, rules, meter).await
+    }
+
+    async fn search(
+        &self,
+        term: &Term,
+        rules: Rules,
+        meter: &Meter,
+    ) -> Result<Complete, Failure> {
+        let what = format!("the search for {:?}", term.text());
+        let percent = rules.max_missing_percent;
+        self.incomplete.check(&what, percent)?;
+        let page = |offset, limit| {
+            self.spotify.search(term, offset, limit, meter, |paging| Page {
+                rows: items::podcasts(&paging.items),
+                total: paging.total.unwrap_or(0),
+                next: paging.next,
+            })
+        };
+        match read::read(rules, self.backoff, meter, page).await? {
+            Verdict::Complete(complete) => {
+                self.incomplete.forget(&what);
+                Ok(complete)
+            }
+            Verdict::Incomplete(detail) => Err(self.incomplete.remember(&what, percent, detail)),
+            Verdict::Nothing => Err(self.no_show(term)),
+            // One search in seven answers 404, for no reason that it gives.
+            Verdict::NotFound(words) => Err(Failure::SpotifyUnavailable {
+                call: what,
+                detail: format!("404 {words}").trim_end().to_owned(),
+                after: None,
+            }),
+        }
+    }
+}

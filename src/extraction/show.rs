@@ -1,0 +1,108 @@
+//! Which show is the term's.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Extractor;
+use crate::failure::Failure;
+use crate::meter::Meter;
+use crate::names::{ShowId, Term};
+use crate::text::fold;
+
+/// The show whose episodes a table holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenShow {
+    /// Its id.
+    pub id: ShowId,
+    /// Its name, if a search told it.
+    pub name: Option<String>,
+    /// Why it was taken.
+    pub r#match: ShowMatch,
+}
+
+/// Why a show was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowMatch {
+    /// Its name is the term.
+    Name,
+    /// No name is the term, and it is the first result. Another day may rank another show first.
+    First,
+    /// The message names it.
+    ShowId,
+}
+
+impl ShowMatch {
+    /// The word for it in log lines and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::First => "first",
+            Self::ShowId => "show_id",
+        }
+    }
+}
+
+/// A term's show, for a while.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    taken: TakenShow,
+    until: Instant,
+}
+
+impl Remembered {
+    pub(super) fn new(taken: TakenShow, memory: Duration) -> Self {
+        Self { taken, until: Instant::now() + memory }
+    }
+}
+
+/// The term's show among the rows of a search's first page: the first whose name is the term, else the
+/// first.
+pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<TakenShow> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        name: Option<String>,
+    }
+    let shows = rows.filter_map(|row| {
+        let Row { id, name } = serde_json::from_slice(row).ok()?;
+        let named = name.as_deref().is_some_and(|name| fold(name) == term.folded());
+        let r#match = if named { ShowMatch::Name } else { ShowMatch::First };
+        Some(TakenShow { id: ShowId::from_spotify(&id)?, name, r#match })
+    });
+    let shows: Vec<TakenShow> = shows.collect();
+    let named = shows.iter().find(|show| show.r#match == ShowMatch::Name);
+    named.or(shows.first()).cloned()
+}
+
+impl Extractor {
+    /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
+    /// search in progress.
+    pub(super) async fn show_of(
+        &self,
+        term: &Term,
+        slot: &Mutex<Option<Remembered>>,
+        meter: &Meter,
+    ) -> Result<(TakenShow, bool), Failure> {
+        let mut remembered = slot.lock().await;
+        if let Some(Remembered { taken, until }) = &*remembered
+            && Instant::now() < *until
+        {
+            return Ok((taken.clone(), false));
+        }
+        let page = self.first_page(term, meter).await?;
+        let taken = choose(term, page.rows.lines()).ok_or_else(|| self.no_show(term))?;
+        *remembered = Some(Remembered::new(taken.clone(), self.show_memory));
+        Ok((taken, true))
+    }
+
+    /// Forgets the term's show if it is still this one.
+    pub(super) async fn forget_show(&self, slot: &Mutex<Option<Remembered>>, show: &ShowId) {
+        let mut remembered = slot.lock().await;
+        if remembered.as_ref().is_some_and(|remembered| remembered.taken.id == *show) {
+            *remembered = None;
+        }
+    }
+}
