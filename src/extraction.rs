@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
-use crate::names::{Kind, Term};
+use crate::names::Kind;
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -98,10 +98,6 @@ impl Extractor {
         if let Some(reading) = &extracted.reading {
             self.readings.used(reading, table);
         }
-    }
-
-    fn no_show(&self, term: &Term) -> Failure {
-        Failure::NoResults { what: format!("no show for {:?}", term.text()) }
     }
 }
 

@@ -106,7 +106,7 @@ impl Extractor {
         let page = |offset, limit| {
             self.spotify.episodes(show, offset, limit, meter, |paging| Page {
                 rows: items::episodes(&paging.items),
-                total: paging.total.unwrap_or(0),
+                total: paging.total,
                 next: paging.next,
             })
         };

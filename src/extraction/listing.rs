@@ -30,6 +30,9 @@ const MAX_READINGS: usize = 3;
 /// This many gaps in a row end a reading.
 const MAX_GAPS_IN_A_ROW: u32 = 2;
 
+/// A total that rises more often than this ends a reading: the listing changes while it is read.
+const MAX_RISES: u32 = 8;
+
 /// How many pages the first reading requests ahead at first. Each page that comes raises the limit by
 /// one, so that a total that nothing fills costs few requests.
 const FIRST_AHEAD: usize = 8;
@@ -67,8 +70,8 @@ pub(super) struct Request {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) rows: PageRows,
-    /// Items that the listing says it has; 0 if it does not say.
-    pub(super) total: u64,
+    /// Items that the listing says it has.
+    pub(super) total: Option<u64>,
     /// Whether the page names a next one.
     pub(super) next: bool,
 }
@@ -131,6 +134,8 @@ struct Current {
     next: bool,
     not_found: Option<String>,
     empty: bool,
+    /// Whether an answer had no total, which is no evidence that there is nothing.
+    says_nothing: bool,
 }
 
 impl Listing {
@@ -188,6 +193,7 @@ impl Listing {
         let is_first = reading.places == 0 && reading.gaps.is_empty();
         let more = is_first || self.is_promised() || reading.has_false_total();
         more && !reading.ended
+            && reading.rises <= MAX_RISES
             && reading.barren < MAX_GAPS_IN_A_ROW
             && self.current.offset < self.rules.end
             && !self.has_enough()
@@ -268,8 +274,10 @@ impl Listing {
         match answer {
             Answer::NotFound(words) => self.current.not_found = Some(words),
             Answer::Page(page) => {
-                self.reading.note_total(page.total);
-                self.largest_total = self.largest_total.max(page.total);
+                let total = page.total.unwrap_or(0);
+                self.reading.note_total(total);
+                self.largest_total = self.largest_total.max(total);
+                self.current.says_nothing |= page.total.is_none();
                 self.current.next |= page.next;
                 self.current.empty |= page.rows.length() == 0;
                 let fresh = self.reading.fresh(&page.rows);
@@ -303,7 +311,10 @@ impl Listing {
         let page = current.best.as_ref().filter(|page| page.rows.length() > 0);
         let Some(page) = page else {
             let why = if current.empty { Why::Empty } else { Why::NotFound };
-            return Some(if !promised && reading.places == 0 && reading.gaps.is_empty() {
+            let is_first = reading.places == 0 && reading.gaps.is_empty();
+            return Some(if is_first && current.says_nothing {
+                Fault::Contradiction(Why::NoTotal)
+            } else if is_first && !promised {
                 Fault::Nothing
             } else if !promised || reading.is_exactly_shown() {
                 Fault::End

@@ -63,13 +63,13 @@ impl Extractor {
         rules: Rules,
         meter: &Meter,
     ) -> Result<Complete, Failure> {
-        let what = format!("the search for {:?}", term.text());
+        let what = search_of(term);
         let percent = rules.max_missing_percent;
         self.incomplete.check(&what, percent)?;
         let page = |offset, limit| {
             self.spotify.search(term, offset, limit, meter, |paging| Page {
                 rows: items::podcasts(&paging.items),
-                total: paging.total.unwrap_or(0),
+                total: paging.total,
                 next: paging.next,
             })
         };
@@ -79,7 +79,9 @@ impl Extractor {
                 Ok(complete)
             }
             Verdict::Incomplete(detail) => Err(self.incomplete.remember(&what, percent, detail)),
-            Verdict::Nothing => Err(self.no_show(term)),
+            Verdict::Nothing => {
+                Err(Failure::NoResults { what: format!("no show for {:?}", term.text()) })
+            }
             // One search in seven answers 404, for no reason that it gives.
             Verdict::NotFound(words) => Err(Failure::SpotifyUnavailable {
                 call: what,
@@ -88,4 +90,9 @@ impl Extractor {
             }),
         }
     }
+}
+
+/// A search, as failures name it.
+pub(super) fn search_of(term: &Term) -> String {
+    format!("the search for {:?}", term.text())
 }

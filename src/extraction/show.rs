@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Extractor;
+use super::search::search_of;
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::names::{ShowId, Term};
@@ -93,7 +94,10 @@ impl Extractor {
             return Ok((taken.clone(), false));
         }
         let page = self.first_page(term, meter).await?;
-        let taken = choose(term, page.rows.lines()).ok_or_else(|| self.no_show(term))?;
+        let taken = choose(term, page.rows.lines()).ok_or_else(|| {
+            let detail = "no show in it has an id that can be requested".to_owned();
+            Failure::ListingIncomplete { what: search_of(term), detail, after: None }
+        })?;
         *remembered = Some(Remembered::new(taken.clone(), self.show_memory));
         Ok((taken, true))
     }

@@ -104,7 +104,7 @@ async fn values_of_a_message_stay_values() {
     assert_eq!(lines.len(), count + 1, "and one line for the start");
     let severities: BTreeSet<&str> =
         lines.iter().map(|line| line["severity"].as_str().unwrap()).collect();
-    assert_eq!(severities, BTreeSet::from(["ERROR", "INFO"]));
+    assert_eq!(severities, BTreeSet::from(["ERROR", "INFO", "WARNING"]));
     assert!(lines.iter().all(|line| line.get("logging.googleapis.com/trace").is_none()));
 
     // Spotify is asked what it would be asked for any term.

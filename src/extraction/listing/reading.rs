@@ -30,6 +30,8 @@ pub(super) struct Reading {
     pub(super) pages: usize,
     pub(super) largest_total: u64,
     smallest_total: Option<u64>,
+    /// How often the total rose while it was read.
+    pub(super) rises: u32,
     /// Whether a page named a next one, and no page since has shown a new id.
     pub(super) next: bool,
     pub(super) gaps: Vec<Gap>,
@@ -55,6 +57,7 @@ pub(super) enum Why {
     NotFound,
     SeenBefore,
     Nulls(u64),
+    NoTotal,
 }
 
 /// A listing that is complete, or lacks no more than the tolerance allows.
@@ -85,6 +88,7 @@ impl Complete {
 
 impl Reading {
     pub(super) fn note_total(&mut self, total: u64) {
+        self.rises += u32::from(self.smallest_total.is_some() && total > self.largest_total);
         self.largest_total = self.largest_total.max(total);
         self.smallest_total = Some(self.smallest_total.map_or(total, |least| least.min(total)));
     }
@@ -179,6 +183,7 @@ impl fmt::Display for Why {
             Self::Empty => f.write_str("was empty although more was promised"),
             Self::NotFound => f.write_str("was 404 although more was promised"),
             Self::SeenBefore => f.write_str("only repeated items of other pages"),
+            Self::NoTotal => f.write_str("was empty without saying that there is nothing"),
             Self::Nulls(nulls) => write!(f, "had {nulls} nulls"),
         }
     }
