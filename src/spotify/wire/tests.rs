@@ -75,6 +75,25 @@ fn marks_and_broken_text_around_items_do_no_harm() {
 }
 
 #[test]
+fn a_search_is_cleaned_as_well() {
+    let ids = |body: &[u8]| {
+        shows(body, |page| {
+            let id = |show: Option<Show<'_>>| Some(show?.id?.read().into_owned());
+            page.items.into_iter().map(id).collect::<Vec<_>>()
+        })
+    };
+    for body in [
+        &b"\xef\xbb\xbf{\"shows\":{\"items\":[{\"id\":\"a\"}]}}"[..],
+        b"{\"shows\":{\"items\":[{\"id\":\"a\",\"name\":\"\xff\"}]}}",
+        b"{\"shows\":{\"items\":[{\"id\":\"a\0\"}]}}",
+        br#"{"shows":{"items":[{"\ud83c":1,"id":"a"}],"\udfa7":2},"\ud83c":3}"#,
+    ] {
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(ids(body), Ok(vec![Some("a".to_owned())]), "{shown}");
+    }
+}
+
+#[test]
 fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
     for (body, why) in [
         (r#"{"href":"x","total":3}"#, "`items` is missing: {\"href\":\"x\",\"total\":3}"),
