@@ -429,7 +429,7 @@ mod tests {
             (
                 r#"{"search_term":""}"#,
                 "refused",
-                "`search_term`: a search term has at least one letter or digit",
+                "`search_term`: a search term has at least one visible",
             ),
             (&long, "refused", "at most 100 characters, this one has 101"),
             (r#"{"search_term":[]}"#, "refused", "a list of 0, expected 1 to 300"),

@@ -68,9 +68,14 @@ impl Term {
             ));
         }
         let folded = fold(text);
-        // Spotify refuses a search for punctuation alone.
-        if !folded.contains(char::is_alphanumeric) || text.chars().any(char::is_control) {
-            return Err("a search term has at least one letter or digit and no control character"
+        if folded.is_empty() || text.chars().any(char::is_control) {
+            return Err("a search term has at least one visible character and no control \
+                        character"
+                .to_owned());
+        }
+        if !folded.contains(char::is_alphanumeric) {
+            return Err("a search term has at least one letter or digit, since Spotify searches \
+                        for nothing else"
                 .to_owned());
         }
         Ok(Self { text: text.to_owned(), folded })

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::support::binary::output;
 use crate::support::spotify::Spotify;
 use crate::support::{MENTIONS, Push, World, message};
 
@@ -52,6 +53,43 @@ async fn what_is_published_fills_the_tables() {
     let filled: BTreeSet<&str> = state.tables.keys().map(String::as_str).collect();
     let expected = ["podcasts_a", "episodes_a", "mentions_a", "mentions_b", MENTIONS];
     assert_eq!(filled, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn what_may_be_missing_goes_with_each_of_the_messages() {
+    let world = world().await;
+    let app = world.app().await;
+    let attributes = json!({"search_term": "x", "max_missing_percent": "15"});
+    let push = Push { attributes, data: String::new(), ..message(&Value::Null) };
+    assert_eq!(app.push(&push).await.told(), (204, "fanned_out"));
+    app.push(&message(
+        &json!({"table": "mentions", "search_term": ["y", "z"], "max_missing_percent": 0}),
+    ))
+    .await;
+    let percents: Vec<Value> = world
+        .pubsub
+        .published("trigger")
+        .iter()
+        .map(|message| read(&message.data)["max_missing_percent"].clone())
+        .collect();
+    assert_eq!(percents, [15, 15, 15, 0, 0]);
+}
+
+#[tokio::test]
+async fn the_command_publishes_what_may_be_missing() {
+    let world = world().await;
+    let app = world.app().await;
+    let publish = async |percent: &str| {
+        let flags = ["publish", "--table", "episodes", "--url", &app.url];
+        output(&[&flags[..], &["--max-missing-percent", percent]].concat(), &world.settings).await
+    };
+    let printed = publish("7").await;
+    assert!(
+        printed.contains(r#"204 loaded {"table":"episodes","max_missing_percent":7}"#),
+        "{printed}"
+    );
+    let printed = publish("101").await;
+    assert!(printed.contains("101 is not in 0..=100"), "{printed}");
 }
 
 #[tokio::test]

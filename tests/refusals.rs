@@ -65,6 +65,23 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         (message(&json!({"search_term": [["x"]]})), "refused", "holds a list"),
         (message(&json!({"search_term": " "})), "refused", "at least one visible character"),
         (message(&json!({"search_term": "a\nb"})), "refused", "no control character"),
+        (message(&json!({"search_term": "*"})), "refused", "at least one letter or digit"),
+        (
+            message(&json!({"search_term": ["a", "🎧 …"]})),
+            "refused",
+            "at least one letter or digit",
+        ),
+        (
+            message(&json!({"table": "episodes", "max_missing_percent": "5"})),
+            "refused",
+            "`max_missing_percent` is \"5\", expected a whole number from 0 to 100",
+        ),
+        (message(&json!({"max_missing_percent": 5})), "refused", "neither `table` nor"),
+        (
+            attributes(json!({"table": "podcasts", "max_missing_percent": "101"})),
+            "refused",
+            "`max_missing_percent` is 101,",
+        ),
         (message(&long), "refused", "at most 100 characters, this one has 101"),
         (message(&json!({"search_term": []})), "refused", "expected 1 to 300 terms"),
         (message(&many), "refused", "a list of 301, expected 1 to 300 terms"),

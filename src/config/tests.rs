@@ -64,7 +64,7 @@ fn wrong_values_say_what_is_right() {
         ("SPOTIFY_SEARCH_PAGE_SIZE", "51", "from 1 to 50"),
         ("SPOTIFY_CONCURRENT_CALLS", "0", "from 1 to 50"),
         ("MAX_CONCURRENT_MESSAGES", "none", "from 1 to 1000"),
-        ("SEARCH_TERM", "\u{301}", "at least one letter or digit"),
+        ("SEARCH_TERM", "\u{301}", "visible character"),
         ("SEARCH_TERM", "*", "at least one letter or digit"),
         ("MENTION", "a||b", "is \"a||b\": no phrase may be empty"),
         ("MENTION", "a|", "no phrase may be empty"),

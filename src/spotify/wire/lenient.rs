@@ -178,13 +178,16 @@ pub(super) fn kind(json: Option<&str>) -> &'static str {
     }
 }
 
+/// The value of an object's main key, and those of the other keys as JSON text.
+pub(super) type Values<'a, M, const N: usize> = (Option<M>, [Option<&'a str>; N]);
+
 /// Reads an object: the values of `keys` as JSON text, and the value of `main`, where there is such a
 /// key, as a type. If a key occurs twice, the last one counts, as in most readers of JSON.
 pub(super) fn object<'de, D, M, const N: usize>(
     deserializer: D,
     main: Option<&'static str>,
     keys: &'static [&'static str; N],
-) -> Result<(Option<M>, [Option<&'de str>; N]), D::Error>
+) -> Result<Values<'de, M, N>, D::Error>
 where
     D: Deserializer<'de>,
     M: Deserialize<'de>,
@@ -209,7 +212,7 @@ struct Object<M, const N: usize> {
 }
 
 impl<'de, M: Deserialize<'de>, const N: usize> Visitor<'de> for Object<M, N> {
-    type Value = (Option<M>, [Option<&'de str>; N]);
+    type Value = Values<'de, M, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")

@@ -21,8 +21,16 @@ pub(crate) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<Stri
         _ if body.starts_with(['<', '{', '[']) => (String::new(), None),
         _ => (body.to_owned(), None),
     };
-    let line = |words: &str| text::excerpt(&text::without(words, secrets), http::EXCERPT);
-    (line(&words), reason.map(|reason| line(&reason)))
+    (line(&words, secrets), reason.map(|reason| line(&reason, secrets)))
+}
+
+/// The beginning of an answer of JSON, without `secrets`.
+pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
+    line(&plain(Some(&clean::body(body))), secrets)
+}
+
+fn line(words: &str, secrets: &[&str]) -> String {
+    text::excerpt(&text::without(words, secrets), http::EXCERPT)
 }
 
 fn of_error(error: &str, description: Option<&str>) -> (String, Option<String>) {

@@ -1,0 +1,94 @@
+//! The answer to a request for a token.
+
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+
+use super::unreadable::{Unreadable, said_or_missing};
+use super::{clean, lenient, whole};
+
+/// A token.
+pub(crate) struct TokenAnswer {
+    pub(crate) access_token: SecretString,
+    /// Seconds.
+    pub(crate) expires_in: u64,
+}
+
+/// How long a token is valid for if Spotify does not say so: a token that ends earlier is refused, and
+/// replaced then.
+const TOKEN_SECONDS: u64 = 3600;
+
+/// Reads the answer to a request for a token.
+pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
+    let body = clean::body(body);
+    let answer = whole::<&RawValue>(&body)?.get();
+    let keys = &["access_token", "expires_in", "error"];
+    let [token, expires_in, error] = lenient::values(answer, keys).unwrap_or_default();
+    let Some(text) = token.and_then(lenient::text) else {
+        return Err(said_or_missing(error, "`access_token`", token));
+    };
+    let text = text.read();
+    // What else a header could not carry.
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let found = if text.trim().is_empty() { "empty" } else { "not a token" };
+        return Err(Unreadable::Missing { what: "`access_token`", found });
+    }
+    let seconds = expires_in.and_then(lenient::whole).filter(|seconds| *seconds > 0);
+    Ok(TokenAnswer {
+        access_token: SecretString::from(text.into_owned()),
+        expires_in: seconds
+            .map_or(TOKEN_SECONDS, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_token_lasts_an_hour_unless_its_answer_says_otherwise() {
+        for (rest, seconds) in [
+            (r#","expires_in":3600"#, 3600),
+            (r#","expires_in":"1800""#, 1800),
+            (r#","expires_in":1800.0"#, 1800),
+            (r#","expires_in":1.8e3,"token_type":"bearer""#, 1800),
+            ("", 3600),
+            (r#","expires_in":null,"token_type":null"#, 3600),
+            (r#","expires_in":-5"#, 3600),
+            (r#","expires_in":0"#, 3600),
+            (r#","expires_in":{"s":1}"#, 3600),
+            (r#","expires_in":0.5"#, 3600),
+            (r#","expires_in":18446744073709551615"#, u64::MAX),
+            (r#","expires_in":99999999999999999999"#, u64::MAX),
+            (r#","expires_in":1e400"#, 3600),
+            (r#","token_type":"BEARER","scope":"\ud83c","error":null"#, 3600),
+        ] {
+            let body = format!("\u{feff}{{\"access_token\":\"t\"{rest}}}");
+            let answer = token(body.as_bytes()).unwrap_or_else(|why| panic!("{rest}: {why}"));
+            assert_eq!(answer.access_token.expose_secret(), "t", "{rest}");
+            assert_eq!(answer.expires_in, seconds, "{rest}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_token_says_what_is_wrong_and_repeats_nothing() {
+        for (body, why) in [
+            (r#"{"token":"hush"}"#, "`access_token` is missing"),
+            (r#"{"access_token":null,"refresh":"hush"}"#, "`access_token` is null"),
+            (r#"{"access_token":["hush"]}"#, "`access_token` is a list"),
+            (r#"{"access_token":""}"#, "`access_token` is empty"),
+            (r#"{"access_token":"\u0000 "}"#, "`access_token` is empty"),
+            (r#"{"access_token":"hush\nhush"}"#, "`access_token` is not a token"),
+            (r#"{"access_token":"húsh"}"#, "`access_token` is not a token"),
+            (r#""hush""#, "the answer is a text"),
+            ("hush", "the answer is not JSON"),
+            (r#"{"access_token":"hush"#, "the answer is not JSON"),
+            (r#"{"error":"hush"}"#, "an error with status 200"),
+        ] {
+            let unreadable = token(body.as_bytes()).err().expect(body);
+            let told = format!("{unreadable} {unreadable:?}");
+            assert!(told.contains(why) && !told.contains("ush"), "{body}: {told}");
+        }
+    }
+}
