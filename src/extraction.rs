@@ -166,7 +166,7 @@ impl Extractor {
         });
         match page.await {
             // Past a search's end Spotify answers 404, or an empty page.
-            Err(CallError::NotFound) if offset > 0 => {
+            Err(CallError::NotFound(_)) if offset > 0 => {
                 Ok(Page { rows: PageRows::default(), length: 0, total: 0 })
             }
             other => other,
@@ -190,7 +190,7 @@ impl Extractor {
             match self.all_episodes(&show, mention, meter).await {
                 Ok(rows) => return Ok(rows),
                 Err(CallError::Failed(failure)) => return Err(failure),
-                Err(CallError::NotFound) => {
+                Err(CallError::NotFound(_)) => {
                     let mut remembered = slot.lock().await;
                     if remembered.as_ref().is_some_and(|remembered| remembered.show == show) {
                         *remembered = None;
@@ -381,7 +381,7 @@ fn clamp(total: u64) -> u32 {
 
 fn not_found(error: CallError, instead: impl FnOnce() -> Failure) -> Failure {
     match error {
-        CallError::NotFound => instead(),
+        CallError::NotFound(_) => instead(),
         CallError::Failed(failure) => failure,
     }
 }

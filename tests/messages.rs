@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use spotify_bq::failure::{Decision, Failure};
+use spotify_bq::failure::{Decision, Failure, Subject};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
@@ -13,6 +13,11 @@ use crate::documents::read;
 fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
     let refused = |reason, detail: &str| Failure::Refused { reason, detail: detail.to_owned() };
+    let spotify_refused = |detail: &str, subject| Failure::SpotifyRefused {
+        call: "the search".to_owned(),
+        detail: detail.to_owned(),
+        subject,
+    };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
         refused("bad_base64", "message.data is not base64"),
@@ -30,9 +35,14 @@ fn every_failure() -> Vec<Failure> {
             "Active premium subscription required for the owner of the app".to_owned(),
         ),
         Failure::SpotifyCredentials("…".to_owned()),
-        Failure::SpotifyRefused {
+        spotify_refused("400 Invalid limit", Subject::PageSize),
+        spotify_refused("400 Invalid market code", Subject::Market),
+        spotify_refused("403 Forbidden", Subject::App),
+        spotify_refused("302", Subject::Address),
+        spotify_refused("400 Bad request", Subject::Request),
+        Failure::SpotifyOdd {
             call: "the search".to_owned(),
-            detail: "400 Invalid limit".to_owned(),
+            detail: "the answer is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
             call: "the search".to_owned(),
@@ -103,9 +113,10 @@ fn every_failure() -> Vec<Failure> {
             Failure::NotAnEnvelope(_) => 22,
             Failure::Unauthenticated(_) => 23,
             Failure::Forbidden(_) => 24,
+            Failure::SpotifyOdd { .. } => 25,
         })
         .collect();
-    assert_eq!(variants.len(), 25, "a failure is missing from the list above");
+    assert_eq!(variants.len(), 26, "a failure is missing from the list above");
     all
 }
 

@@ -7,7 +7,7 @@ use anstyle::AnsiColor;
 use serde::Serialize;
 
 use crate::config::{Config, Warehouse as Place};
-use crate::failure::Failure;
+use crate::failure::{Failure, Subject};
 use crate::google::GoogleCredentials;
 use crate::meter::Meter;
 use crate::names::Kind;
@@ -89,17 +89,19 @@ async fn spotify(config: &Config) -> Result<Vec<Finding>, String> {
             )];
             let mode = match search(50).await {
                 Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
-                Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
-                    "Development Mode: search pages have at most 10 items"
-                }
+                Err(CallError::Failed(Failure::SpotifyRefused {
+                    subject: Subject::PageSize,
+                    ..
+                })) => "Development Mode: search pages have at most 10 items",
                 Err(_) => "unknown: Spotify did not answer",
             };
             findings.push(Finding::ok("Spotify app", mode));
             findings
         }
         Err(CallError::Failed(failure)) => vec![Finding::failure(what, &failure)],
-        Err(CallError::NotFound) => {
-            vec![Finding::problem(what, "404 to a search", "check SPOTIFY_API_URL")]
+        Err(CallError::NotFound(words)) => {
+            let words = format!("{words} (to a search)");
+            vec![Finding::problem(what, words, "check SPOTIFY_API_URL")]
         }
     })
 }
