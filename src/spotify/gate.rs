@@ -131,7 +131,7 @@ impl Gate {
             State::Unknown => now,
             State::Failing { until }
                 if until >= deadline
-                    && let Some(last) = &self.last =>
+                    && let Some((last, _)) = &self.last =>
             {
                 return Err(last.clone());
             }
