@@ -19,6 +19,7 @@ mod lying_pages;
 mod main_job;
 mod messages;
 mod moving_listings;
+mod outages;
 mod pages;
 mod panics;
 mod push_auth;

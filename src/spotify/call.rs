@@ -42,7 +42,10 @@ impl fmt::Display for Call<'_> {
 
 /// The result of one request.
 enum Answer {
-    Success(Bytes),
+    Success {
+        body: Bytes,
+        after: Option<Duration>,
+    },
     /// Anything but a success, with Spotify's words.
     Refused {
         refusal: Refusal,
@@ -93,12 +96,12 @@ impl Spotify {
                 Err(ended) => return Err(self.unavailable(call, ended.to_string(), None).into()),
             };
             let next = match answer {
-                Answer::Success(body) => match read(&body) {
+                Answer::Success { body, after } => match read(&body) {
                     Ok(page) => {
                         self.tokens.accepted(&token);
                         return Ok(page);
                     }
-                    Err(why) => self.unreadable(call, &token, &body, &why, &mut pass),
+                    Err(why) => self.unreadable(call, &token, &body, &why, after, &mut pass),
                 },
                 Answer::Refused { refusal, detail, after } => {
                     self.refused(call, &token, refusal, detail, after)
@@ -150,20 +153,21 @@ impl Spotify {
         token: &Token,
         body: &Bytes,
         why: &Unreadable,
+        after: Option<Duration>,
         pass: &mut Pass,
     ) -> Next {
         let secrets = [token.secret.expose_secret()];
         let detail = why.detail(body, &secrets);
         let Unreadable::Said { status } = why else {
-            return Next::Later { failure: odd(call, detail), after: None };
+            return Next::Later { failure: odd(call, detail), after };
         };
         let (words, reason) = error_words(body, &secrets);
         match refusal(status.unwrap_or_default(), &words, reason.as_deref()) {
             Refusal::Throttled { quota } => {
-                pass.banned(None, quota);
+                pass.banned(after, quota);
                 Next::Again
             }
-            refusal => self.refused(call, token, refusal, detail, None),
+            refusal => self.refused(call, token, refusal, detail, after),
         }
     }
 
@@ -235,7 +239,7 @@ async fn send(
         return match body {
             Ok(body) => {
                 pass.answered();
-                (Answer::Success(body), pass)
+                (Answer::Success { body, after }, pass)
             }
             Err(error) => (Answer::None(error.to_string()), pass),
         };

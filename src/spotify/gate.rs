@@ -14,7 +14,7 @@ use crate::retry::Backoff;
 /// 429 answers in a row, with a cooldown after each, until waiting messages are handed back.
 const MAX_COOLDOWNS: u32 = 10;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Gate {
     state: State,
     /// Cooldowns in a row: since the last success.

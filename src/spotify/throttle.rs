@@ -133,7 +133,7 @@ impl Throttle {
                 event = "spotify_ban",
                 retry_after_seconds = seconds,
                 reason = if quota { "quota_exceeded" } else { "throttled" },
-                advice = "nothing is to be done but wait; messages come again by themselves",
+                advice = "nothing to do but wait; the messages are retried",
                 "Spotify wants no calls for {seconds} s; until then messages are answered 503 without a call"
             );
         }
