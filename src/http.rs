@@ -185,7 +185,7 @@ mod tests {
                 }
             }
         });
-        let (call, ping) = (Duration::from_secs(600), Duration::from_millis(20));
+        let (call, ping) = (Duration::from_secs(30), Duration::from_millis(20));
         let client = builder(call, call, ping, ping).unwrap().http2_prior_knowledge();
         let client = client.build().unwrap();
         let error = client.get(&url).send().await.unwrap_err();

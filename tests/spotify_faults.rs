@@ -258,6 +258,7 @@ async fn too_many_requests_are_that_with_any_status() {
         (200, error(429, "API rate limit exceeded")),
         (200, error(0, "Too many requests")),
         (503, "rate limit".to_owned()),
+        (200, "Too many requests".to_owned()),
     ] {
         let (world, app) = ready().await;
         let before = world.spotify.api_calls().len();

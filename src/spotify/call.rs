@@ -158,16 +158,21 @@ impl Spotify {
     ) -> Next {
         let secrets = [token.secret.expose_secret()];
         let detail = why.detail(body, &secrets);
-        let Unreadable::Said { status } = why else {
-            return Next::Later { failure: odd(call, detail), after };
-        };
         let (words, reason) = error_words(body, &secrets);
+        let status = match why {
+            Unreadable::Said { status } => *status,
+            Unreadable::NotJson(_) => None,
+        };
         match refusal(status.unwrap_or_default(), &words, reason.as_deref()) {
             Refusal::Throttled { quota } => {
                 pass.banned(after, quota);
                 Next::Again
             }
-            refusal => self.refused(call, token, refusal, detail, after),
+            refusal if matches!(why, Unreadable::Said { .. }) => {
+                self.refused(call, token, refusal, detail, after)
+            }
+            // Other words may be those of a page.
+            _ => Next::Later { failure: odd(call, detail), after },
         }
     }
 
