@@ -310,7 +310,8 @@ mod tests {
         }
         let _hanging = enter(&throttle, &meter).await.unwrap();
         assert!(!throttle.is_open());
-        let waiting = enter(&throttle, &meter);
+        let mut waiting = Box::pin(enter(&throttle, &meter));
+        assert!(waiting.as_mut().now_or_never().is_none());
         early.answered();
         drop(early);
         assert!(throttle.is_open() && waiting.now_or_never().is_some());
@@ -322,7 +323,8 @@ mod tests {
         let mut probe = enter(&throttle, &meter).await.unwrap();
         let mut given_up = Box::pin(enter(&throttle, &meter));
         assert!(given_up.as_mut().now_or_never().is_none());
-        let waiting = enter(&throttle, &meter);
+        let mut waiting = Box::pin(enter(&throttle, &meter));
+        assert!(waiting.as_mut().now_or_never().is_none());
         drop(given_up);
         probe.answered();
         drop(probe);
