@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::names::{ShowId, Term};
 
 /// Why a message was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
     /// The request is not a Pub/Sub push.
     #[error("the body is no Pub/Sub push envelope: {0}")]
@@ -66,8 +66,18 @@ pub enum Failure {
         call: String,
         /// Its answer.
         detail: String,
+        /// What it is about.
+        subject: Subject,
     },
-    /// Spotify does not answer, or not as documented, after all attempts.
+    /// Spotify answers, but not as documented, after all attempts.
+    #[error("Spotify's answer to {call} cannot be used: {detail}")]
+    SpotifyOdd {
+        /// The call.
+        call: String,
+        /// What is wrong, with Spotify's words.
+        detail: String,
+    },
+    /// Spotify does not answer after all attempts.
     #[error("Spotify fails at {call}: {detail}")]
     SpotifyUnavailable {
         /// The call.
@@ -202,6 +212,21 @@ pub enum Denial {
     ServiceControls,
 }
 
+/// What must change before Spotify stops refusing a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The number of items on a page.
+    PageSize,
+    /// The market.
+    Market,
+    /// The rights of the app.
+    App,
+    /// The address that is called.
+    Address,
+    /// The call itself.
+    Request,
+}
+
 /// What Pub/Sub is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -240,6 +265,7 @@ impl Failure {
             | Self::Premium(_)
             | Self::SpotifyCredentials(_)
             | Self::SpotifyRefused { .. }
+            | Self::SpotifyOdd { .. }
             | Self::ForeignColumns { .. }
             | Self::NotATable { .. }
             | Self::LoadRefused { .. }
@@ -269,7 +295,7 @@ impl Failure {
             Self::Premium(_) => "premium_required",
             Self::SpotifyCredentials(_) => "spotify_credentials",
             Self::SpotifyRefused { .. } => "spotify_refused",
-            Self::SpotifyUnavailable { .. } => "spotify_unavailable",
+            Self::SpotifyUnavailable { .. } | Self::SpotifyOdd { .. } => "spotify_unavailable",
             Self::ListingIncomplete { .. } => "listing_incomplete",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
@@ -326,8 +352,23 @@ impl Failure {
             Self::SpotifyCredentials(_) => {
                 "give it a current client id and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS"
             }
-            Self::SpotifyRefused { .. } => {
-                "set SPOTIFY_SEARCH_PAGE_SIZE to 10 if the app is in Development Mode, and SPOTIFY_MARKET to a country where Spotify is"
+            Self::SpotifyRefused { subject, .. } => match subject {
+                Subject::PageSize => {
+                    "set SPOTIFY_SEARCH_PAGE_SIZE to 10, the most that an app in Development Mode may ask for"
+                }
+                Subject::Market => "set SPOTIFY_MARKET to a country where Spotify is available",
+                Subject::App => {
+                    "look at the app at developer.spotify.com: Spotify may have restricted it, or its mode does not allow this call"
+                }
+                Subject::Address => {
+                    "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL; the service follows no redirect"
+                }
+                Subject::Request => {
+                    "report the answer as a defect of spotify-bq: no message and no setting causes it"
+                }
+            },
+            Self::SpotifyOdd { .. } => {
+                "nothing, the message is retried; if it lasts, check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL, then report the answer as a defect of spotify-bq"
             }
             Self::SpotifyUnavailable { .. } => {
                 "nothing, the message comes again; if it lasts, see whether Spotify is down or SPOTIFY_API_URL is wrong"

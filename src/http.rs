@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
 use crate::config::Config;
@@ -16,6 +17,14 @@ pub(crate) const EXCERPT: usize = 300;
 
 /// How much memory an answer gets by its announcement alone: more than a page of 50 episodes has.
 const RESERVED: u64 = 512 * 1024;
+
+/// An HTTP/2 connection with an open request is pinged this often. A connection that died unnoticed is
+/// then replaced while the call's other attempts are still ahead; 10 s and the 5 s below are less than
+/// any call's timeout, and most calls end before the first ping.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a ping may remain unanswered.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where Debian, distroless images and Alpine keep all certificates in one file.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -76,17 +85,34 @@ pub enum ClientError {
 }
 
 /// A client for any service. No redirect is followed: an answer must not send a token elsewhere.
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
 pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Client, ClientError> {
-    let client = reqwest::Client::builder()
+    Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.build()?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn builder(
+    connect: Duration,
+    call: Duration,
+    ping_interval: Duration,
+    ping_timeout: Duration,
+) -> Result<reqwest::ClientBuilder, ClientError> {
+    let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls_for_http()?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .timeout(call)
+        .http2_keep_alive_interval(ping_interval)
+        .http2_keep_alive_timeout(ping_timeout)
         .tcp_nodelay(true)
-        .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")))
-        .build();
-    Ok(client?)
+        .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")));
+    Ok(builder)
+}
+
+/// How long a service asks for a pause: the longest of its `Retry-After` headers that can be read.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let now = SystemTime::now();
+    let values = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+    values.filter_map(|value| crate::retry::retry_after(value, now)).max()
 }
 
 /// Why a body was not read to its end.
@@ -131,4 +157,49 @@ pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     text::excerpt(&texts.join(": "), EXCERPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_connection_is_replaced() {
+        install_tls_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let mut connections = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // The head of HTTP/2 and empty settings, then silence.
+                let mut preface = [0; 24];
+                stream.read_exact(&mut preface).await.unwrap();
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                connections.push(stream);
+                if connections.len() == 2 {
+                    return;
+                }
+            }
+        });
+        let (call, ping) = (Duration::from_secs(30), Duration::from_millis(20));
+        let client = builder(call, call, ping, ping).unwrap().http2_prior_knowledge();
+        let client = client.build().unwrap();
+        let error = client.get(&url).send().await.unwrap_err();
+        assert!(describe(&error).contains("keep-alive timed out"), "{}", describe(&error));
+        assert!(client.get(&url).send().await.is_err());
+        server.await.unwrap();
+    }
+
+    #[test]
+    fn of_several_headers_the_longest_counts() {
+        let mut headers = HeaderMap::new();
+        for (value, seconds) in [("0", None), ("3", Some(3)), ("soon", Some(3)), ("2", Some(3))] {
+            headers.append(RETRY_AFTER, value.parse().unwrap());
+            assert_eq!(retry_after(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
 }

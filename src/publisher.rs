@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use google_cloud_googleapis::pubsub::v1::publisher_client::PublisherClient;
 use google_cloud_googleapis::pubsub::v1::subscriber_client::SubscriberClient;
@@ -205,8 +204,9 @@ impl Publisher {
             .map_err(|error| http::describe(&error))?
             .connect_timeout(self.timing.connect)
             .timeout(self.timing.google_call)
-            // An idle instance has no processor to answer pings with; a dead connection shows here.
-            .http2_keep_alive_interval(Duration::from_secs(30))
+            // Only while a call is open: an idle instance has no processor for pings.
+            .http2_keep_alive_interval(http::PING_INTERVAL)
+            .keep_alive_timeout(http::PING_TIMEOUT)
             .tcp_nodelay(true);
         let channel = if emulator {
             endpoint.connect_lazy()

@@ -21,7 +21,12 @@ impl Backoff {
     /// The wait before attempt number `next` (the first retry is attempt 2), or nothing when all
     /// attempts are used up.
     pub fn before(&self, next: u32) -> Option<Duration> {
-        (next <= self.attempts).then(|| rand::rng().random_range(Duration::ZERO..=self.bound(next)))
+        (next <= self.attempts).then(|| self.wait(next))
+    }
+
+    /// A wait before attempt number `next`, however many attempts there are.
+    pub fn wait(&self, next: u32) -> Duration {
+        rand::rng().random_range(Duration::ZERO..=self.bound(next))
     }
 
     /// The bound of the wait before attempt number `next`.
@@ -51,16 +56,52 @@ pub(crate) async fn run<T, E, F: Future<Output = Result<T, E>>>(
     }
 }
 
-/// The seconds of a `Retry-After` header: a number, or a date that lies `now` or later
-/// (RFC 9110, section 10.2.3). A week is the most: more is no better than "not for a long time".
-pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
-    const MOST: Duration = Duration::from_secs(7 * 24 * 3600);
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(value.parse().map_or(MOST, Duration::from_secs).min(MOST));
+/// Counts the attempts at one call.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    made: u32,
+    backoff: Backoff,
+    patience: Duration,
+}
+
+impl Attempts {
+    /// Counts from the first attempt on. A pause longer than `patience` is not waited for.
+    pub(crate) fn new(backoff: Backoff, patience: Duration) -> Self {
+        Self { made: 1, backoff, patience }
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default().min(MOST))
+
+    /// Returns how long to wait before the next attempt: at least what the service asks for. Returns
+    /// `None` if no attempt is left or the service asks for too long a pause.
+    pub(crate) fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
+        self.made += 1;
+        let after = after.unwrap_or_default();
+        self.backoff
+            .before(self.made)
+            .filter(|_| after <= self.patience)
+            .map(|wait| wait.max(after))
+    }
+}
+
+/// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Fractions
+/// are rounded up, and of several values the longest counts. Returns `None` if the value asks for no
+/// pause (zero, a date in the past) or cannot be read; the caller's own backoff applies then. A week is
+/// the most: a longer pause is no different.
+pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
+    const MAX_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+    let value = value.trim();
+    let pause = match httpdate::parse_http_date(value) {
+        Ok(date) => date.duration_since(now).ok(),
+        Err(_) => value.split(',').filter_map(seconds).max(),
+    };
+    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_PAUSE))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let is_number =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds: f64 = text.parse().ok().filter(|_| is_number)?;
+    Some(Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX))
 }
 
 #[cfg(test)]
@@ -82,14 +123,46 @@ mod tests {
     }
 
     #[test]
+    fn attempts_wait_as_long_as_asked_and_end() {
+        let patience = Duration::from_secs(30);
+        let mut attempts = Attempts::new(BACKOFF, patience);
+        assert_eq!(attempts.next(Some(patience)), Some(patience));
+        assert!(attempts.next(None).is_some_and(|wait| wait <= Duration::from_secs(1)));
+        assert_eq!(attempts.next(Some(Duration::from_secs(31))), None);
+        assert!(attempts.next(None).is_some() && attempts.next(None).is_none());
+    }
+
+    #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
-        assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:20 GMT", now), Some(Duration::ZERO));
-        let week = Some(Duration::from_secs(604_800));
-        assert_eq!(retry_after("99999999999999999999999", now), week);
-        for none in ["", "soon", "-1", "1.5"] {
+        for (value, seconds) in [
+            (" 7 ", 7),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 7),
+            ("0.2", 1),
+            ("1.5", 2),
+            ("3, 7", 7),
+            ("7, soon", 7),
+            ("99999999999999999999999", 604_800),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 604_800),
+        ] {
+            assert_eq!(retry_after(value, now), Some(Duration::from_secs(seconds)), "{value:?}");
+        }
+        assert!(retry_after(&"9".repeat(400), now).is_some());
+        for none in [
+            "",
+            "soon",
+            "-1",
+            "0",
+            "0.0",
+            "0, 0",
+            "1e9",
+            "inf",
+            "NaN",
+            ".",
+            "1.2.3",
+            "7s",
+            "Sun, 06 Nov 1994 08:49:20 GMT",
+        ] {
             assert_eq!(retry_after(none, now), None, "{none:?}");
         }
     }

@@ -20,6 +20,7 @@ mod main_job;
 mod messages;
 mod moving_listings;
 mod odd_values;
+mod outages;
 mod pages;
 mod panics;
 mod push_auth;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use spotify_bq::failure::{Decision, Denial, Failure, Obstacle};
+use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, Subject};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
@@ -28,6 +28,11 @@ fn every_failure() -> Vec<Failure> {
         progress: progress.to_owned(),
         job_id: job_id.map(str::to_owned),
     };
+    let spotify_refused = |detail: &str, subject| Failure::SpotifyRefused {
+        call: "the search".to_owned(),
+        detail: detail.to_owned(),
+        subject,
+    };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
         refused("bad_base64", "message.data is not base64"),
@@ -45,9 +50,14 @@ fn every_failure() -> Vec<Failure> {
             "Active premium subscription required for the owner of the app".to_owned(),
         ),
         Failure::SpotifyCredentials("…".to_owned()),
-        Failure::SpotifyRefused {
+        spotify_refused("400 Invalid limit", Subject::PageSize),
+        spotify_refused("400 Invalid market code", Subject::Market),
+        spotify_refused("403 Forbidden", Subject::App),
+        spotify_refused("302", Subject::Address),
+        spotify_refused("400 Bad request", Subject::Request),
+        Failure::SpotifyOdd {
             call: "the search".to_owned(),
-            detail: "400 Invalid limit".to_owned(),
+            detail: "the answer is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
             call: "the search".to_owned(),
@@ -129,9 +139,10 @@ fn every_failure() -> Vec<Failure> {
             Failure::Forbidden(_) => 24,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 11,
+            Failure::SpotifyOdd { .. } => 26,
         })
         .collect();
-    assert_eq!(variants.len(), 26, "a failure is missing from the list above");
+    assert_eq!(variants.len(), 27, "a failure is missing from the list above");
     all
 }
 

@@ -116,11 +116,15 @@ async fn a_failure_at_one_page_alone_loads_nothing() {
 
 #[tokio::test]
 async fn an_outage_that_names_its_end_far_off_is_not_asked_again_and_again() {
-    let (world, app) = ready().await;
-    let before = world.spotify.api_calls().len();
-    world.spotify.stub.always("/v1/", || answer_with(503, &[("retry-after", "3600")], ""));
-    assert_eq!(app.push(&table("episodes")).await.status, 503);
-    assert_eq!(world.spotify.api_calls().len() - before, 1);
+    for status in [408, 425, 499, 500, 502, 503, 504] {
+        let (world, app) = ready().await;
+        let before = world.spotify.api_calls().len();
+        let fault = move || answer_with(status, &[("retry-after", "3600")], "");
+        world.spotify.stub.always("/v1/", fault);
+        let told = app.push(&table("episodes")).await;
+        assert_eq!(told.told(), (503, "retry spotify_unavailable"), "{status}");
+        assert_eq!(world.spotify.api_calls().len() - before, 1, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -156,16 +160,135 @@ async fn a_token_that_ends_early_is_renewed_once_for_all_pages() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_refused_as_soon_as_they_are_given_are_the_credentials_failure() {
-    let fault = || answer(401, &error(401, "Invalid access token"));
+async fn a_new_token_that_is_refused_is_kept_and_accepted_after_a_pause() {
+    let missing = || answer(401, &error(401, "Access token missing"));
+    let (world, app) = ready().await;
+    let tokens = || world.spotify.stub.calls_to("POST", "/api/token").len();
+    let before = (world.spotify.api_calls().len(), tokens());
+    world.spotify.stub.next(2, "/v1/", missing);
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    // One refused call, one with another token, and the three pages.
+    assert_eq!((world.spotify.api_calls().len() - before.0, tokens() - before.1), (5, 1));
+}
+
+#[tokio::test]
+async fn tokens_that_are_always_refused_hand_the_message_back_with_spotifys_words() {
     let (world, app) = ready().await;
     let before = world.spotify.api_calls().len();
-    world.spotify.stub.always("/v1/", fault);
+    world.spotify.stub.always("/v1/", || answer(401, &error(401, "Access token missing")));
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (503, "retry spotify_credentials"));
-    assert_eq!(world.spotify.api_calls().len() - before, 2);
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry spotify_unavailable"));
+    assert!(told.detail().contains("401 Access token missing"), "{}", told.detail());
+    // The first refusal is a token that has expired, and none of the attempts.
+    assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS + 1);
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+/// What Spotify, or a proxy before it, says; what becomes of the message, which of Spotify's words are
+/// told, and what the advice is about.
+type Said = (u16, String, (u16, &'static str), &'static str, &'static str);
+
+fn said() -> Vec<Said> {
+    let plain =
+        |status, words: &'static str, told, advice| (status, words.to_owned(), told, words, advice);
+    let json = |status, words: &'static str, told, advice| {
+        (status, error(status, words), told, words, advice)
+    };
+    let inside = |status, words: &'static str, told, advice| {
+        (200, error(status, words), told, words, advice)
+    };
+    let refused = (503, "retry spotify_refused");
+    let unavailable = (503, "retry spotify_unavailable");
+    let odd = "report the answer";
+    let down = "whether Spotify is down";
+    vec![
+        json(403, "Forbidden", refused, "developer.spotify.com"),
+        json(403, "This market is not available", refused, "SPOTIFY_MARKET"),
+        plain(403, PREMIUM, (503, "retry premium_required"), "Premium"),
+        plain(451, "Unavailable For Legal Reasons", refused, "SPOTIFY_MARKET"),
+        json(400, "Invalid market code", refused, "SPOTIFY_MARKET"),
+        json(400, "Unlaunched market", refused, "SPOTIFY_MARKET"),
+        json(400, "Invalid limit", refused, "SPOTIFY_SEARCH_PAGE_SIZE"),
+        json(400, "Only valid bearer authentication supported", unavailable, odd),
+        plain(425, "Too Early", unavailable, odd),
+        plain(499, "Client Closed Request", unavailable, odd),
+        plain(408, "Request Timeout", unavailable, down),
+        json(500, "Server error", unavailable, down),
+        inside(400, "Invalid limit", refused, "SPOTIFY_SEARCH_PAGE_SIZE"),
+        inside(403, "Forbidden", refused, "developer.spotify.com"),
+        inside(403, PREMIUM, (503, "retry premium_required"), "Premium"),
+        inside(401, "Access token missing", unavailable, odd),
+        inside(502, "Bad gateway", unavailable, down),
+        (
+            200,
+            json!({"error": "Something went wrong"}).to_string(),
+            unavailable,
+            "Something went wrong",
+            odd,
+        ),
+        (200, json!({"error": {"message": "Oops"}}).to_string(), unavailable, "Oops", odd),
+        (200, "<html>maintenance</html>".to_owned(), unavailable, "", odd),
+    ]
+}
+
+#[tokio::test]
+async fn what_spotify_says_decides_and_is_told_with_advice_that_fits() {
+    for (status, body, told, words, advice) in said() {
+        let (world, app) = ready().await;
+        let reply = body.clone();
+        world.spotify.stub.always("/v1/", move || answer(status, &reply));
+        let push = table("episodes");
+        let is = app.push(&push).await;
+        assert_eq!(is.told(), told, "{status} {body}");
+        assert!(is.detail().contains(words), "{status} {body}: {}", is.detail());
+        let given = is.body["advice"].as_str().unwrap();
+        assert!(given.contains(advice), "{status} {body}: {given}");
+        assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_are_that_with_any_status() {
+    for (status, body) in [
+        (403, error(403, "Too many requests")),
+        (200, error(429, "API rate limit exceeded")),
+        (200, error(0, "Too many requests")),
+        (503, "rate limit".to_owned()),
+        (200, "Too many requests".to_owned()),
+    ] {
+        let (world, app) = ready().await;
+        let before = world.spotify.api_calls().len();
+        let reply = body.clone();
+        world.spotify.stub.always("/v1/", move || answer(status, &reply));
+        let push = table("episodes");
+        assert_eq!(app.push(&push).await.told(), (503, "retry throttled"), "{status} {body}");
+        assert_eq!(world.spotify.api_calls().len() - before, 10, "{status} {body}");
+        world.spotify.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    }
+}
+
+#[tokio::test]
+async fn a_term_that_spotify_cannot_search_for_is_a_refused_message() {
+    for (status, words) in [(400, "No search query"), (200, "No search query")] {
+        for kind in ["podcasts", "episodes"] {
+            let world = World::new(Spotify::showing(3, 3).await).await;
+            let app = world.app().await;
+            let reply = error(400, words);
+            world.spotify.stub.always("/v1/search", move || answer(status, &reply));
+            let push = crate::support::message(&json!({"table": kind, "search_term": "a*"}));
+            assert_eq!(app.push(&push).await.told(), (204, "dead_lettered refused"));
+            assert_eq!(world.spotify.api_calls().len(), 1);
+            let letters = world.pubsub.published("letters");
+            let detail = &letters[0].attributes["detail"];
+            let said = detail.contains("`search_term`") && detail.contains(words);
+            assert!(said && detail.contains("\"a*\""), "{detail}");
+        }
+    }
 }
 
 #[tokio::test]

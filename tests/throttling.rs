@@ -154,6 +154,87 @@ async fn a_429_that_does_not_end_hands_the_message_back() {
 }
 
 #[tokio::test]
+async fn a_retry_after_that_asks_for_nothing_is_backed_off_from_by_all_together() {
+    for headers in [
+        &["0"][..],
+        &["-1"],
+        &["0.0"],
+        &["soon"],
+        &[""],
+        &["1e-3"],
+        &["Sun, 06 Nov 1994 08:49:37 GMT"],
+        &["0", "Sun, 06 Nov 1994 08:49:37 GMT"],
+    ] {
+        let world = world().await;
+        let mut config = world.config();
+        config.timing.backoff.base = Duration::from_millis(40);
+        config.timing.backoff.cap = Duration::from_millis(80);
+        let app = App::start(config).await;
+        let headers: Vec<_> = headers.iter().map(|value| ("retry-after", *value)).collect();
+        world.spotify.stub.always("/v1/", move || answer_with(429, &headers, TOO_MANY));
+        let data = |n| json!({"table": "podcasts", "search_term": format!("term {n}")});
+        let pushes: Vec<_> = (0..8).map(|n| message(&data(n))).collect();
+        let answers = futures_util::future::join_all(pushes.iter().map(|push| app.push(push)));
+        for answer in answers.await {
+            assert_eq!(answer.told(), (503, "retry throttled"));
+        }
+        let calls = world.spotify.api_calls();
+        assert_eq!(calls.len(), 10);
+        for (n, two) in calls.windows(2).enumerate() {
+            let least = Duration::from_millis(if n == 0 { 40 } else { 80 });
+            assert!(two[1].at - two[0].at >= least, "wait {n}: {:?}", two[1].at - two[0].at);
+        }
+        // So it is for the next delivery, which finds out with one call.
+        let again: Vec<_> = pushes.iter().map(|push| push.again(2)).collect();
+        futures_util::future::join_all(again.iter().map(|push| app.push(push))).await;
+        assert!(world.spotify.api_calls().len() <= 12);
+    }
+}
+
+#[tokio::test]
+async fn a_ban_inside_a_200_is_a_ban() {
+    let world = world().await;
+    let app = world.app().await;
+    let headers = [("retry-after", "3600")];
+    world.spotify.stub.always("/v1/", move || answer_with(200, &headers, QUOTA));
+    for kind in ["podcasts", "episodes"] {
+        let answer = app.push(&table(kind)).await;
+        assert_eq!(answer.told(), (503, "retry quota_exceeded"));
+        assert!(answer.retry_after.is_some_and(|seconds| seconds > 3500), "{answer:?}");
+    }
+    assert_eq!(world.spotify.api_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn of_several_retry_after_the_longest_counts() {
+    let world = world().await;
+    let app = world.app().await;
+    let headers = [("retry-after", "0"), ("retry-after", "3599.5"), ("retry-after", "x")];
+    world.spotify.stub.always("/v1/", move || answer_with(429, &headers, TOO_MANY));
+    let answer = app.push(&table("episodes")).await;
+    assert_eq!(answer.told(), (503, "retry throttled"));
+    assert!(answer.retry_after.is_some_and(|seconds| seconds > 3590), "{answer:?}");
+    assert_eq!(world.spotify.api_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_after_is_never_shorter_than_the_growing_backoff() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.backoff.base = Duration::from_millis(800);
+    config.timing.backoff.cap = Duration::from_millis(1600);
+    let app = App::start(config).await;
+    world.spotify.stub.next(2, "/v1/", || wait("1"));
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    let calls = world.spotify.api_calls();
+    let waits: Vec<Duration> = calls.windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(
+        waits[0] >= Duration::from_secs(1) && waits[1] >= Duration::from_millis(1600),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_quota_that_is_used_up_says_so() {
     let world = world().await;
     let app = world.app().await;

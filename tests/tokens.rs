@@ -6,9 +6,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::spotify::Spotify;
-use crate::support::wire::{Act, Call, Fault, answer};
+use crate::support::wire::{Act, Call, Fault, answer, answer_with};
 use crate::support::{App, EPISODES, World, table};
 
 async fn world() -> World {
@@ -76,6 +77,8 @@ async fn wrong_credentials_hand_the_message_back_and_are_not_tried_again_and_aga
         (400, r#"{"error":"invalid_client"}"#, "invalid_client"),
         (401, r#"{"error":"invalid_client"}"#, "401"),
         (403, "Forbidden", "403 Forbidden"),
+        (200, r#"{"error":"invalid_client"}"#, "invalid_client"),
+        (200, r#"{"error":{"status":401,"message":"Invalid client"}}"#, "Invalid client"),
     ] {
         let world = world().await;
         let app = world.app().await;
@@ -139,10 +142,16 @@ async fn a_file_that_is_missing_or_wrong_is_told_and_heals() {
 
 #[tokio::test]
 async fn failures_of_the_moment_are_tried_again() {
-    let faults: [Fault; 6] = [
+    let faults: [Fault; 12] = [
         || answer(503, ""),
         || answer(500, "<html>"),
         || answer(408, ""),
+        || answer(425, ""),
+        || answer(499, ""),
+        || answer(403, "<html>Access denied</html>"),
+        || answer(400, r#"{"error":"temporarily_unavailable"}"#),
+        || answer(200, r#"{"error":"server_error"}"#),
+        || answer(200, r#"{"error":{"status":503,"message":"x"}}"#),
         || answer(200, "<html>"),
         || answer(200, r#"{"token_type":"Bearer"}"#),
         || Act::Cut,
@@ -173,4 +182,59 @@ async fn an_endpoint_that_does_not_answer_is_given_up() {
     world.spotify.stub.always("/api/token", || Act::Hang);
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry spotify_unavailable"));
     assert_eq!(token_calls(&world).len(), 5);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_that_in_every_form() {
+    let faults: [Fault; 4] = [
+        || answer_with(429, &[("retry-after", "3600")], "Too many requests"),
+        || answer_with(429, &[("retry-after", "3600")], "<html>"),
+        || answer_with(403, &[("retry-after", "3600")], "Rate limit exceeded"),
+        || {
+            let body = r#"{"error":{"status":429,"message":"Too many requests"}}"#;
+            answer_with(200, &[("retry-after", "3600")], body)
+        },
+    ];
+    for fault in faults {
+        let world = world().await;
+        let app = world.app().await;
+        world.spotify.stub.always("/api/token", fault);
+        for kind in ["episodes", "podcasts"] {
+            let told = app.push(&table(kind)).await;
+            assert_eq!(told.told(), (503, "retry throttled"));
+            assert!(told.retry_after.is_some_and(|seconds| seconds > 3500));
+        }
+        assert_eq!(token_calls(&world).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_spotifys_is_told_as_that() {
+    for (status, body) in [(404, "<html>"), (302, ""), (405, "Method Not Allowed")] {
+        let world = world().await;
+        let app = world.app().await;
+        world.spotify.stub.always("/api/token", move || answer(status, body));
+        let told = app.push(&table("episodes")).await;
+        assert_eq!(told.told(), (503, "retry spotify_refused"), "{status}");
+        assert!(told.body["advice"].as_str().unwrap().contains("SPOTIFY_ACCOUNTS_URL"));
+        assert_eq!(token_calls(&world).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_ban_of_the_token_endpoint_is_recorded_although_its_message_was_given_up() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.message_deadline = Duration::from_millis(300);
+    let app = App::start(config).await;
+    let given_up = CancellationToken::new();
+    let held = given_up.clone();
+    world.spotify.stub.on(move |_| match answer_with(429, &[("retry-after", "3600")], "") {
+        Act::Answer(ban) => Act::HeldAnswer(held.clone(), ban),
+        act => act,
+    });
+    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry deadline_passed"));
+    given_up.cancel();
+    assert_eq!(app.push(&table("podcasts")).await.status, 503);
+    assert_eq!(token_calls(&world).len(), 1);
 }

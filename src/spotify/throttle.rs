@@ -1,203 +1,195 @@
-//! One gate before Spotify's Web API, for all messages of the process: how many calls are made at
-//! once, and when none is. A ban grows when it is ignored (bans of a day are on record), so nobody
-//! passes a closed gate, and who does not know whether the gate is open sends one call to find out.
+//! The gate before Spotify for all messages of the process: how many calls are made at once, and who
+//! waits. The rules are the [`Gate`]'s; this file waits, in order of arrival.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::gate::{Admission, Gate, Scope, Ticket};
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::retry::Backoff;
 
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(super) struct Throttle {
     gate: watch::Sender<Gate>,
     permits: Arc<Semaphore>,
+    /// The right to probe. It is granted in order of arrival, so that a call that has failed goes
+    /// behind those that have not been tried.
+    turn: Arc<Semaphore>,
     patience: Duration,
-    backoff: Backoff,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Gate {
-    /// Nobody knows whether calls are welcome: the first one finds out, the rest wait for it.
-    /// So it is at the process's start and after each cooldown.
-    Untested {
-        strikes: u32,
-    },
-    /// A call is under way to find out.
-    Probing {
-        strikes: u32,
-    },
-    Open,
-    /// `strikes` counts cooldowns in a row.
-    Closed {
-        until: Instant,
-        quota: bool,
-        strikes: u32,
-    },
-}
-
-impl Gate {
-    fn strikes(self) -> u32 {
-        match self {
-            Self::Open => 0,
-            Self::Untested { strikes }
-            | Self::Probing { strikes }
-            | Self::Closed { strikes, .. } => strikes,
-        }
-    }
-}
-
-/// The right to make one call. Whoever holds it tells how the call went; dropped without a word
-/// (the call was cut), the gate is as if it had not been made.
-pub(crate) struct Pass {
+/// The right to make one call. The holder reports the result; a pass that is dropped without one
+/// leaves the gate as if the call had not been made.
+#[derive(Debug)]
+pub(super) struct Pass {
     throttle: Arc<Throttle>,
     probe: bool,
+    result: Reported,
     _permit: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Reported {
+    Nothing,
+    Answered,
+    Done,
 }
 
 impl Throttle {
-    pub(crate) fn new(concurrent_calls: usize, patience: Duration, backoff: Backoff) -> Self {
+    pub(super) fn new(concurrent_calls: usize, patience: Duration, backoff: Backoff) -> Self {
         Self {
-            gate: watch::Sender::new(Gate::Untested { strikes: 0 }),
+            gate: watch::Sender::new(Gate::new(patience, backoff)),
             permits: Arc::new(Semaphore::new(concurrent_calls)),
+            turn: Arc::new(Semaphore::new(1)),
             patience,
-            backoff,
         }
     }
 
-    /// The longest cooldown that is waited for.
+    /// The longest `Retry-After` that is waited for.
     pub(super) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Whether calls are known to be welcome.
-    pub(crate) fn is_open(&self) -> bool {
-        *self.gate.borrow() == Gate::Open
+    /// Returns whether the last calls succeeded.
+    pub(super) fn is_open(&self) -> bool {
+        self.gate.borrow().is_open()
     }
 
-    /// Waits until a call may be made. A cooldown that lasts longer than patience or the message's
-    /// time is not waited for.
-    pub(crate) async fn enter(self: &Arc<Self>, meter: &Meter) -> Result<Pass, Failure> {
+    /// Begins a call. What is found out about Spotify from now on ends it.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.change(|gate| (gate.ticket(), false))
+    }
+
+    /// Waits until a call may be made, but for no cooldown that lasts longer than patience or the
+    /// message's time, and only until another call has found out that Spotify fails.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        meter: &Meter,
+    ) -> Result<Pass, Failure> {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return Err(Failure::ShuttingDown);
+        };
+        let mut news = self.gate.subscribe();
+        let mut turn = None;
+        let mut next_turn = pin!(Arc::clone(&self.turn).acquire_owned());
         loop {
-            self.cooled_down(meter).await?;
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                return Err(Failure::ShuttingDown);
-            };
-            let mut probe = false;
-            let mut welcome = false;
-            self.gate.send_if_modified(|gate| {
-                probe = match *gate {
-                    Gate::Untested { .. } => true,
-                    Gate::Closed { until, .. } => until <= Instant::now(),
-                    Gate::Open | Gate::Probing { .. } => false,
-                };
-                welcome = probe || *gate == Gate::Open;
-                if probe {
-                    *gate = Gate::Probing { strikes: gate.strikes() };
+            news.mark_unchanged();
+            let start = Instant::now();
+            let admission = self.change(|gate| {
+                let admission = gate.admit(ticket, turn.is_some(), start, meter.deadline);
+                let news = matches!(admission, Ok(Admission::Go { probe: true }));
+                (admission, news)
+            })?;
+            let (until, banned) = match admission {
+                Admission::Go { probe } => {
+                    return Ok(Pass {
+                        throttle: Arc::clone(self),
+                        probe,
+                        result: Reported::Nothing,
+                        _permit: permit,
+                        _turn: turn.filter(|_| probe),
+                    });
                 }
-                probe
-            });
-            if welcome {
-                return Ok(Pass { throttle: Arc::clone(self), probe, _permit: permit });
+                Admission::Wait { until, banned } => (until, banned),
+            };
+            tokio::select! {
+                // The sender lives in self.
+                _ = news.changed() => {}
+                granted = &mut next_turn, if turn.is_none() => turn = granted.ok(),
+                () = sleep_until(until.unwrap_or(start)), if turn.is_some() && until.is_some() => {}
+            }
+            if banned {
+                meter.throttled_ms.add_since(start);
             }
         }
     }
 
-    /// Waits out a cooldown, and a probe that is under way.
-    pub(crate) async fn cooled_down(&self, meter: &Meter) -> Result<(), Failure> {
-        let mut gate = self.gate.subscribe();
+    /// Waits until a cooldown has passed.
+    pub(super) async fn cooled_down(&self, meter: &Meter) -> Result<(), Failure> {
+        let mut news = self.gate.subscribe();
         loop {
-            let now = *gate.borrow_and_update();
-            match now {
-                Gate::Open | Gate::Untested { .. } => return Ok(()),
-                Gate::Probing { .. } => {
-                    // The sender lives in self.
-                    let _ = gate.changed().await;
-                }
-                Gate::Closed { until, quota, .. } => {
-                    let start = Instant::now();
-                    let wait = until.saturating_duration_since(start);
-                    if wait.is_zero() {
-                        return Ok(());
-                    }
-                    if wait > self.patience || until >= meter.deadline {
-                        return Err(Failure::Throttled { wait, quota });
-                    }
-                    let _ = tokio::time::timeout_at(until, gate.changed()).await;
-                    meter.throttled_ms.add_since(start);
-                }
-            }
+            let start = Instant::now();
+            let ban = news.borrow_and_update().ban(start, meter.deadline)?;
+            let Some(until) = ban else { return Ok(()) };
+            let _ = timeout_at(until, news.changed()).await;
+            meter.throttled_ms.add_since(start);
         }
     }
 
-    /// Closes the gate for `wait`, or where Spotify did not say for how long, for a time that grows
-    /// with every cooldown in a row. Answers how long it stays closed.
-    pub(crate) fn close(&self, wait: Option<Duration>, quota: bool) -> Duration {
-        let now = Instant::now();
-        let mut news = None;
-        let mut left = Duration::ZERO;
-        self.gate.send_modify(|gate| {
-            let (open_until, strikes) = match *gate {
-                Gate::Closed { until, strikes, .. } if until > now => (until, strikes),
-                other => (now, other.strikes() + 1),
-            };
-            let wait = wait.unwrap_or_else(|| self.backoff.bound(strikes + 1));
-            let until = (now + wait).max(open_until);
-            if wait > self.patience && open_until.saturating_duration_since(now) <= self.patience {
-                news = Some(wait);
-            }
-            left = until.saturating_duration_since(now);
-            *gate = Gate::Closed { until, quota, strikes };
-        });
-        if let Some(wait) = news {
-            let seconds = wait.as_secs();
+    /// Makes no call for `wait`, or for a time that grows with every cooldown in a row if that is
+    /// longer. Returns how long it lasts.
+    pub(super) fn close(&self, wait: Option<Duration>, quota: bool) -> Duration {
+        let cooldown = self.change(|gate| (gate.banned(wait, quota, Instant::now()), true));
+        if cooldown.is_ban {
+            let seconds = cooldown.left.as_secs();
             tracing::warn!(
                 event = "spotify_ban",
                 retry_after_seconds = seconds,
                 reason = if quota { "quota_exceeded" } else { "throttled" },
-                advice = "nothing is to be done but wait; messages come again by themselves",
+                advice = "nothing to do but wait; the messages are retried",
                 "Spotify wants no calls for {seconds} s; until then messages are answered 503 without a call"
             );
         }
-        left
+        cooldown.left
+    }
+
+    /// Changes the gate; `change` returns whether those who wait must know.
+    fn change<T>(&self, change: impl FnOnce(&mut Gate) -> (T, bool)) -> T {
+        let mut result = None;
+        self.gate.send_if_modified(|gate| {
+            let (value, news) = change(gate);
+            result = Some(value);
+            news
+        });
+        #[expect(clippy::expect_used, reason = "send_if_modified calls its argument once")]
+        result.expect("a result")
     }
 }
 
 impl Pass {
-    /// Spotify answered, whatever it was, and not with 429.
-    pub(crate) fn welcome(mut self) {
-        if std::mem::take(&mut self.probe) {
-            self.throttle.gate.send_if_modified(|gate| {
-                let probing = matches!(gate, Gate::Probing { .. });
-                if probing {
-                    *gate = Gate::Open;
-                }
-                probing
-            });
-        }
+    /// Spotify answered, whatever it was. A later report may say more.
+    pub(super) fn answered(&mut self) {
+        self.result = Reported::Answered;
     }
 
-    /// Spotify answered 429.
-    pub(crate) fn refused(mut self, wait: Option<Duration>, quota: bool) -> Duration {
-        self.probe = false;
+    /// Spotify answered 429. Returns for how long no call is made.
+    pub(super) fn banned(&mut self, wait: Option<Duration>, quota: bool) -> Duration {
+        self.result = Reported::Done;
         self.throttle.close(wait, quota)
+    }
+
+    /// The call failed in a way that may pass. Returns a failure if it ends all calls that wait.
+    pub(super) fn failed(
+        mut self,
+        scope: Scope,
+        failure: &Failure,
+        after: Option<Duration>,
+    ) -> Option<Failure> {
+        self.result = Reported::Done;
+        let now = Instant::now();
+        self.throttle.change(|gate| (gate.failed(scope, self.probe, failure, after, now), true))
+    }
+
+    /// Spotify refused the call in a way that concerns all calls: ends those that wait.
+    pub(super) fn refused(mut self, failure: Failure) -> Failure {
+        self.result = Reported::Done;
+        self.throttle.change(|gate| (gate.refused(failure), true))
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if self.probe {
-            self.throttle.gate.send_if_modified(|gate| match *gate {
-                Gate::Probing { strikes } => {
-                    *gate = Gate::Untested { strikes };
-                    true
-                }
-                _ => false,
-            });
+        match self.result {
+            Reported::Done => {}
+            Reported::Answered => self.throttle.change(|gate| ((), gate.succeeded(self.probe))),
+            Reported::Nothing => self.throttle.change(|gate| ((), gate.cut_off(self.probe))),
         }
     }
 }
@@ -205,73 +197,137 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use futures_util::future::join_all;
 
     use super::*;
 
-    fn throttle() -> Arc<Throttle> {
+    fn throttle(calls: usize) -> Arc<Throttle> {
         let backoff =
             Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
-        Arc::new(Throttle::new(2, Duration::from_secs(30), backoff))
+        Arc::new(Throttle::new(calls, Duration::from_secs(30), backoff))
     }
 
     fn meter() -> Meter {
         Meter::new(Duration::from_secs(540))
     }
 
+    async fn enter(throttle: &Arc<Throttle>, meter: &Meter) -> Result<Pass, Failure> {
+        throttle.enter(throttle.ticket(), meter).await
+    }
+
+    fn failure() -> Failure {
+        Failure::SpotifyUnavailable { call: "x".to_owned(), detail: "500".to_owned(), after: None }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_first_call_goes_alone_then_as_many_as_are_allowed() {
-        let (throttle, meter) = (throttle(), meter());
-        let probe = throttle.enter(&meter).await.unwrap();
-        assert!(throttle.enter(&meter).now_or_never().is_none());
+        let (throttle, meter) = (throttle(2), meter());
+        let probe = enter(&throttle, &meter).await.unwrap();
+        assert!(enter(&throttle, &meter).now_or_never().is_none());
         drop(probe);
-        let probe = throttle.enter(&meter).await.unwrap();
-        probe.welcome();
-        let _one = throttle.enter(&meter).await.unwrap();
-        let _two = throttle.enter(&meter).await.unwrap();
-        assert!(throttle.enter(&meter).now_or_never().is_none());
+        let mut probe = enter(&throttle, &meter).await.unwrap();
+        probe.answered();
+        drop(probe);
+        let _one = enter(&throttle, &meter).await.unwrap();
+        let _two = enter(&throttle, &meter).await.unwrap();
+        assert!(enter(&throttle, &meter).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_short_cooldown_is_waited_for_and_then_probed() {
-        let (throttle, meter) = (throttle(), meter());
-        throttle.enter(&meter).await.unwrap().refused(Some(Duration::from_secs(7)), false);
+        let (throttle, meter) = (throttle(2), meter());
+        enter(&throttle, &meter).await.unwrap().banned(Some(Duration::from_secs(7)), false);
         let start = Instant::now();
-        let probe = throttle.enter(&meter).await.unwrap();
+        let probe = enter(&throttle, &meter).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 7);
         assert_eq!(meter.throttled_ms.get() / 1000, 7);
-        assert!(probe.probe && throttle.enter(&meter).now_or_never().is_none());
+        assert!(probe.probe && enter(&throttle, &meter).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_one_or_one_past_the_deadline_is_not() {
-        let (throttle, meter) = (throttle(), meter());
-        throttle.enter(&meter).await.unwrap().refused(Some(Duration::from_secs(86_400)), true);
-        let failure = throttle.enter(&meter).await.err().unwrap();
+        let (throttle, meter) = (self::throttle(2), meter());
+        enter(&throttle, &meter).await.unwrap().banned(Some(Duration::from_secs(86_400)), true);
+        let failure = enter(&throttle, &meter).await.err().unwrap();
         assert!(
             matches!(failure, Failure::Throttled { quota: true, wait } if wait.as_secs() == 86_400)
         );
         // A shorter one does not open the gate sooner.
         throttle.close(Some(Duration::from_secs(1)), false);
-        assert!(throttle.enter(&meter).await.is_err());
+        assert!(enter(&throttle, &meter).await.is_err());
 
-        let throttle = self::throttle();
+        let throttle = self::throttle(2);
         throttle.close(Some(Duration::from_secs(20)), false);
-        assert!(throttle.enter(&Meter::new(Duration::from_secs(10))).await.is_err());
-        assert!(throttle.enter(&meter).await.is_ok());
+        let short = Meter::new(Duration::from_secs(10));
+        assert!(enter(&throttle, &short).await.is_err());
+        assert!(throttle.cooled_down(&short).await.is_err());
+        assert!(enter(&throttle, &meter).await.is_ok());
+    }
+
+    /// A call that fails each time it is made, and takes 20 s for that.
+    async fn hangs(throttle: &Arc<Throttle>, meter: &Meter, calls: &mut usize) -> Failure {
+        let ticket = throttle.ticket();
+        loop {
+            let pass = match throttle.enter(ticket, meter).await {
+                Ok(pass) => pass,
+                Err(shared) => return shared,
+            };
+            *calls += 1;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            if let Some(shared) = pass.failed(Scope::Call(ticket), &failure(), None) {
+                return shared;
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_word_from_spotify_cooldowns_grow() {
-        let (throttle, meter) = (throttle(), meter());
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            let pass = throttle.enter(&meter).await.unwrap();
-            waits.push(pass.refused(None, false).as_millis());
-            // Another call of the same burst is no further strike.
-            throttle.close(None, false);
+    async fn a_hang_is_found_out_by_all_together() {
+        for permits in [1, 2, 8] {
+            let (throttle, meter) = (throttle(permits), meter());
+            let start = Instant::now();
+            let mut calls = [0; 8];
+            let all = calls.iter_mut().map(|calls| hangs(&throttle, &meter, calls));
+            join_all(all).await;
+            // Five calls with pauses of at most 0.5, 1, 2 and 4 s, each by another message.
+            assert!(start.elapsed() < Duration::from_secs(108), "{:?}", start.elapsed());
+            assert_eq!(calls, [1, 1, 1, 1, 1, 0, 0, 0]);
         }
-        assert_eq!(waits, [500, 1000, 2000, 4000]);
-        throttle.enter(&meter).await.unwrap().welcome();
-        assert_eq!(throttle.close(None, false).as_millis(), 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_releases_those_that_wait_for_a_hanging_probe() {
+        let (throttle, meter) = (throttle(8), meter());
+        let mut probe = enter(&throttle, &meter).await.unwrap();
+        probe.answered();
+        drop(probe);
+        let (mut early, one, two) = (
+            enter(&throttle, &meter).await.unwrap(),
+            enter(&throttle, &meter).await.unwrap(),
+            enter(&throttle, &meter).await.unwrap(),
+        );
+        for pass in [one, two] {
+            pass.failed(Scope::Call(throttle.ticket()), &failure(), None);
+        }
+        let _hanging = enter(&throttle, &meter).await.unwrap();
+        assert!(!throttle.is_open());
+        let mut waiting = Box::pin(enter(&throttle, &meter));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        early.answered();
+        drop(early);
+        assert!(throttle.is_open() && waiting.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiting_call_that_is_given_up_holds_up_no_other() {
+        let (throttle, meter) = (throttle(8), meter());
+        let mut probe = enter(&throttle, &meter).await.unwrap();
+        let mut given_up = Box::pin(enter(&throttle, &meter));
+        assert!(given_up.as_mut().now_or_never().is_none());
+        let mut waiting = Box::pin(enter(&throttle, &meter));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(given_up);
+        probe.answered();
+        drop(probe);
+        assert!(waiting.now_or_never().is_some());
     }
 }

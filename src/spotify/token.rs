@@ -1,28 +1,32 @@
-//! The token of the client-credentials flow: one at a time for the whole process, renewed before it
-//! ends and when it is refused. Client id and secret are read anew for each token, so that a rotated
-//! secret heals without a restart.
+//! The token of the client-credentials flow: one for the whole process, renewed before it expires and
+//! when it is refused. Concurrent callers share one request for it, and its failure. Client id and
+//! secret are read again for each token, so that a rotated secret needs no restart.
 
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::throttle::Throttle;
-use super::wire::{self, TokenAnswer, error_words};
+use super::gate::Scope;
+use super::refusal::{Refusal, refusal};
+use super::throttle::{Pass, Throttle};
+use super::wire::{self, TokenAnswer, Unreadable, error_words};
 use crate::config::{self, Credentials};
-use crate::failure::Failure;
+use crate::failure::{Failure, Subject};
 use crate::http;
 use crate::meter::Meter;
-use crate::retry::{Backoff, retry_after};
+use crate::retry::{Attempts, Backoff};
+use crate::telemetry::traced;
 
-/// A token's answer is some hundred bytes.
-const MOST: usize = 64 * 1024;
+/// The longest answer that is read. A token's is some hundred bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+const CALL: &str = "POST /api/token";
 
 #[derive(Debug)]
 pub(super) struct Tokens {
@@ -31,7 +35,18 @@ pub(super) struct Tokens {
     margin: Duration,
     backoff: Backoff,
     second: Duration,
-    current: Mutex<Option<Token>>,
+    /// Admits one request at a time.
+    gate: Arc<Throttle>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    token: Option<Token>,
+    /// A token was refused, and none has been accepted since.
+    in_doubt: bool,
+    /// The token was refused although it is new, and kept.
+    kept: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,14 +67,21 @@ struct Client {
     client_secret: SecretString,
 }
 
-/// A failure that may pass when tried again.
-struct Passing {
-    detail: String,
-    after: Option<Duration>,
-}
-
-fn passing(detail: String) -> Passing {
-    Passing { detail, after: None }
+/// What came of one request.
+enum Answer {
+    Token(Token),
+    /// It may pass.
+    Later {
+        failure: Failure,
+        after: Option<Duration>,
+    },
+    /// Too many requests; the throttle knows.
+    Throttled {
+        wait: Duration,
+        quota: bool,
+    },
+    /// It does not pass by itself.
+    Refused(Failure),
 }
 
 impl Tokens {
@@ -72,121 +94,105 @@ impl Tokens {
             margin: timing.token_margin,
             backoff: timing.backoff,
             second: timing.second,
-            current: Mutex::new(None),
+            gate: Arc::new(Throttle::new(1, timing.patience, timing.backoff)),
+            state: Mutex::default(),
         }
     }
 
-    /// A token, other than the one that was just refused. Who comes while one is fetched waits for
-    /// that one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest token, also if it is about to expire.
+    pub(super) fn latest(&self) -> Option<Token> {
+        self.state().token.clone()
+    }
+
+    /// Spotify accepted the token.
+    pub(super) fn accepted(&self, token: &Token) {
+        let mut state = self.state();
+        if state.token.as_ref().is_some_and(|current| current.is(token)) {
+            state.in_doubt = false;
+        }
+    }
+
+    /// Spotify refused the token. Returns whether it makes sense to try another one at once. It does
+    /// not for a token that has just replaced a refused one: that is kept once, and replaced when it
+    /// is refused again.
+    pub(super) fn refused(&self, token: &Token) -> bool {
+        let mut state = self.state();
+        match &state.token {
+            Some(current) if current.is(token) => {}
+            // Another call has replaced it.
+            _ => return true,
+        }
+        let was_in_doubt = std::mem::replace(&mut state.in_doubt, true);
+        if was_in_doubt && !state.kept {
+            state.kept = true;
+        } else {
+            state.token = None;
+        }
+        !was_in_doubt
+    }
+
+    /// Makes sure that there is a token that does not expire soon. Concurrent callers share the
+    /// request for it, and its failure.
     pub(super) async fn get(
         &self,
         client: &reqwest::Client,
-        throttle: &Throttle,
-        refused: Option<&Token>,
+        api: &Arc<Throttle>,
         meter: &Meter,
-    ) -> Result<Token, Failure> {
-        let mut current = self.current.lock().await;
-        if let Some(token) = &*current
-            && Instant::now() < token.renew_at
-            && !refused.is_some_and(|refused| refused.is(token))
-        {
-            return Ok(token.clone());
-        }
-        let token = self.fetch(client, throttle, meter).await?;
-        *current = Some(token.clone());
-        Ok(token)
-    }
-
-    async fn fetch(
-        &self,
-        client: &reqwest::Client,
-        throttle: &Throttle,
-        meter: &Meter,
-    ) -> Result<Token, Failure> {
-        let mut attempt = 1;
+    ) -> Result<(), Failure> {
+        let ticket = self.gate.ticket();
+        let mut attempts = Attempts::new(self.backoff, api.patience());
         loop {
-            throttle.cooled_down(meter).await?;
+            if self.has_token() {
+                return Ok(());
+            }
+            let pass = self.gate.enter(ticket, meter).await?;
+            if self.has_token() {
+                return Ok(());
+            }
+            api.cooled_down(meter).await?;
+            let secrets = self.client().await?;
             meter.calls.add(1);
-            let Passing { detail, after } = match self.ask(client, throttle).await? {
-                Ok(token) => return Ok(token),
-                Err(passing) => passing,
+            // A task of its own, as for every call: the throttle must hear of a 429.
+            let request = Request {
+                builder: client.post(self.url.clone()),
+                client: secrets,
+                source: self.source(),
+                margin: self.margin,
+                second: self.second,
             };
-            attempt += 1;
-            let patient = after.is_none_or(|after| after <= throttle.patience());
-            match self.backoff.before(attempt).filter(|_| patient) {
-                Some(wait) => sleep(after.map_or(wait, |after| after.max(wait))).await,
-                None => {
-                    let call = "POST /api/token".to_owned();
-                    return Err(Failure::SpotifyUnavailable { call, detail, after });
+            let sent = request.send(pass, Arc::clone(api));
+            let (answer, pass) = match tokio::spawn(traced(sent)).await {
+                Ok(sent) => sent,
+                Err(ended) => return Err(unavailable(ended.to_string(), None)),
+            };
+            let (failure, after) = match answer {
+                Answer::Token(token) => {
+                    let mut state = self.state();
+                    (state.token, state.kept) = (Some(token), false);
+                    return Ok(());
                 }
+                Answer::Refused(failure) => return Err(pass.refused(failure)),
+                Answer::Throttled { wait, quota } => {
+                    (Failure::Throttled { wait, quota }, Some(wait))
+                }
+                Answer::Later { failure, after } => (failure, after),
+            };
+            if let Some(shared) = pass.failed(Scope::All, &failure, after) {
+                return Err(shared);
+            }
+            match attempts.next(after) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(failure),
             }
         }
     }
 
-    /// One call: a token, or what may pass when tried again; other failures end it.
-    async fn ask(
-        &self,
-        client: &reqwest::Client,
-        throttle: &Throttle,
-    ) -> Result<Result<Token, Passing>, Failure> {
-        let Client { client_id, client_secret } = self.client().await?;
-        let asked = Instant::now();
-        let sent = client
-            .post(self.url.clone())
-            .basic_auth(client_id.expose_secret(), Some(client_secret.expose_secret()))
-            .form(&[("grant_type", "client_credentials")])
-            .send()
-            .await;
-        let response = match sent {
-            Ok(response) => response,
-            Err(error) => return Ok(Err(passing(http::describe(&error)))),
-        };
-        let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(|value| retry_after(value, SystemTime::now()));
-        let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
-        let body = match http::read(response, MOST).await {
-            Ok(body) => body,
-            Err(error) => return Ok(Err(passing(error.to_string()))),
-        };
-        if status.is_success() {
-            return Ok(wire::token(&body)
-                .map(|TokenAnswer { access_token, expires_in }| {
-                    let life = Duration::from_secs(expires_in.min(24 * 3600));
-                    Token {
-                        secret: access_token,
-                        renew_at: asked + life.saturating_sub(self.margin),
-                    }
-                })
-                // Without the answer's own words, which may hold a token.
-                .map_err(|unreadable| {
-                    passing(format!("the answer holds no token: {unreadable}"))
-                }));
-        }
-        let basic = STANDARD.encode(format!(
-            "{}:{}",
-            client_id.expose_secret(),
-            client_secret.expose_secret()
-        ));
-        let secrets = [basic.as_str(), client_secret.expose_secret(), client_id.expose_secret()];
-        let (words, reason) = error_words(&body, &secrets);
-        match status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                let quota = reason.as_deref() == Some(super::QUOTA);
-                throttle.close(after, quota);
-                // The gate waits, or answers that it is too long.
-                Ok(Err(passing(format!("429 {words}"))))
-            }
-            _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
-                Ok(Err(Passing { detail, after }))
-            }
-            _ => Err(Failure::SpotifyCredentials(format!(
-                "Spotify answers {} {words} to the client id and secret of {}",
-                status.as_u16(),
-                self.source()
-            ))),
-        }
+    fn has_token(&self) -> bool {
+        self.state().token.as_ref().is_some_and(|token| Instant::now() < token.renew_at)
     }
 
     fn source(&self) -> &'static str {
@@ -219,5 +225,161 @@ impl Tokens {
                 self.source()
             ))
         })
+    }
+}
+
+/// One request for a token.
+struct Request {
+    builder: reqwest::RequestBuilder,
+    client: Client,
+    /// The setting that the client comes from.
+    source: &'static str,
+    margin: Duration,
+    second: Duration,
+}
+
+impl Request {
+    async fn send(self, mut pass: Pass, api: Arc<Throttle>) -> (Answer, Pass) {
+        let answer = self.ask(&api).await;
+        if !matches!(answer, Answer::Later { .. }) {
+            pass.answered();
+        }
+        (answer, pass)
+    }
+
+    async fn ask(self, api: &Throttle) -> Answer {
+        let asked = Instant::now();
+        let (id, secret) =
+            (self.client.client_id.expose_secret(), self.client.client_secret.expose_secret());
+        let sent = self
+            .builder
+            .basic_auth(id, Some(secret))
+            .form(&[("grant_type", "client_credentials")])
+            .send()
+            .await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return later(http::describe(&error), None),
+        };
+        let status = response.status();
+        let after = http::retry_after(response.headers());
+        let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
+        let body = match http::read(response, MAX_ANSWER).await {
+            Ok(body) => body,
+            Err(error) if status.is_success() => return later(error.to_string(), None),
+            Err(_) => Bytes::new(),
+        };
+        let mut said = Some(status.as_u16());
+        if status.is_success() {
+            match wire::token(&body) {
+                Ok(TokenAnswer { access_token, expires_in }) => {
+                    let life = Duration::from_secs(expires_in.min(24 * 3600));
+                    let renew_at = asked + life.saturating_sub(self.margin);
+                    return Answer::Token(Token { secret: access_token, renew_at });
+                }
+                Err(Unreadable::Said { status }) => said = status,
+                // Without the answer's own words, which may hold a token.
+                Err(why) => return odd(format!("the answer holds no token: {why}"), None),
+            }
+        }
+        let basic = STANDARD.encode(format!("{id}:{secret}"));
+        let (words, reason) = error_words(&body, &[basic.as_str(), secret, id]);
+        let detail = match said {
+            _ if !status.is_success() => format!("{} {words}", status.as_u16()),
+            Some(said) => format!("an error {said} with status 200: {words}"),
+            None => format!("an error with status 200: {words}"),
+        };
+        let detail = detail.trim_end().to_owned();
+        let is_html = body.trim_ascii_start().starts_with(b"<");
+        match meaning(said.unwrap_or_default(), &words, reason.as_deref(), is_html) {
+            Meaning::Credentials => Answer::Refused(Failure::SpotifyCredentials(format!(
+                "Spotify answers {detail} to the client id and secret of {}",
+                self.source
+            ))),
+            Meaning::Other(Refusal::Throttled { quota }) => {
+                Answer::Throttled { wait: api.close(after, quota), quota }
+            }
+            Meaning::Other(Refusal::Again { odd: false }) => later(detail, after),
+            Meaning::Other(Refusal::Again { odd: true }) => odd(detail, after),
+            Meaning::Other(Refusal::Premium) => Answer::Refused(Failure::Premium(detail)),
+            Meaning::Other(refusal) => {
+                let subject = match refusal {
+                    Refusal::Lasting(subject) => subject,
+                    _ => Subject::Address,
+                };
+                let call = CALL.to_owned();
+                Answer::Refused(Failure::SpotifyRefused { call, detail, subject })
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Meaning {
+    /// Spotify does not accept the client id and secret.
+    Credentials,
+    Other(Refusal),
+}
+
+/// The meaning of an answer that is no token, with its status, or 0 for an error in a 200 that names
+/// none. The error codes are those of OAuth (RFC 6749, section 5.2).
+fn meaning(status: u16, words: &str, reason: Option<&str>, is_html: bool) -> Meaning {
+    let says = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
+    if status < 500 && says(&["invalid_client", "invalid client", "unauthorized_client"]) {
+        return Meaning::Credentials;
+    }
+    if says(&["server_error", "temporarily_unavailable"]) {
+        return Meaning::Other(Refusal::Again { odd: false });
+    }
+    match (refusal(status, words, reason), status) {
+        (Refusal::Token | Refusal::Lasting(_), 400 | 403) if is_html => {
+            // Not the endpoint's own: a proxy before it.
+            Meaning::Other(Refusal::Again { odd: true })
+        }
+        (Refusal::Token, _) | (Refusal::Lasting(_), 400 | 403) => Meaning::Credentials,
+        (other, _) => Meaning::Other(other),
+    }
+}
+
+fn unavailable(detail: String, after: Option<Duration>) -> Failure {
+    Failure::SpotifyUnavailable { call: CALL.to_owned(), detail, after }
+}
+
+fn later(detail: String, after: Option<Duration>) -> Answer {
+    Answer::Later { failure: unavailable(detail, after), after }
+}
+
+fn odd(detail: String, after: Option<Duration>) -> Answer {
+    Answer::Later { failure: Failure::SpotifyOdd { call: CALL.to_owned(), detail }, after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_about_the_client_is_about_the_credentials() {
+        let again = |odd| Meaning::Other(Refusal::Again { odd });
+        let throttled = Meaning::Other(Refusal::Throttled { quota: false });
+        let refused = |subject| Meaning::Other(Refusal::Lasting(subject));
+        for (status, words, is_html, expected) in [
+            (400, "invalid_client: Invalid client", false, Meaning::Credentials),
+            (401, "", false, Meaning::Credentials),
+            (403, "Forbidden", false, Meaning::Credentials),
+            (0, "invalid_client", false, Meaning::Credentials),
+            (400, "", true, again(true)),
+            (403, "", true, again(true)),
+            (400, "temporarily_unavailable", false, again(false)),
+            (0, "server_error", false, again(false)),
+            (0, "Something went wrong", false, again(true)),
+            (503, "", true, again(false)),
+            (408, "", false, again(false)),
+            (425, "", false, again(true)),
+            (429, "", false, throttled),
+            (302, "", true, refused(Subject::Address)),
+            (404, "", true, Meaning::Other(Refusal::NotFound)),
+        ] {
+            assert_eq!(meaning(status, words, None, is_html), expected, "{status} {words}");
+        }
     }
 }

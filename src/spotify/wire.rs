@@ -137,7 +137,6 @@ pub(crate) fn episodes<T>(
 
 /// Reads the answer to a request for one show: its name, if it has one that is a text. Whatever is an
 /// object and no error is a show.
-#[allow(dead_code, reason = "for the call that verifies a 404")]
 pub(crate) fn show(body: &[u8]) -> Result<Option<String>, Unreadable> {
     let body = clean::body(body);
     let json = whole::<&RawValue>(&body)?.get();

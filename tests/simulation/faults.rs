@@ -127,7 +127,7 @@ fn banned(left: Duration, quota: bool) -> Act {
 }
 
 fn spotify(dice: &mut Dice, catalogue: &Shared) -> Act {
-    match dice.number(0..30) {
+    match dice.number(0..38) {
         0..3 => answer_with(429, &[(RETRY_AFTER.as_str(), "0")], "Too many requests"),
         3..5 => answer(429, "Too many requests"),
         5 => answer(429, QUOTA),
@@ -147,12 +147,20 @@ fn spotify(dice: &mut Dice, catalogue: &Shared) -> Act {
         }
         26 => answer(403, PREMIUM),
         27 => answer(403, r#"{"error":{"status":403,"message":"Forbidden"}}"#),
+        30 => answer(408, ""),
+        31 => answer(425, "Too Early"),
+        32 => answer(499, ""),
+        33 => answer(401, r#"{"error":{"status":401,"message":"Access token missing"}}"#),
+        34 => answer(451, ""),
+        35 => answer(403, "Rate limit exceeded"),
+        36 => answer(200, r#"{"error":{"status":429,"message":"Too many requests"}}"#),
+        37 => answer(200, SERVER_ERROR),
         _ => Act::Late(dice.millis(1..60)),
     }
 }
 
 fn token(dice: &mut Dice) -> Act {
-    match dice.number(0..10) {
+    match dice.number(0..13) {
         0 => answer(503, ""),
         1 => answer(500, HTML),
         2 => answer(400, r#"{"error":"invalid_client","error_description":"Invalid client"}"#),
@@ -162,6 +170,9 @@ fn token(dice: &mut Dice) -> Act {
         6 => Act::Hang,
         7 => Act::DoneThenCut,
         8 => Act::Late(dice.millis(1..60)),
+        10 => answer(408, ""),
+        11 => answer(403, HTML),
+        12 => answer(200, r#"{"error":"server_error"}"#),
         _ => Act::Cut,
     }
 }

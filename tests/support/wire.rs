@@ -56,6 +56,8 @@ pub enum Act {
     Hang,
     /// The router answers after this long.
     Late(std::time::Duration),
+    /// This is the answer after this long.
+    LateAnswer(std::time::Duration, Response<Body>),
     /// The router answers once this is cancelled.
     Held(CancellationToken),
     /// This is the answer, once this is cancelled.
@@ -195,6 +197,10 @@ impl Stub {
             Act::Late(wait) => {
                 tokio::time::sleep(wait).await;
                 routed().await
+            }
+            Act::LateAnswer(wait, response) => {
+                tokio::time::sleep(wait).await;
+                Ok(response)
             }
             Act::HeldAnswer(until, response) => {
                 until.cancelled().await;

@@ -165,6 +165,8 @@ fn client(timing: &Timing) -> Result<Client, String> {
         .redirect(reqwest_bq::redirect::Policy::none())
         .connect_timeout(timing.connect)
         .timeout(timing.google_call)
+        .http2_keep_alive_interval(http::PING_INTERVAL)
+        .http2_keep_alive_timeout(http::PING_TIMEOUT)
         .tcp_nodelay(true)
         .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")))
         .build()

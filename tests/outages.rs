@@ -1,0 +1,216 @@
+//! What one call finds out holds for all messages: during an outage eight of them cost about as many
+//! calls as one, and a page that fails alone stops no other.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::log::{Line, Log};
+use crate::support::spotify::Spotify;
+use crate::support::wire::{Act, Call, Fault, answer, answer_with};
+use crate::support::{Answer, App, Push, World, message, table};
+
+/// The attempts that a call gets.
+const ATTEMPTS: usize = 5;
+
+/// The timeout of a call to Spotify.
+const TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Long enough for eight messages to arrive.
+const LATE: Duration = Duration::from_millis(500);
+
+/// A service whose pauses are long enough for eight messages to arrive during the first.
+async fn start(world: &World) -> App {
+    start_with(world, TIMEOUT).await
+}
+
+async fn start_with(world: &World, timeout: Duration) -> App {
+    let mut config = world.config();
+    config.timing.spotify_call = timeout;
+    config.timing.backoff.base = Duration::from_millis(100);
+    config.timing.backoff.cap = Duration::from_millis(100);
+    App::start(config).await
+}
+
+async fn world() -> World {
+    World::new(Spotify::showing(3, 20).await).await
+}
+
+/// Eight messages for eight tables.
+fn eight() -> Vec<Push> {
+    let data = |n| json!({"table": "podcasts", "search_term": format!("term {n}")});
+    (0..8).map(|n| message(&data(n))).collect()
+}
+
+async fn push_all(app: &App, pushes: &[Push]) -> Vec<Answer> {
+    join_all(pushes.iter().map(|push| app.push(push))).await
+}
+
+fn again(pushes: &[Push]) -> Vec<Push> {
+    pushes.iter().map(|push| push.again(2)).collect()
+}
+
+fn outages() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("no answer", || Act::Hang),
+        ("a cut connection", || Act::Cut),
+        ("500", || answer(500, "")),
+        ("503 with HTML", || answer(503, "<html>")),
+        ("408", || answer(408, "")),
+        ("200 with HTML", || answer(200, "<html>maintenance</html>")),
+        ("an error in a 200", || answer(200, r#"{"error":{"status":502,"message":"x"}}"#)),
+    ]
+}
+
+#[tokio::test]
+async fn eight_messages_find_out_together_and_with_the_calls_of_one() {
+    for path in ["/v1/", "/api/token"] {
+        for (name, fault) in outages() {
+            let world = world().await;
+            let app = start(&world).await;
+            world.spotify.stub.always(path, fault);
+            let pushes = eight();
+            for answer in push_all(&app, &pushes).await {
+                assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{path} {name}");
+            }
+            let calls = || {
+                let calls = world.spotify.stub.calls();
+                calls.iter().filter(|call| call.path.starts_with(path)).count()
+            };
+            // A message that arrives after the others have been answered costs one call more.
+            let first = calls();
+            assert!((ATTEMPTS..=ATTEMPTS + 3).contains(&first), "{path} {name}: {first}");
+            // While it lasts, the next delivery costs one call for all, or one for each that is late.
+            push_all(&app, &again(&pushes)).await;
+            assert!(calls() - first <= 4, "{path} {name}: {}", calls() - first);
+            world.spotify.stub.heal();
+            for answer in push_all(&app, &again(&pushes)).await {
+                assert_eq!(answer.told(), (204, "loaded"), "{path} {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outage_while_calls_are_in_flight_costs_those_and_the_tries_of_one() {
+    for (name, fault) in outages() {
+        let world = world().await;
+        let app = start(&world).await;
+        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        let before = world.spotify.api_calls().len();
+        world.spotify.stub.always("/v1/", fault);
+        for answer in push_all(&app, &eight()).await {
+            assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{name}");
+        }
+        // Eight calls are made at once.
+        let calls = world.spotify.api_calls().len() - before;
+        assert!(calls <= 8 + ATTEMPTS, "{name}: {calls}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_connections_is_an_outage() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let world = world().await.set("SPOTIFY_API_URL", &url);
+    let log = Log::start();
+    let app = start(&world).await;
+    for answer in push_all(&app, &eight()).await {
+        assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+        assert!(answer.detail().contains("Connection refused"), "{}", answer.detail());
+    }
+    let calls = |line: &Line| line["spotify_calls"].parse::<usize>().unwrap();
+    let calls: usize = log.lines("message").iter().map(calls).sum();
+    // One of them is for the token.
+    assert!((ATTEMPTS + 1..=ATTEMPTS + 4).contains(&calls), "{calls}");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_client_is_shared() {
+    for (body, reason) in [
+        (r#"{"error":"invalid_client"}"#, "retry spotify_credentials"),
+        ("Active premium subscription required", "retry premium_required"),
+    ] {
+        let world = world().await;
+        let app = start_with(&world, 10 * LATE).await;
+        world.spotify.stub.always("/api/token", move || match answer(400, body) {
+            Act::Answer(response) => Act::LateAnswer(LATE, response),
+            act => act,
+        });
+        for answer in push_all(&app, &eight()).await {
+            assert_eq!(answer.told(), (503, reason));
+        }
+        assert_eq!(world.spotify.stub.calls().len(), 1, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_lapsed_premium_is_found_out_with_one_call() {
+    let world = world().await;
+    let app = start_with(&world, 10 * LATE).await;
+    world.spotify.stub.always("/v1/", || {
+        match answer(403, "Active premium subscription required") {
+            Act::Answer(response) => Act::LateAnswer(LATE, response),
+            act => act,
+        }
+    });
+    for answer in push_all(&app, &eight()).await {
+        assert_eq!(answer.told(), (503, "retry premium_required"));
+    }
+    assert_eq!(world.spotify.api_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_pause_is_told_to_all_that_wait() {
+    for path in ["/v1/", "/api/token"] {
+        for status in [408, 503] {
+            let world = world().await;
+            let app = start_with(&world, 10 * LATE).await;
+            let act = move || answer_with(status, &[("retry-after", "3600")], "");
+            world.spotify.stub.always(path, move || match act() {
+                Act::Answer(response) => Act::LateAnswer(LATE, response),
+                act => act,
+            });
+            for answer in push_all(&app, &eight()).await {
+                assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+                assert_eq!(answer.retry_after, Some(3600));
+            }
+            let calls = world.spotify.stub.calls();
+            let calls = calls.iter().filter(|call| call.path.starts_with(path)).count();
+            assert_eq!(calls, 1, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_fails_alone_stops_no_other() {
+    let faults: [Fault; 3] = [|| answer(500, ""), || Act::Hang, || Act::Cut];
+    for fault in faults {
+        let world = world().await;
+        let app = start(&world).await;
+        let calls = || world.spotify.api_calls().len();
+        push_all(&app, &eight()).await;
+        let before = calls();
+        push_all(&app, &eight()).await;
+        let healthy = calls() - before;
+
+        let is_bad = |call: &Call| call.path.ends_with("/episodes");
+        world.spotify.stub.on(move |call| if is_bad(call) { fault() } else { Act::Pass });
+        let show = &world.spotify.catalog.shows[0]["id"];
+        let bad = json!({"table": "episodes", "search_term": "bad", "show_id": show});
+        let before = calls();
+        let fails = async {
+            let told = app.push(&message(&bad)).await;
+            assert_eq!(told.told(), (503, "retry spotify_unavailable"));
+        };
+        let others = async {
+            for push in eight().iter().chain(&eight()) {
+                assert_eq!(app.push(push).await.told(), (204, "loaded"));
+            }
+        };
+        tokio::join!(fails, others);
+        assert_eq!(calls() - before, ATTEMPTS + 2 * healthy);
+    }
+}
