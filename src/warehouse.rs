@@ -98,6 +98,12 @@ pub struct Loaded {
     pub job_id: String,
     /// Whether another delivery of the message had done it already.
     pub earlier: bool,
+    /// Rows that the load wrote, where the job says it.
+    pub rows: Option<u64>,
+    /// When the load ended, where the job says it.
+    pub ended_at: Option<SystemTime>,
+    /// Where the rows come from, where the job's labels say it.
+    pub origin: Option<Origin>,
 }
 
 impl<'a> Load<'a> {

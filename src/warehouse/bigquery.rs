@@ -85,8 +85,8 @@ impl BigQuery {
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             };
             let _timed = meter.load_ms.timed();
-            if matches!(self.end_of(&job_id, job, meter).await?, Ended::Done) {
-                return Ok(Earlier::Done(Loaded { job_id, earlier: true }));
+            if let Ended::Done(facts) = self.end_of(&job_id, job, meter).await? {
+                return Ok(Earlier::Done(facts.loaded(job_id, true)));
             }
         }
         let detail = format!("{MAX_TRIES} load jobs of this message have failed");
@@ -117,7 +117,7 @@ impl BigQuery {
             let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
             match self.end_of(&job_id, job, meter).await? {
-                Ended::Done => return Ok(Loaded { job_id, earlier }),
+                Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
                 // An earlier delivery's failure is no news; this one has a load of its own.
                 Ended::Failed(_) if earlier => {}
                 Ended::Failed(refusal) if refusal.may_pass_soon() => {

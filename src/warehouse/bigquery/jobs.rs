@@ -11,7 +11,7 @@ use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
 use crate::text;
-use crate::warehouse::labels;
+use crate::warehouse::{Loaded, labels};
 
 /// The longest state that an error names, in bytes.
 const MAX_STATE: usize = 20;
@@ -36,7 +36,7 @@ pub(crate) struct JobFacts {
 
 /// How a job ended.
 pub(super) enum Ended {
-    Done,
+    Done(Box<JobFacts>),
     Failed(Refusal),
 }
 
@@ -78,24 +78,25 @@ impl JobFacts {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
 
-    /// Returns how the job ended, if it has.
-    fn end(&self) -> Option<Ended> {
-        self.is_done().then(|| match &self.error {
-            None => Ended::Done,
-            Some((reason, messages)) => Ended::Failed(Refusal::of_job(reason, messages)),
-        })
+    /// Returns why the job failed, if it did.
+    fn failure(&self) -> Option<Refusal> {
+        let (reason, messages) = self.error.as_ref().filter(|_| self.is_done())?;
+        Some(Refusal::of_job(reason, messages))
+    }
+
+    /// Returns what the load with this job came to, once it is done.
+    pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
+        let origin = labels::origin(&self.labels);
+        Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
     }
 
     /// Returns the state as an error names it and the failure of a job that failed, for
     /// [`crate::seam`].
     pub(crate) fn told(&self) -> (String, Option<Failure>) {
-        let failure = match self.end() {
-            Some(Ended::Failed(Refusal::Rows(detail))) => {
-                Some(Failure::InvalidRows { table: "t".to_owned(), detail })
-            }
-            Some(Ended::Failed(refusal)) => Some(refusal.into_failure("a load", "p.d")),
-            Some(Ended::Done) | None => None,
-        };
+        let failure = self.failure().map(|refusal| match refusal {
+            Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
+            refusal => refusal.into_failure("a load", "p.d"),
+        });
         (self.followed("j", UNIX_EPOCH).state, failure)
     }
 
@@ -122,9 +123,12 @@ impl BigQuery {
         let first_seen = SystemTime::now();
         let mut wait = self.timing.first_look;
         loop {
-            if let Some(end) = job.end() {
+            if job.is_done() {
                 meter.follow(None);
-                return Ok(end);
+                return Ok(match job.failure() {
+                    None => Ended::Done(Box::new(job)),
+                    Some(refusal) => Ended::Failed(refusal),
+                });
             }
             meter.follow(Some(job.followed(id, first_seen)));
             sleep(wait).await;
