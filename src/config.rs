@@ -174,6 +174,8 @@ pub struct Timing {
     pub last_look: Duration,
     /// How long a term's show is remembered.
     pub show_memory: Duration,
+    /// How long a denial of BigQuery's is remembered; a quota that is used up, twice as long.
+    pub denial_memory: Duration,
     /// How long before its end a Spotify token is renewed.
     pub token_margin: Duration,
     /// Retries of one call.
@@ -196,6 +198,7 @@ impl Timing {
             first_look: Duration::from_millis(300),
             last_look: Duration::from_secs(5),
             show_memory: Duration::from_secs(600),
+            denial_memory: Duration::from_secs(300),
             token_margin: Duration::from_secs(60),
             backoff: Backoff {
                 base: Duration::from_millis(500),

@@ -59,6 +59,7 @@ impl Recipe {
         timing.google_call = Duration::from_millis(1500);
         timing.upload = Duration::from_millis(1500);
         timing.show_memory = Duration::from_millis(100);
+        timing.denial_memory = Duration::from_millis(60);
         timing.token_margin = Duration::from_secs(1);
         config
     }
