@@ -56,6 +56,9 @@ pub enum Purpose {
     Tool,
 }
 
+/// Google's own Python client draws the line between multipart and resumable uploads here too.
+const MAX_MULTIPART: usize = 5 * 1024 * 1024;
+
 /// The demo's tables, where no other warehouse is set.
 const DEMO_FILE: &str = "spotify-bq-demo.sqlite";
 
@@ -81,6 +84,8 @@ pub struct BigQuery {
     pub url: String,
     /// Whether that is an emulator, which wants no credentials.
     pub emulator: bool,
+    /// Above this many bytes of rows an upload is resumable.
+    pub max_multipart: usize,
 }
 
 /// How Spotify is read.
@@ -297,6 +302,7 @@ fn warehouse(from: &mut Reader<'_>, project: Option<&str>, purpose: Purpose) -> 
                 dataset,
                 location,
                 emulator: emulator.is_some(),
+                max_multipart: MAX_MULTIPART,
                 url: emulator.unwrap_or_else(|| "https://bigquery.googleapis.com".to_owned()),
             })
         }

@@ -40,6 +40,7 @@ pub struct BigQuery {
     denials: Denials,
     // One client for all, so that an upload finds the connection that a question opened.
     api: Api,
+    max_multipart: usize,
     timing: Timing,
 }
 
@@ -70,6 +71,7 @@ impl BigQuery {
             location: Location::new(config.location.clone()),
             denials: Denials::new(timing.denial_memory),
             api: Api::new(config, timing, google)?,
+            max_multipart: config.max_multipart,
             timing: timing.clone(),
         })
     }
