@@ -111,12 +111,17 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
             Act::Pass
         }
     });
-    let (mut fates, fair) = (dice("jobs"), weather.clone());
+    let (mut fates, fair, binary) = (dice("jobs"), weather.clone(), plan.binary);
     world.bigquery.fate(move |_| {
         let fails = fair.is_stormy() && fates.chance(faults);
         let fails = fails.then(|| *fates.pick(&JOB_ERRORS));
         let pending = fair.is_stormy() && fates.chance(faults / 4);
-        let looks = if pending { fates.number(40..200) } else { fates.number(0..4) };
+        // The binary looks every five seconds, as in life.
+        let looks = match pending {
+            true if binary => 5,
+            true => fates.number(40..200),
+            false => fates.number(0..4),
+        };
         Fate { fails, looks: looks as u32 }
     });
 
