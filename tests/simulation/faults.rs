@@ -96,12 +96,15 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
         }
     });
 
+    if plan.tables_exist {
+        tables::create(&world.bigquery.state);
+    }
     let (mut calls, fair, late) = (dice("bigquery"), weather.clone(), plan.late_uploads);
     let (mut operator, state) = (dice("operator"), Arc::clone(&world.bigquery.state));
     world.bigquery.stub.on(move |call| {
         fair.clock.tick();
         match fair.is_stormy() {
-            true if operator.chance(faults / 8) => tables::spoil(&mut operator, &state),
+            true if operator.chance(faults / 3) => tables::spoil(&mut operator, &state),
             true if !operator.chance(faults / 4) => {}
             _ => tables::repair(&state),
         }
@@ -113,7 +116,8 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
     });
     let (mut fates, fair, binary) = (dice("jobs"), weather.clone(), plan.binary);
     world.bigquery.fate(move |_| {
-        let fails = fair.is_stormy() && fates.chance(faults);
+        // A storm sees few jobs.
+        let fails = fair.is_stormy() && fates.chance(faults * 2);
         let fails = fails.then(|| *fates.pick(&JOB_ERRORS));
         let pending = fair.is_stormy() && fates.chance(faults / 4);
         // The binary looks every five seconds, as in life.

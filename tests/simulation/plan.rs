@@ -42,6 +42,8 @@ pub struct Plan {
     pub bans: bool,
     /// All uploads are resumable, so that sessions can get lost.
     pub resumable: bool,
+    /// The tables are there at first, so that operators can spoil them before the first load.
+    pub tables_exist: bool,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
             late_uploads: dice.chance(25),
             bans: dice.chance(50),
             resumable: dice.chance(50),
+            tables_exist: dice.chance(50),
         }
     }
 

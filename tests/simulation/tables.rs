@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::catalogue::TERMS;
 use super::dice::Dice;
 use crate::support::bigquery::{State_, Table};
 
@@ -16,6 +17,19 @@ const REFUSALS: [&str; 3] = [
 
 /// Where a column's own type is kept.
 const OWN_TYPE: &str = "own_type";
+
+/// Makes all tables, as Terraform would.
+pub fn create(state: &Arc<Mutex<State_>>) {
+    let podcasts = include_str!("../../terraform/schemas/podcasts.json");
+    let episodes = include_str!("../../terraform/schemas/episodes.json");
+    for term in TERMS {
+        for (name, fields) in term.tables.into_iter().zip([podcasts, episodes, episodes]) {
+            let fields: Value = serde_json::from_str(fields).unwrap();
+            let table = Table { schema: json!({ "fields": fields }), ..Table::default() };
+            state.lock().unwrap().tables.insert(name.to_owned(), table);
+        }
+    }
+}
 
 /// Makes some table one that can't be loaded.
 pub fn spoil(dice: &mut Dice, state: &Arc<Mutex<State_>>) {
