@@ -1,9 +1,11 @@
 //! Every failure, and what becomes of its message. A variant is a decision: whether the message is
 //! retried, refused for good or handed back is said in [`Failure::decision`] and nowhere else.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::names::{ShowId, Term};
+use crate::text;
 
 /// Why a message was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -113,24 +115,24 @@ pub enum Failure {
         /// Column by column, what differs.
         differences: String,
     },
-    /// What has the table's name in the warehouse is no table.
+    /// The table's name is taken by something that is not a table.
     #[error(
         "{table} is not a table but of the type {what}; the service replaces the rows of tables only"
     )]
     NotATable {
         /// The name.
         table: String,
-        /// What it is, in the warehouse's own word.
+        /// Its type, as the warehouse spells it.
         what: String,
     },
-    /// BigQuery refuses the load for the sake of the table or the project, not of the rows.
+    /// BigQuery refuses the load because of the table or the project, not because of the rows.
     #[error("BigQuery refuses {what}: {detail}")]
     LoadRefused {
         /// What was asked.
         what: String,
         /// The answer.
         detail: String,
-        /// What stands in the way.
+        /// What has to be changed.
         obstacle: Obstacle,
     },
     /// BigQuery does not let us.
@@ -140,11 +142,22 @@ pub enum Failure {
         what: String,
         /// The answer.
         detail: String,
-        /// What is not allowed.
+        /// Why.
         denial: Denial,
     },
+    /// A denial that is remembered for a while. Meanwhile BigQuery is asked before Spotify, or, if only
+    /// a load job could be denied, no load is tried.
+    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
+    Denied {
+        /// What was denied.
+        failure: Arc<Failure>,
+        /// When the denial is forgotten.
+        until: SystemTime,
+        /// For how long no load is tried, if only a load job could be denied.
+        after: Option<Duration>,
+    },
     /// BigQuery does not find the dataset.
-    #[error("the dataset {dataset} does not exist, or not in this location: {detail}")]
+    #[error("the dataset {dataset} does not exist, or is in another location: {detail}")]
     DatasetMissing {
         /// Project and dataset.
         dataset: String,
@@ -182,7 +195,7 @@ pub enum Failure {
         deadline: Duration,
         /// How far it came.
         progress: String,
-        /// The load job that had not ended, if one was waited for.
+        /// The load job that had not ended, if the message waited for one.
         job_id: Option<String>,
     },
     /// The process ends.
@@ -190,10 +203,10 @@ pub enum Failure {
     ShuttingDown,
 }
 
-/// What stands in the way of a load that BigQuery refuses.
+/// Why BigQuery refuses a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The table: its partitioning, keys, policies; or the request as a whole.
+    /// The table (its partitioning, its policies), or the request as a whole.
     Table,
     /// The project's billing.
     Billing,
@@ -201,14 +214,14 @@ pub enum Obstacle {
     Key,
 }
 
-/// What BigQuery does not allow.
+/// Why BigQuery denies a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The service's account lacks a role.
     Rights,
     /// The project's BigQuery API is off.
     ApiDisabled,
-    /// VPC Service Controls keep the call out.
+    /// VPC Service Controls block the call.
     ServiceControls,
 }
 
@@ -256,6 +269,8 @@ impl Failure {
             | Self::NoResults { .. }
             | Self::NoSuchShow(_)
             | Self::InvalidRows { .. } => Decision::DeadLetter,
+            Self::Denied { failure, after: None, .. } => failure.decision(),
+            Self::Denied { after, .. } => Decision::Retry { after: *after },
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
             Self::SpotifyUnavailable { after, .. }
             | Self::ListingIncomplete { after, .. }
@@ -299,6 +314,7 @@ impl Failure {
             Self::ListingIncomplete { .. } => "listing_incomplete",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
+            Self::Denied { failure, .. } => failure.reason(),
             Self::NotATable { .. } => "not_a_table",
             Self::LoadRefused { .. } => "load_refused",
             Self::WarehouseDenied { .. } => "warehouse_denied",
@@ -382,6 +398,7 @@ impl Failure {
             Self::ForeignColumns { .. } => {
                 "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
+            Self::Denied { failure, .. } => failure.advice(),
             Self::NotATable { .. } => {
                 "rename or drop what has this name (the service then creates the table), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use tokio::time::Instant;
+
+use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
 #[derive(Debug)]
@@ -33,23 +32,23 @@ pub struct Meter {
 /// What a message is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It waits for its table, or for a place among the messages at work.
+    /// Waiting for its table or for a place among the messages at work.
     Waiting,
-    /// Earlier loads of it are looked up.
+    /// Looking up its earlier loads.
     LookingUp,
-    /// Spotify is read.
+    /// Reading Spotify.
     Reading,
-    /// Its rows are read whole.
+    /// Loading the rows.
     Loading,
 }
 
-/// A load job that is waited for.
+/// A load job that a message waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FollowedJob {
     pub(crate) id: String,
-    /// In BigQuery's own word.
+    /// As BigQuery spells it.
     pub(crate) state: String,
-    /// When it came into that state.
+    /// When the state began.
     pub(crate) since: SystemTime,
 }
 
@@ -75,17 +74,17 @@ impl Meter {
         }
     }
 
-    /// The message is at this now.
+    /// Records what the message is doing now.
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).0 = stage;
     }
 
-    /// This load job is waited for, or none any more.
+    /// Records the load job that the message waits for, if any.
     pub(crate) fn follow(&self, job: Option<FollowedJob>) {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).1 = job;
     }
 
-    /// Returns the id of the load job that is waited for.
+    /// Returns the id of the load job that the message waits for.
     pub(crate) fn followed(&self) -> Option<String> {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         stage.1.as_ref().map(|job| job.id.clone())
@@ -96,15 +95,12 @@ impl Meter {
         u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Returns how far the message came, for one whose time is up. It says what was seen and guesses
-    /// no reason.
+    /// Returns how far the message came, for one whose time is up. It states facts and guesses no
+    /// cause.
     pub(crate) fn progress(&self) -> String {
         let (stage, job) = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(FollowedJob { id, state, since }) = job {
-            let since = OffsetDateTime::from(since);
-            let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339);
-            let since = since.unwrap_or_default();
-            return format!("the load job {id} is {state} since {since}");
+            return format!("the load job {id} is {state} since {}", text::moment(since));
         }
         let (pages, calls) = (self.pages.get(), self.calls.get());
         match (stage, self.listed.get()) {
@@ -115,7 +111,9 @@ impl Meter {
             (Stage::Reading, listed) => {
                 format!("{} of {listed} episodes were read in {calls} calls", self.read.get())
             }
-            (Stage::Loading, _) => "Spotify was read, the load job was not accepted yet".to_owned(),
+            (Stage::Loading, _) => {
+                "Spotify was read, BigQuery had not answered to the load job".to_owned()
+            }
         }
     }
 }
@@ -137,7 +135,7 @@ impl Counter {
         self.add(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Adds the milliseconds until the guard is dropped, as it also is when a message's time is up.
+    /// Adds the milliseconds until the guard is dropped, also if the future is cancelled.
     pub(crate) fn timed(&self) -> Timed<'_> {
         Timed { counter: self, start: Instant::now() }
     }
@@ -147,7 +145,7 @@ impl Counter {
     }
 }
 
-/// Counts time for as long as it lives.
+/// Adds its lifetime to a counter.
 pub(crate) struct Timed<'a> {
     counter: &'a Counter,
     start: Instant,

@@ -54,11 +54,11 @@ struct Ready {
     standing: Standing,
 }
 
-/// What a message without a count of its deliveries needs.
+/// What the concurrent lookup of earlier loads found.
 enum Attempt {
-    /// An earlier delivery has loaded it.
+    /// An earlier delivery loaded the table.
     Done(Loaded),
-    /// This is the number of its next load.
+    /// The number of the next load, and what it needs.
     Ready(u32, Ready),
 }
 
@@ -139,6 +139,8 @@ impl Service {
         let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
 
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        // While a load can't succeed, no call is made.
+        self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, meter).await?),
@@ -175,11 +177,17 @@ impl Service {
         })
     }
 
-    /// Reads Spotify, and looks at the table beside it.
+    /// Reads Spotify and looks at the table concurrently, or before it if the warehouse denied something
+    /// recently.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
         let extracted = self.extractor.extract(load.job, meter);
-        let (extracted, standing) = try_join(extracted, self.warehouse.look(load)).await?;
+        let (extracted, standing) = if self.warehouse.ask_first(load)? {
+            let standing = self.warehouse.prepare(load).await?;
+            (extracted.await?, standing)
+        } else {
+            try_join(extracted, self.warehouse.look(load)).await?
+        };
         Ok(Ready { extracted, standing })
     }
 

@@ -25,6 +25,13 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
     text
 }
 
+/// Returns a time in RFC 3339, in UTC and whole seconds.
+pub(crate) fn moment(time: std::time::SystemTime) -> String {
+    let time = time::OffsetDateTime::from(time);
+    let seconds = time.replace_nanosecond(0).unwrap_or(time);
+    seconds.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
 /// `text` as one printable line of at most `bytes` bytes: what an answer of another service may
 /// put into a log line or an error.
 pub(crate) fn excerpt(text: &str, bytes: usize) -> String {

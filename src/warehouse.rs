@@ -26,7 +26,7 @@ pub(crate) use bigquery::answer::refusal;
 pub(crate) use bigquery::jobs::JobFacts;
 pub(crate) use bigquery::table::TableFacts;
 pub use bigquery::upload::multipart;
-pub use schema::{Column, Found, differences, schema, table_description};
+pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
 
@@ -51,29 +51,29 @@ pub struct Load<'a> {
     pub id: String,
 }
 
-/// Where a load's rows come from: what the labels of its job say about them.
+/// What the labels of a load job say about its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The show whose episodes they are, where one is known.
+    /// The show whose episodes they are, if one is known.
     pub show: Option<ShowId>,
     /// When Spotify was read.
     pub read_at: SystemTime,
 }
 
-/// What a look at a table found: it may be loaded. Why it may not is a failure.
+/// A table that may be loaded. If it may not, the failure says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// There is no such table; it is created before the load.
+    /// The table does not exist. It is created before the load.
     Absent,
     /// The table has our columns, or no columns yet.
     Ours {
-        /// How many rows it has, where the warehouse says it.
+        /// The number of rows, if the warehouse returns it.
         rows: Option<u64>,
     },
 }
 
 impl Standing {
-    /// Returns how many rows the table has before the load.
+    /// Returns the number of rows before the load.
     pub fn rows_before(self) -> Option<u64> {
         match self {
             Self::Absent => None,
@@ -98,6 +98,12 @@ pub struct Loaded {
     pub job_id: String,
     /// Whether another delivery of the message had done it already.
     pub earlier: bool,
+    /// The number of rows that the load wrote, if the job says so.
+    pub rows: Option<u64>,
+    /// When the load ended, if the job says so.
+    pub ended_at: Option<SystemTime>,
+    /// What the job's labels say about the rows.
+    pub origin: Option<Origin>,
 }
 
 impl<'a> Load<'a> {
@@ -162,8 +168,26 @@ impl Warehouse {
         }
     }
 
-    /// Looks at the table once, before its load: it is absent or ours, or the failure says why it
-    /// is not loaded.
+    /// Returns whether [`Self::prepare`] must succeed before Spotify is read, because the warehouse
+    /// denied something recently. Fails if a load can't succeed yet.
+    pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.ask_first(load),
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => Ok(false),
+        }
+    }
+
+    /// Looks at the table, and creates it if it does not exist.
+    pub async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.look(load).await,
+        }
+    }
+
+    /// Looks at the table once, before its load. Fails if it is not ours to load.
     pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.look(load).await,

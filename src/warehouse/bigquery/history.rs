@@ -1,4 +1,4 @@
-//! The load jobs of the last minutes, for those who wait at a command line.
+//! The service's recent load jobs, for the command line.
 
 use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Projection};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::BigQuery;
 use super::jobs::{JobFacts, string};
 use crate::failure::{Denial, Failure};
 
-/// The parts of a job that are read. The project's other jobs may hold queries of a megabyte each.
+/// The parts of a job that are requested. The project's other jobs may contain queries of a megabyte.
 const FIELDS: &str = "nextPageToken,jobs(jobReference,state,errorResult,status,configuration(labels,\
                       load(destinationTable)),statistics(creationTime,startTime,endTime,load(outputRows)))";
 
@@ -54,7 +54,7 @@ impl BigQuery {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs"]);
         {
             let mut query = url.query_pairs_mut();
-            // The client library's names for the parameters; each value is a plain one.
+            // Serialized by name; each value is a string, a number or a boolean.
             let parameters = serde_json::to_value(parameters).unwrap_or_default();
             for (name, value) in parameters.as_object().into_iter().flatten() {
                 let value = match value {

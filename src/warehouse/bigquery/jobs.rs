@@ -1,4 +1,4 @@
-//! Load jobs: what BigQuery says of one, and waiting for its end.
+//! Load jobs: reading what BigQuery says about one, and waiting until it ends.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,12 +11,13 @@ use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
 use crate::text;
-use crate::warehouse::labels;
+use crate::warehouse::{Loaded, labels};
 
-/// The longest state that an error names, in bytes.
+/// The longest job state in an error, in bytes.
 const MAX_STATE: usize = 20;
 
-/// What is read of a job, from `jobs.get`, `jobs.insert` and `jobs.list`. Everything may be missing.
+/// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
+/// be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobFacts {
     pub(crate) id: String,
@@ -25,18 +26,18 @@ pub(crate) struct JobFacts {
     pub(crate) created: Option<SystemTime>,
     pub(crate) started: Option<SystemTime>,
     pub(crate) ended: Option<SystemTime>,
-    /// Reason and messages of a job that failed: its result's first.
+    /// Reason and messages of a failed job, the result's message first.
     pub(crate) error: Option<(String, Vec<String>)>,
-    /// Rows that a load has written.
+    /// The number of rows that the load wrote.
     pub(crate) rows: Option<u64>,
     pub(crate) labels: HashMap<String, String>,
-    /// Project, dataset and table of a load.
+    /// Project, dataset and table.
     pub(crate) destination: Option<[String; 3]>,
 }
 
 /// How a job ended.
 pub(super) enum Ended {
-    Done,
+    Done(Box<JobFacts>),
     Failed(Refusal),
 }
 
@@ -51,7 +52,7 @@ impl JobFacts {
         let labels = configuration["labels"].as_object().into_iter().flatten();
         Self {
             id: string(&job["jobReference"]["jobId"]),
-            // `jobs.list` may tell the state outside of the status only.
+            // `jobs.list` may have the state only outside the status.
             state: string(if status["state"].is_string() {
                 &status["state"]
             } else {
@@ -73,29 +74,29 @@ impl JobFacts {
         self.state == "DONE"
     }
 
-    /// Returns whether the job's id or labels are this service's.
+    /// Returns whether the job is one of this service, by its id or labels.
     pub(crate) fn is_ours(&self) -> bool {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
 
-    /// Returns how the job ended, if it has.
-    fn end(&self) -> Option<Ended> {
-        self.is_done().then(|| match &self.error {
-            None => Ended::Done,
-            Some((reason, messages)) => Ended::Failed(Refusal::of_job(reason, messages)),
-        })
+    /// Returns why the job failed, if it did.
+    fn failure(&self) -> Option<Refusal> {
+        let (reason, messages) = self.error.as_ref().filter(|_| self.is_done())?;
+        Some(Refusal::of_job(reason, messages))
     }
 
-    /// Returns the state as an error names it and the failure of a job that failed, for
-    /// [`crate::seam`].
+    /// Returns the result of a job that succeeded.
+    pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
+        let origin = labels::origin(&self.labels);
+        Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
+    }
+
+    /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
     pub(crate) fn told(&self) -> (String, Option<Failure>) {
-        let failure = match self.end() {
-            Some(Ended::Failed(Refusal::Rows(detail))) => {
-                Some(Failure::InvalidRows { table: "t".to_owned(), detail })
-            }
-            Some(Ended::Failed(refusal)) => Some(refusal.into_failure("a load", "p.d")),
-            Some(Ended::Done) | None => None,
-        };
+        let failure = self.failure().map(|refusal| match refusal {
+            Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
+            refusal => refusal.into_failure("a load", "p.d"),
+        });
         (self.followed("j", UNIX_EPOCH).state, failure)
     }
 
@@ -111,8 +112,8 @@ impl JobFacts {
 }
 
 impl BigQuery {
-    /// Waits for a job's end. The meter knows the job meanwhile: a message whose time is up tells of
-    /// it.
+    /// Waits until a job ends. Meanwhile the meter knows the job, so that a message whose time is up
+    /// can name it.
     pub(super) async fn end_of(
         &self,
         id: &str,
@@ -122,9 +123,12 @@ impl BigQuery {
         let first_seen = SystemTime::now();
         let mut wait = self.timing.first_look;
         loop {
-            if let Some(end) = job.end() {
+            if job.is_done() {
                 meter.follow(None);
-                return Ok(end);
+                return Ok(match job.failure() {
+                    None => Ended::Done(Box::new(job)),
+                    Some(refusal) => Ended::Failed(refusal),
+                });
             }
             meter.follow(Some(job.followed(id, first_seen)));
             sleep(wait).await;
@@ -133,7 +137,7 @@ impl BigQuery {
         }
     }
 
-    /// Looks a job up, where the dataset is.
+    /// Looks up a job in the dataset's location.
     pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
         if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
@@ -142,8 +146,8 @@ impl BigQuery {
         Ok(JobFacts::of(&self.api.get(&url).await?))
     }
 
-    /// Returns the failure that a job can't be looked up that BigQuery has accepted. If it is not
-    /// found, the dataset may have another location now, and its jobs with it.
+    /// Returns why a job that BigQuery has accepted can't be looked up. If it is not found, the dataset
+    /// may have been recreated in another location.
     pub(super) fn lost(&self, id: &str, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::NotFound(words) => {
