@@ -132,10 +132,13 @@ impl From<String> for Error {
 }
 
 async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
-    let project = if Config::project_must_be_asked() {
-        google::project_from_metadata(&Config::metadata_host()).await.ok()
-    } else {
-        None
-    };
+    let mut project = None;
+    if Config::project_must_be_asked() {
+        match google::project_from_metadata(&Config::metadata_host()).await {
+            Ok(found) => project = Some(found),
+            // The settings may be enough without it; if not, this is why.
+            Err(why) => eprintln!("spotify-bq: GOOGLE_CLOUD_PROJECT is not set, and {why}"),
+        }
+    }
     Config::from_env(project, purpose)
 }

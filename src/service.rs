@@ -52,7 +52,7 @@ enum Done {
 impl Service {
     /// The service as configured; nothing is called.
     pub async fn new(config: Config) -> Result<Self, String> {
-        let google = Arc::new(GoogleCredentials::default());
+        let google = Arc::new(GoogleCredentials::new(&config));
         let spotify = Spotify::new(&config.spotify, &config.timing)
             .map_err(|error| crate::http::describe(&error))?;
         Ok(Self {

@@ -48,7 +48,7 @@ impl Finding {
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
-    let google = Arc::new(GoogleCredentials::default());
+    let google = Arc::new(GoogleCredentials::new(config));
     let mut findings = vec![Finding::ok("settings", "all valid")];
     findings.extend(spotify(config).await?);
     findings.extend(warehouse(config, &google).await?);

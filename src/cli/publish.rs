@@ -86,7 +86,7 @@ async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<b
         })?,
     };
     let watch = if args.wait { Some(Watch::start(config).await?) } else { None };
-    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
+    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::new(config)));
     let messages = orders
         .iter()
         .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })

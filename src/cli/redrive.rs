@@ -47,7 +47,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
         .ok_or_else(|| Error::usage("DEAD_LETTER_SUBSCRIPTION is not set: it says where the dead letters wait (Terraform's output operator_environment has it)"))?;
     let topic = config.pubsub.trigger_topic.as_deref();
     let topic = topic.ok_or_else(|| Error::usage("TRIGGER_TOPIC is not set: it says where letters are published to (Terraform's output operator_environment has it)"))?;
-    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
+    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::new(config)));
     let mut redrive = Redrive {
         publisher: &publisher,
         subscription,

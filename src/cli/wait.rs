@@ -31,7 +31,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Notes the loads that have nothing to do with what will be published.
     pub(super) async fn start(config: &Config) -> Result<Self, Error> {
-        let google = Arc::new(GoogleCredentials::default());
+        let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google).await?;
         if warehouse.bigquery().is_none() {
             return Err(Error::usage(

@@ -94,11 +94,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn project(&mut self, name: &str) -> Option<String> {
         let project = self.optional(name)?;
-        let fits = project.len() <= 63
-            && project.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)
-            });
-        if !fits {
+        if !is_project(&project) {
             self.problem(name, "must be a project's id: lower-case letters, digits and -");
         }
         Some(project)
@@ -161,6 +157,14 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Whether a text is a project's id, as Google's older ones with a domain are too.
+pub(crate) fn is_project(id: &str) -> bool {
+    (1..=63).contains(&id.len())
+        && id.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)
+        })
 }
 
 /// A wrong value, but for a URL's user and password.
