@@ -134,6 +134,8 @@ pub struct PubSub {
     pub dead_letter_subscription: Option<String>,
     /// `host:port` of an emulator.
     pub emulator: Option<String>,
+    /// Whether calls carry a token. An emulator asks for none.
+    pub with_token: bool,
 }
 
 /// Where Google's credentials come from: the first of these that exists.
@@ -248,6 +250,13 @@ impl Config {
     /// Whether the environment says where trusted certificates are, in OpenSSL's variables.
     pub(crate) fn names_certificates() -> bool {
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| is_set(name))
+    }
+
+    /// The service's name in error reports: Cloud Run's, where it runs there.
+    pub(crate) fn service_name() -> String {
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        let name = Reader::new(&|name| std::env::var(name).ok()).optional("K_SERVICE");
+        name.unwrap_or_else(|| "spotify-bq".to_owned())
     }
 
     /// The address of the metadata server, which is needed before the settings can be read.
@@ -391,6 +400,7 @@ fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
         }
     }
     let [trigger_topic, dead_letter_topic, loaded_topic] = topics;
+    let emulator = from.optional("PUBSUB_EMULATOR_HOST");
     PubSub {
         trigger_topic,
         dead_letter_topic,
@@ -400,7 +410,8 @@ fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
             "subscriptions",
             project,
         ),
-        emulator: from.optional("PUBSUB_EMULATOR_HOST"),
+        with_token: emulator.is_none(),
+        emulator,
     }
 }
 
@@ -421,7 +432,8 @@ fn google(from: &mut Reader<'_>) -> Google {
     let host = from.optional("GCE_METADATA_HOST").unwrap_or_default();
     Google {
         credentials_file: credentials_file.map(PathBuf::from),
-        gcloud_file: home.map(|home| home.join(".config/gcloud/application_default_credentials.json")),
+        gcloud_file: home
+            .map(|home| home.join(".config/gcloud/application_default_credentials.json")),
         metadata_host: host.trim_start_matches("http://").trim_end_matches('/').to_owned(),
     }
 }

@@ -179,16 +179,15 @@ impl Source {
                     None => return Err("the credentials file has vanished".to_owned()),
                 },
             };
-            let (why, is_transient) = match timeout_at(deadline, file.credentials.access_token())
-                .await
-            {
-                Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
-                Ok(Err(error)) => {
-                    let why = file.secrets.removed_from(&http::root_first(&error));
-                    (text::shortened(&why, MAX_ERROR), error.is_transient())
-                }
-                Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),
-            };
+            let (why, is_transient) =
+                match timeout_at(deadline, file.credentials.access_token()).await {
+                    Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
+                    Ok(Err(error)) => {
+                        let why = file.secrets.removed_from(&http::root_first(&error));
+                        (text::shortened(&why, MAX_ERROR), error.is_transient())
+                    }
+                    Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),
+                };
             state.file = None;
             attempt += 1;
             match BACKOFF.before(attempt).filter(|_| is_transient) {

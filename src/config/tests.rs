@@ -118,13 +118,10 @@ fn no_two_topics_are_the_same() {
 
 #[test]
 fn googles_own_variables_may_be_empty() {
-    let google = with(&[
-        ("GOOGLE_APPLICATION_CREDENTIALS", " "),
-        ("GCE_METADATA_HOST", ""),
-        ("HOME", ""),
-    ])
-    .unwrap()
-    .google;
+    let google =
+        with(&[("GOOGLE_APPLICATION_CREDENTIALS", " "), ("GCE_METADATA_HOST", ""), ("HOME", "")])
+            .unwrap()
+            .google;
     assert_eq!((google.credentials_file, google.gcloud_file), (None, None));
     assert_eq!(google.metadata_host, "metadata.google.internal");
     let google = with(&[

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use google_cloud_auth::credentials::service_account::AccessSpecifier;
-use google_cloud_auth::credentials::{external_account, impersonated, service_account, user_account};
+use google_cloud_auth::credentials::{
+    external_account, impersonated, service_account, user_account,
+};
 use serde_json::Value;
 
 use super::{FileCredentials, MAX_ERROR, SCOPE};
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn secrets_are_removed_and_names_stay() {
-        let key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n";
+        let key =
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n";
         let secrets = Secrets::of(&json!({
             "type": "service_account", "client_email": "me@x", "token_uri": "https://t",
             "private_key": key, "client_secret": 12345, "refresh_token": "1//r",
