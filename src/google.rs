@@ -6,6 +6,7 @@
 mod file;
 mod metadata;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use google_cloud_auth::credentials::AccessTokenCredentials;
@@ -17,7 +18,6 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::http;
 use crate::retry::Backoff;
-use crate::text;
 pub use file::TYPES;
 use metadata::{Metadata, Token};
 
@@ -66,6 +66,7 @@ struct State {
 #[derive(Debug)]
 struct FileCredentials {
     credentials: AccessTokenCredentials,
+    path: PathBuf,
     secrets: file::Secrets,
 }
 
@@ -184,7 +185,7 @@ impl Source {
                     Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
                     Ok(Err(error)) => {
                         let why = file.secrets.removed_from(&http::root_first(&error));
-                        (text::shortened(&why, MAX_ERROR), error.is_transient())
+                        (file::in_file(&why, &file.path), error.is_transient())
                     }
                     Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),
                 };

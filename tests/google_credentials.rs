@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use spotify_bq::config::{Config, Warehouse};
-use spotify_bq::google::TYPES;
+use spotify_bq::google::{GoogleCredentials, TYPES};
 
 use crate::documents::read;
 use crate::support::binary::command;
@@ -113,16 +113,16 @@ async fn why_there_is_no_token_is_told_with_status_and_words() {
 }
 
 #[tokio::test]
-async fn messages_that_wait_for_one_failed_token_share_its_failure() {
+async fn callers_that_wait_for_one_failed_token_share_its_failure() {
     let google = Google::start().await;
-    let world = world(&google).await;
+    let credentials = GoogleCredentials::new(&with_tokens(&world(&google).await));
     google.stub.always(TOKEN, || answer(404, ""));
-    let app = app(&world).await;
-    let pushes = ["podcasts", "episodes", "mentions"].map(table);
-    let told = futures_util::future::join_all(pushes.iter().map(|push| app.push(push))).await;
-    assert!(told.iter().all(|told| told.told() == (503, "retry google_credentials")));
-    // The attempts of one, though others came a little later.
-    assert!(google.stub.calls().len() <= 10, "{}", google.stub.calls().len());
+    let (one, two, three) =
+        tokio::join!(credentials.token(), credentials.token(), credentials.token());
+    assert!(one.is_err() && two.is_err() && three.is_err());
+    assert_eq!(google.stub.calls().len(), 5);
+    google.stub.heal();
+    assert!(credentials.token().await.is_ok());
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn every_type_of_credentials_file_loads() {
         (
             json!({
                 "type": "impersonated_service_account",
-                "service_account_impersonation_url": format!("{url}/impersonate:generateAccessToken"),
+                "service_account_impersonation_url": format!("{url}/v1/projects/-/serviceAccounts/a@p1.iam.gserviceaccount.com:generateAccessToken"),
                 "source_credentials": google.authorized_user(),
             }),
             "Bearer impersonated-token-",

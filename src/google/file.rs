@@ -68,7 +68,7 @@ impl Found {
                 .build_access_token_credentials(),
         };
         match built {
-            Ok(credentials) => Ok(FileCredentials { credentials, secrets }),
+            Ok(credentials) => Ok(FileCredentials { credentials, path, secrets }),
             Err(error) => {
                 let why = secrets.removed_from(&http::root_first(&error));
                 Err(in_file(&format!("{why} ({type})", r#type = r#type), &path))
@@ -77,7 +77,7 @@ impl Found {
     }
 }
 
-fn in_file(why: &str, path: &Path) -> String {
+pub(super) fn in_file(why: &str, path: &Path) -> String {
     format!("{}: the file {}", text::shortened(why, MAX_ERROR), path.display())
 }
 
@@ -148,7 +148,8 @@ fn collect(value: &Value, is_secret: bool, secrets: &mut Vec<String>) {
             values.iter().for_each(|value| collect(value, is_secret, secrets));
         }
         Value::String(text) if is_secret => {
-            secrets.push(text.clone());
+            // A shorter one would be found in any text.
+            secrets.extend((text.len() >= 4).then(|| text.clone()));
             // A key has several lines, and an error may repeat one, or all in one line.
             secrets.extend(text.lines().filter(|line| line.len() >= 16).map(str::to_owned));
         }

@@ -52,7 +52,7 @@ impl Google {
             )
             .route("/subject", get(|| async { "the-subject-token" }))
             .route(
-                "/impersonate:generateAccessToken",
+                "/v1/projects/-/serviceAccounts/{account}",
                 post(move || {
                     let token = impersonated("impersonated");
                     let answer =
