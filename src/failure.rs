@@ -104,6 +104,24 @@ pub enum Failure {
         /// Column by column, what differs.
         differences: String,
     },
+    /// What has the table's name in the warehouse is no table.
+    #[error("{table} is not a table but a {what}; the service replaces the rows of tables only")]
+    NotATable {
+        /// The name.
+        table: String,
+        /// What it is, in the warehouse's own word.
+        what: String,
+    },
+    /// BigQuery refuses the load for the sake of the table or the project, not of the rows.
+    #[error("BigQuery refuses {what}: {detail}")]
+    LoadRefused {
+        /// What was asked.
+        what: String,
+        /// The answer.
+        detail: String,
+        /// What stands in the way.
+        obstacle: Obstacle,
+    },
     /// BigQuery does not let us.
     #[error("BigQuery denies {what}: {detail}")]
     WarehouseDenied {
@@ -111,10 +129,17 @@ pub enum Failure {
         what: String,
         /// The answer.
         detail: String,
+        /// What is not allowed.
+        denial: Denial,
     },
-    /// The dataset is not there.
-    #[error("the dataset {0} does not exist")]
-    DatasetMissing(String),
+    /// BigQuery does not find the dataset.
+    #[error("the dataset {dataset} does not exist, or not in this location: {detail}")]
+    DatasetMissing {
+        /// Project and dataset.
+        dataset: String,
+        /// The answer.
+        detail: String,
+    },
     /// The warehouse does not answer, or failed in passing, after all attempts.
     #[error("the warehouse fails at {what}: {detail}")]
     WarehouseUnavailable {
@@ -146,6 +171,8 @@ pub enum Failure {
         deadline: Duration,
         /// How far it came.
         progress: String,
+        /// The load job that had not ended, if one was waited for.
+        job_id: Option<String>,
     },
     /// Whoever pushed the message closed the connection before the answer.
     #[error("the client closed the connection before the answer: {progress}")]
@@ -156,6 +183,28 @@ pub enum Failure {
     /// The process ends.
     #[error("the service is shutting down")]
     ShuttingDown,
+}
+
+/// What stands in the way of a load that BigQuery refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The table: its partitioning, keys, policies; or the request as a whole.
+    Table,
+    /// The project's billing.
+    Billing,
+    /// The encryption key of the table or dataset.
+    Key,
+}
+
+/// What BigQuery does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The service's account lacks a role.
+    Rights,
+    /// The project's BigQuery API is off.
+    ApiDisabled,
+    /// VPC Service Controls keep the call out.
+    ServiceControls,
 }
 
 /// What Pub/Sub is told.
@@ -199,8 +248,10 @@ impl Failure {
             | Self::Unstable { .. }
             | Self::OnlyNulls(_)
             | Self::ForeignColumns { .. }
+            | Self::NotATable { .. }
+            | Self::LoadRefused { .. }
             | Self::WarehouseDenied { .. }
-            | Self::DatasetMissing(_)
+            | Self::DatasetMissing { .. }
             | Self::NoTriggerTopic(_)
             | Self::PublishFailed { .. }
             | Self::GoogleCredentials(_)
@@ -231,8 +282,10 @@ impl Failure {
             Self::OnlyNulls(_) => "only_nulls",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
+            Self::NotATable { .. } => "not_a_table",
+            Self::LoadRefused { .. } => "load_refused",
             Self::WarehouseDenied { .. } => "warehouse_denied",
-            Self::DatasetMissing(_) => "dataset_missing",
+            Self::DatasetMissing { .. } => "dataset_missing",
             Self::WarehouseUnavailable { .. } => "warehouse_unavailable",
             Self::NoTriggerTopic(_) => "no_trigger_topic",
             Self::PublishFailed { .. } => "publish_failed",
@@ -317,10 +370,28 @@ impl Failure {
             Self::ForeignColumns { .. } => {
                 "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
-            Self::WarehouseDenied { .. } => {
+            Self::NotATable { .. } => {
+                "rename or drop what has this name (the service then creates the table), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
+            }
+            Self::LoadRefused { obstacle: Obstacle::Table, .. } => {
+                "change what BigQuery's words name; if that is the table itself, copy it and drop it (the service creates it again), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE. Until then the message is retried, and the table keeps its rows"
+            }
+            Self::LoadRefused { obstacle: Obstacle::Billing, .. } => {
+                "link an active billing account to the project at https://console.cloud.google.com/billing; the message is retried until then"
+            }
+            Self::LoadRefused { obstacle: Obstacle::Key, .. } => {
+                "enable the Cloud KMS key that BigQuery's words name, and give BigQuery's service agent roles/cloudkms.cryptoKeyEncrypterDecrypter on it; the message is retried until then"
+            }
+            Self::WarehouseDenied { denial: Denial::ApiDisabled, .. } => {
+                "run `gcloud services enable bigquery.googleapis.com` for the project, and wait a few minutes; `terraform apply` enables it, too"
+            }
+            Self::WarehouseDenied { denial: Denial::ServiceControls, .. } => {
+                "ask the organization's administrator to let the service's account into the VPC Service Controls perimeter; the violation's unique identifier is in BigQuery's words"
+            }
+            Self::WarehouseDenied { denial: Denial::Rights, .. } => {
                 "give the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` does"
             }
-            Self::DatasetMissing(_) => {
+            Self::DatasetMissing { .. } => {
                 "make the dataset (`terraform apply` does), or set BIGQUERY_DATASET to one that exists (ids are case-sensitive); if it does exist, unset BIGQUERY_LOCATION or set it to the dataset's own"
             }
             Self::WarehouseUnavailable { .. } => {
@@ -335,7 +406,10 @@ impl Failure {
             Self::GoogleCredentials(_) => {
                 "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file (docs/google-credentials.md)"
             }
-            Self::DeadlinePassed { .. } => {
+            Self::DeadlinePassed { job_id: Some(_), .. } => {
+                "nothing, the load job goes on without this message, and the next delivery looks for its end; if it stays PENDING for hours, see status.cloud.google.com and the project's load jobs, or cancel it with `bq cancel` (the next delivery then sends another)"
+            }
+            Self::DeadlinePassed { job_id: None, .. } => {
                 "nothing, if it was a slow hour; else raise SPOTIFY_CONCURRENT_CALLS for a show that is too large, or publish fewer messages at once if this one waited"
             }
             Self::ClientGone { .. } => {

@@ -1,7 +1,11 @@
 //! What one message took: counted while it is worked on, told in its outcome line.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use tokio::time::Instant;
 
@@ -22,6 +26,30 @@ pub struct Meter {
     /// Items that the listing at work says it has, and items read of it.
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
+    stage: Mutex<(Stage, Option<FollowedJob>)>,
+}
+
+/// What a message is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It waits for its table, or for a place among the messages at work.
+    Waiting,
+    /// Earlier loads of it are looked up.
+    LookingUp,
+    /// Spotify is read.
+    Reading,
+    /// Its rows are read whole.
+    Loading,
+}
+
+/// A load job that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FollowedJob {
+    pub(crate) id: String,
+    /// In BigQuery's own word.
+    pub(crate) state: String,
+    /// When it came into that state.
+    pub(crate) since: SystemTime,
 }
 
 impl Meter {
@@ -41,7 +69,24 @@ impl Meter {
             load_ms: Counter::default(),
             listed: Counter::default(),
             read: Counter::default(),
+            stage: Mutex::new((Stage::Waiting, None)),
         }
+    }
+
+    /// The message is at this now.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).0 = stage;
+    }
+
+    /// This load job is waited for, or none any more.
+    pub(crate) fn follow(&self, job: Option<FollowedJob>) {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).1 = job;
+    }
+
+    /// Returns the id of the load job that is waited for.
+    pub(crate) fn followed(&self) -> Option<String> {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.1.as_ref().map(|job| job.id.clone())
     }
 
     /// Milliseconds since the message was received.
@@ -49,19 +94,26 @@ impl Meter {
         u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How far the message came, for the one whose time is up.
+    /// Returns how far the message came, for one whose time is up. It says what was seen and guesses
+    /// no reason.
     pub(crate) fn progress(&self) -> String {
-        match (self.listed.get(), self.read.get()) {
-            (0, _) if self.calls.get() == 0 => {
-                "it waited for its turn, behind other messages or a cooldown".to_owned()
+        let (stage, job) = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(FollowedJob { id, state, since }) = job {
+            let since = OffsetDateTime::from(since);
+            let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339);
+            let since = since.unwrap_or_default();
+            return format!("the load job {id} is {state} since {since}");
+        }
+        let (pages, calls) = (self.pages.get(), self.calls.get());
+        match (stage, self.listed.get()) {
+            (Stage::Waiting, _) => "it waited for its turn, behind other messages".to_owned(),
+            (Stage::LookingUp, _) => "its earlier loads were being looked up".to_owned(),
+            (Stage::Reading, 0) if calls == 0 => "no call to Spotify was made".to_owned(),
+            (Stage::Reading, 0) => format!("{pages} pages were read in {calls} calls"),
+            (Stage::Reading, listed) => {
+                format!("{} of {listed} episodes were read in {calls} calls", self.read.get())
             }
-            (0, _) => {
-                format!("{} pages were read in {} calls", self.pages.get(), self.calls.get())
-            }
-            (listed, read) if read < listed => {
-                format!("{read} of {listed} episodes were read in {} calls", self.calls.get())
-            }
-            (listed, _) => format!("all {listed} episodes were read, the load had not ended"),
+            (Stage::Loading, _) => "Spotify was read, the load job was not accepted yet".to_owned(),
         }
     }
 }
@@ -83,8 +135,25 @@ impl Counter {
         self.add(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
+    /// Adds the milliseconds until the guard is dropped, as it also is when a message's time is up.
+    pub(crate) fn timed(&self) -> Timed<'_> {
+        Timed { counter: self, start: Instant::now() }
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// Counts time for as long as it lives.
+pub(crate) struct Timed<'a> {
+    counter: &'a Counter,
+    start: Instant,
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        self.counter.add_since(self.start);
     }
 }
 
@@ -93,10 +162,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_made_no_call_waited() {
+    async fn progress_is_what_was_seen() {
         let meter = Meter::new(Duration::ZERO);
         assert!(meter.progress().contains("waited for its turn"));
+        meter.enter(Stage::Reading);
+        assert_eq!(meter.progress(), "no call to Spotify was made");
         meter.calls.add(2);
+        assert_eq!(meter.progress(), "0 pages were read in 2 calls");
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_123);
+        let job = FollowedJob { id: "j".to_owned(), state: "PENDING".to_owned(), since };
+        meter.follow(Some(job));
+        assert_eq!(meter.progress(), "the load job j is PENDING since 2025-11-24T16:00:00Z");
+        meter.follow(None);
         assert_eq!(meter.progress(), "0 pages were read in 2 calls");
     }
 }

@@ -30,6 +30,27 @@ impl Backoff {
     }
 }
 
+/// Makes a call until it succeeds, its failure is none that `again` says is worth another try, or all
+/// attempts are used up. The call is given the number of its attempt, 1 at first.
+pub(crate) async fn run<T, E, F: Future<Output = Result<T, E>>>(
+    backoff: &Backoff,
+    call: impl Fn(u32) -> F,
+    again: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut attempt = 1;
+    loop {
+        let error = match call(attempt).await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        attempt += 1;
+        match backoff.before(attempt).filter(|_| again(&error)) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => return Err(error),
+        }
+    }
+}
+
 /// The seconds of a `Retry-After` header: a number, or a date that lies `now` or later
 /// (RFC 9110, section 10.2.3). A week is the most: more is no better than "not for a long time".
 pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {

@@ -5,7 +5,7 @@ mod report;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select, try_join};
 use tokio::sync::Semaphore;
@@ -20,11 +20,11 @@ use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
 use crate::keyed::Keyed;
 use crate::letter;
-use crate::meter::Meter;
+use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::rows::Rows;
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Warehouse};
+use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 pub use report::{Outcome, Report};
 
 /// The service, but for its HTTP.
@@ -44,9 +44,24 @@ pub struct Service {
 
 /// What came of a message that did not fail.
 enum Done {
-    Loaded { rows: u64, job_id: String },
-    AlreadyLoaded { job_id: Option<String> },
+    Loaded { rows: u64, rows_before: Option<u64>, job_id: String },
+    AlreadyLoaded { job_id: String },
     FannedOut { messages: u64 },
+}
+
+/// What a load needs.
+struct Ready {
+    rows: Rows,
+    origin: Origin,
+    standing: Standing,
+}
+
+/// What a message without a count of its deliveries needs.
+enum Attempt {
+    /// An earlier delivery has loaded it.
+    Done(Loaded),
+    /// This is the number of its next load.
+    Ready(u32, Ready),
 }
 
 impl Service {
@@ -57,7 +72,7 @@ impl Service {
             .map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
             extractor: Extractor::new(&config, spotify),
-            warehouse: Warehouse::new(&config, &google).await?,
+            warehouse: Warehouse::new(&config, &google)?,
             publisher: Publisher::new(&config, &google),
             turns: Keyed::default(),
             places: Semaphore::new(config.concurrent_messages),
@@ -108,7 +123,8 @@ impl Service {
         let deadline = self.config.timing.message_deadline;
         tokio::select! {
             done = timeout_at(meter.deadline, work) => done.unwrap_or_else(|_| {
-                Err(Failure::DeadlinePassed { deadline, progress: meter.progress() })
+                let (progress, job_id) = (meter.progress(), meter.followed());
+                Err(Failure::DeadlinePassed { deadline, progress, job_id })
             }),
             () = self.stopped.cancelled() => Err(Failure::ShuttingDown),
         }
@@ -122,29 +138,43 @@ impl Service {
         let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
 
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
-        let (n, rows) = match envelope.delivery_attempt {
+        let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, meter).await?),
-            Some(_) => match self.warehouse.earlier(&load).await? {
-                Earlier::Done => return Ok(Done::AlreadyLoaded { job_id: None }),
-                Earlier::Next(n) => (n, self.extract(&load, meter).await?),
-            },
+            Some(_) => {
+                meter.enter(Stage::LookingUp);
+                match self.warehouse.earlier(&load, meter).await? {
+                    Earlier::Done(loaded) => {
+                        return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
+                    }
+                    Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+                }
+            }
             None => match self.extract_unless_done(&load, meter).await? {
-                None => return Ok(Done::AlreadyLoaded { job_id: None }),
-                Some(found) => found,
+                Attempt::Done(loaded) => {
+                    return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
+                }
+                Attempt::Ready(n, ready) => (n, ready),
             },
         };
-        let loaded = self.warehouse.replace(&load, n, &rows, meter).await?;
+        meter.enter(Stage::Loading);
+        let Ready { rows, origin, standing } = ready;
+        let loaded = self.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
         Ok(if loaded.earlier {
-            Done::AlreadyLoaded { job_id: Some(loaded.job_id) }
+            Done::AlreadyLoaded { job_id: loaded.job_id }
         } else {
-            Done::Loaded { rows: rows.count(), job_id: loaded.job_id }
+            let rows_before = standing.rows_before();
+            Done::Loaded { rows: rows.count(), rows_before, job_id: loaded.job_id }
         })
     }
 
-    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Rows, Failure> {
+    /// Reads Spotify, and looks at the table beside it.
+    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
+        meter.enter(Stage::Reading);
         let rows = self.extractor.rows(load.job, meter);
-        try_join(rows, self.warehouse.prepare(load)).await.map(|(rows, ())| rows)
+        let (rows, standing) = try_join(rows, self.warehouse.look(load)).await?;
+        let origin = Origin { show: None, read_at: SystemTime::now() };
+        Ok(Ready { rows, origin, standing })
     }
 
     /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are
@@ -153,19 +183,19 @@ impl Service {
         &self,
         load: &Load<'_>,
         meter: &Meter,
-    ) -> Result<Option<(u32, Rows)>, Failure> {
-        let earlier = pin!(self.warehouse.earlier(load));
-        let rows = pin!(self.extract(load, meter));
-        let (earlier, rows) = match select(earlier, rows).await {
-            Either::Left((earlier, rows)) => match earlier? {
-                Earlier::Done => return Ok(None),
-                next => (next, rows.await),
+    ) -> Result<Attempt, Failure> {
+        let earlier = pin!(self.warehouse.earlier(load, meter));
+        let ready = pin!(self.extract(load, meter));
+        let (earlier, ready) = match select(earlier, ready).await {
+            Either::Left((earlier, ready)) => match earlier? {
+                Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),
+                next => (next, ready.await),
             },
-            Either::Right((rows, earlier)) => (earlier.await?, rows),
+            Either::Right((ready, earlier)) => (earlier.await?, ready),
         };
         match earlier {
-            Earlier::Done => Ok(None),
-            Earlier::Next(n) => Ok(Some((n, rows?))),
+            Earlier::Done(loaded) => Ok(Attempt::Done(loaded)),
+            Earlier::Next(n) => Ok(Attempt::Ready(n, ready?)),
         }
     }
 

@@ -3,11 +3,13 @@
 //! changes nothing.
 
 mod bigquery;
+pub(crate) mod labels;
 mod schema;
 #[cfg(feature = "local")]
 mod sqlite;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -16,12 +18,14 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::meter::Meter;
+use crate::names::ShowId;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
-pub(crate) use bigquery::history::PastLoad;
+pub(crate) use bigquery::jobs::JobFacts;
+pub(crate) use bigquery::table::TableFacts;
 pub use bigquery::upload::multipart;
-pub use schema::{Column, differences, schema, table_description};
+pub use schema::{Column, Found, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
 
@@ -40,15 +44,48 @@ pub enum Warehouse {
 pub struct Load<'a> {
     /// What is loaded.
     pub job: &'a Job,
+    /// The message's id, as Pub/Sub gave it.
+    pub message_id: &'a str,
     /// The same for every delivery of the message: the load's id, but for the number of the try.
     pub id: String,
 }
 
-/// What became of a message's earlier loads.
+/// Where a load's rows come from: what the labels of its job say about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The show whose episodes they are, where one is known.
+    pub show: Option<ShowId>,
+    /// When Spotify was read.
+    pub read_at: SystemTime,
+}
+
+/// What a look at a table found: it may be loaded. Why it may not is a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// There is no such table; it is created before the load.
+    Absent,
+    /// The table has our columns, or no columns yet.
+    Ours {
+        /// How many rows it has, where the warehouse says it.
+        rows: Option<u64>,
+    },
+}
+
+impl Standing {
+    /// Returns how many rows the table has before the load.
+    pub fn rows_before(self) -> Option<u64> {
+        match self {
+            Self::Absent => None,
+            Self::Ours { rows } => rows,
+        }
+    }
+}
+
+/// What became of a message's earlier loads.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Earlier {
     /// One of them replaced the table.
-    Done,
+    Done(Loaded),
     /// None did; this is the number of the next try.
     Next(u32),
 }
@@ -66,14 +103,14 @@ impl<'a> Load<'a> {
     /// The load that a message means. A message's id is unique within its topic only, and an
     /// emulator counts from 1 at each start, so the id takes in where the table is and when the
     /// message was published.
-    pub fn new(job: &'a Job, place: &str, message_id: &str, publish_time: &str) -> Self {
+    pub fn new(job: &'a Job, place: &str, message_id: &'a str, publish_time: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [place, &job.table, message_id, publish_time] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let hex: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { job, id: format!("spotify-bq_{}_{hex}", job.kind) }
+        let hex = labels::hex(&hash.finalize()[..16]);
+        Self { job, message_id, id: format!("spotify-bq_{}_{hex}", job.kind) }
     }
 
     /// The id of try number `n`.
@@ -84,11 +121,10 @@ impl<'a> Load<'a> {
 
 impl Warehouse {
     /// The configured warehouse; no call is made.
-    pub async fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
+    pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
         match &config.warehouse {
             config::Warehouse::BigQuery(bigquery) => {
                 BigQuery::new(bigquery, &config.timing, google)
-                    .await
                     .map(|bigquery| Self::BigQuery(Box::new(bigquery)))
             }
             #[cfg(feature = "local")]
@@ -117,39 +153,43 @@ impl Warehouse {
     }
 
     /// What became of the message's earlier loads. Waits for one that is running.
-    pub async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
+    pub async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.earlier(load).await,
+            Self::BigQuery(bigquery) => bigquery.earlier(load, meter).await,
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.earlier(load).await,
         }
     }
 
-    /// Whatever a load needs to know of its table, asked beside the extraction.
-    pub async fn prepare(&self, load: &Load<'_>) -> Result<(), Failure> {
+    /// Looks at the table once, before its load: it is absent or ours, or the failure says why it
+    /// is not loaded.
+    pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            Self::BigQuery(bigquery) => bigquery.look(load).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.look(load).await,
         }
     }
 
-    /// Replaces the table by `rows`, as try number `n` unless that was used meanwhile.
+    /// Replaces the table by `rows`, as try number `n` unless that was used meanwhile. A table that
+    /// the look found absent is created first, with its description.
     pub async fn replace(
         &self,
         load: &Load<'_>,
         n: u32,
+        standing: Standing,
         rows: &Rows,
+        origin: &Origin,
         meter: &Meter,
     ) -> Result<Loaded, Failure> {
-        let start = tokio::time::Instant::now();
-        let loaded = match self {
-            Self::BigQuery(bigquery) => bigquery.replace(load, n, rows).await,
+        let _timed = meter.load_ms.timed();
+        match self {
+            Self::BigQuery(bigquery) => {
+                bigquery.replace(load, n, standing, rows, origin, meter).await
+            }
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.replace(load, n, rows).await,
-        };
-        meter.load_ms.add_since(start);
-        loaded
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::bigquery::Fate;
 use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::wire::Act;
 use crate::support::{App, EPISODES, World, table};
 
 async fn ready() -> (World, App) {
@@ -26,6 +27,9 @@ fn failing(times: usize, reason: &'static str) -> impl FnMut(&str) -> Fate + Sen
         Fate { fails, looks: 1 }
     }
 }
+
+const INVALID_ROWS: &str =
+    "invalid: Error while reading data, error message: JSON table encountered too many errors";
 
 fn tries(world: &World) -> Vec<String> {
     let ids = world.bigquery.accepted();
@@ -96,12 +100,15 @@ async fn a_jobs_quota_is_waited_for_outside() {
 
 #[tokio::test]
 async fn a_job_that_is_denied_waits_for_the_operator() {
-    for reason in ["accessDenied", "billingTierLimitExceeded"] {
+    for (reason, outcome) in [
+        ("accessDenied", "retry warehouse_denied"),
+        ("billingTierLimitExceeded", "retry load_refused"),
+    ] {
         let (world, app) = ready().await;
         world.bigquery.fate(failing(1, reason));
         let push = table("episodes");
         let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry warehouse_denied"));
+        assert_eq!(told.told(), (503, outcome));
         assert!(told.detail().contains(reason), "{}", told.detail());
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
         is_whole(&world, 1);
@@ -112,13 +119,13 @@ async fn a_job_that_is_denied_waits_for_the_operator() {
 async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
     let (world, app) = ready().await;
     app.push(&table("episodes")).await;
-    world.bigquery.fate(failing(9, "invalid"));
+    world.bigquery.fate(failing(9, INVALID_ROWS));
     let push = table("episodes");
     assert_eq!(app.push(&push).await.told(), (204, "dead_lettered invalid_rows"));
     let letter = &world.pubsub.published("letters")[0];
     assert_eq!(letter.data, push.data.as_bytes());
     let job = world.bigquery.accepted()[1].clone();
-    for part in [EPISODES, "invalid: simulated", &job] {
+    for part in [EPISODES, INVALID_ROWS, &job] {
         assert!(letter.attributes["detail"].contains(part), "{letter:?}");
     }
     is_whole(&world, 1);
@@ -128,7 +135,15 @@ async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
 async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
     let (world, app) = ready().await;
     app.push(&table("episodes")).await;
-    world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
+    // Dropped between the look at it and the load.
+    let state = std::sync::Arc::clone(&world.bigquery.state);
+    let mut dropped = false;
+    world.bigquery.stub.on(move |call| {
+        if call.path.contains("/upload/") && !std::mem::replace(&mut dropped, true) {
+            state.lock().unwrap().tables.remove(EPISODES);
+        }
+        Act::Pass
+    });
     world.bigquery.fate(failing(1, "invalid"));
     let push = table("episodes");
     let told = app.push(&push).await;
@@ -181,7 +196,9 @@ async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
     let hasty = App::start(config).await;
     let told = hasty.push(&push).await;
     assert_eq!(told.told(), (503, "retry deadline_passed"));
-    assert!(told.detail().contains("all 60 episodes were read, the load had not ended"));
+    let job = world.bigquery.accepted()[0].clone();
+    let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+    assert!(told.detail().contains(&progress), "{}", told.detail());
 
     let read = world.spotify.api_calls().len();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::documents::read;
 use crate::support::log::Log;
-use crate::support::spotify::Spotify;
+use crate::support::spotify::{Spotify, search_page, show};
 use crate::support::wire::{Act, answer, answer_with};
 use crate::support::{EPISODES, Push, World, client, message, table};
 
@@ -80,6 +80,10 @@ async fn provoked() -> Vec<Value> {
     assert_eq!(binary.push(&podcasts).await, 204);
     assert_eq!(binary.push(&podcasts.again(1)).await, 204);
     assert_eq!(binary.push(&podcasts.again(2)).await, 204);
+    // Half as many shows would be no news.
+    world.spotify.stub.always("/v1/search", || search_page(&[show(0)], 1));
+    assert_eq!(binary.push(&table("podcasts")).await, 204);
+    world.spotify.stub.heal();
     assert_eq!(binary.push(&message(&json!({"search_term": ["a", "b"]}))).await, 204);
     let unknown = message(&json!({"tabel": "x"}));
     assert_eq!(binary.push(&unknown).await, 204);

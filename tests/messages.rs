@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use spotify_bq::failure::{Decision, Failure};
+use spotify_bq::failure::{Decision, Denial, Failure, Obstacle};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
@@ -13,6 +13,21 @@ use crate::documents::read;
 fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
     let refused = |reason, detail: &str| Failure::Refused { reason, detail: detail.to_owned() };
+    let denied = |denial| Failure::WarehouseDenied {
+        what: "a load job for podcasts_mamilos".to_owned(),
+        detail: "…".to_owned(),
+        denial,
+    };
+    let load_refused = |obstacle| Failure::LoadRefused {
+        what: "the load of podcasts_mamilos".to_owned(),
+        detail: "…".to_owned(),
+        obstacle,
+    };
+    let deadline_passed = |progress: &str, job_id: Option<&str>| Failure::DeadlinePassed {
+        deadline: Duration::from_secs(540),
+        progress: progress.to_owned(),
+        job_id: job_id.map(str::to_owned),
+    };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
         refused("bad_base64", "message.data is not base64"),
@@ -49,11 +64,20 @@ fn every_failure() -> Vec<Failure> {
             table: "tb_datahackers_episodios_total".to_owned(),
             differences: "release_date is STRING, ours is DATE".to_owned(),
         },
-        Failure::WarehouseDenied {
-            what: "a load job for podcasts_mamilos".to_owned(),
-            detail: "…".to_owned(),
+        Failure::NotATable {
+            table: "podcasts_mamilos".to_owned(),
+            what: "materialized view".to_owned(),
         },
-        Failure::DatasetMissing("my-project.spotify_podcasts".to_owned()),
+        load_refused(Obstacle::Table),
+        load_refused(Obstacle::Billing),
+        load_refused(Obstacle::Key),
+        denied(Denial::Rights),
+        denied(Denial::ApiDisabled),
+        denied(Denial::ServiceControls),
+        Failure::DatasetMissing {
+            dataset: "my-project.spotify_podcasts".to_owned(),
+            detail: "404 notFound …".to_owned(),
+        },
         Failure::WarehouseUnavailable {
             what: "the load of podcasts_mamilos".to_owned(),
             detail: "503".to_owned(),
@@ -65,10 +89,11 @@ fn every_failure() -> Vec<Failure> {
             detail: "…".to_owned(),
         },
         Failure::GoogleCredentials("…".to_owned()),
-        Failure::DeadlinePassed {
-            deadline: Duration::from_secs(540),
-            progress: "1250 of 4000 episodes were read in 27 calls".to_owned(),
-        },
+        deadline_passed("1250 of 4000 episodes were read in 27 calls", None),
+        deadline_passed(
+            "the load job spotify-bq_episodes_…_0 is PENDING since 2026-11-25T09:00:00Z",
+            Some("spotify-bq_episodes_…_0"),
+        ),
         Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
@@ -93,7 +118,7 @@ fn every_failure() -> Vec<Failure> {
             Failure::OnlyNulls(_) => 11,
             Failure::ForeignColumns { .. } => 12,
             Failure::WarehouseDenied { .. } => 13,
-            Failure::DatasetMissing(_) => 14,
+            Failure::DatasetMissing { .. } => 14,
             Failure::WarehouseUnavailable { .. } => 15,
             Failure::NoTriggerTopic(_) => 16,
             Failure::PublishFailed { .. } => 17,
@@ -105,9 +130,11 @@ fn every_failure() -> Vec<Failure> {
             Failure::Unauthenticated(_) => 23,
             Failure::Forbidden(_) => 24,
             Failure::ClientGone { .. } => 100,
+            Failure::NotATable { .. } => 25,
+            Failure::LoadRefused { .. } => 26,
         })
         .collect();
-    assert_eq!(variants.len(), 26, "a failure is missing from the list above");
+    assert_eq!(variants.len(), 28, "a failure is missing from the list above");
     all
 }
 

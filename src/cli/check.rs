@@ -13,7 +13,7 @@ use crate::meter::Meter;
 use crate::names::Kind;
 use crate::publisher::{DELETED_TOPIC, Publisher, Subscription};
 use crate::spotify::{CallError, Spotify};
-use crate::warehouse::{Warehouse, differences};
+use crate::warehouse::Warehouse;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -108,7 +108,7 @@ async fn warehouse(
     config: &Config,
     google: &Arc<GoogleCredentials>,
 ) -> Result<Vec<Finding>, String> {
-    let warehouse = Warehouse::new(config, google).await?;
+    let warehouse = Warehouse::new(config, google)?;
     let Some(bigquery) = warehouse.bigquery() else {
         return Ok(vec![Finding::ok("warehouse", "a SQLite file, made at the first load")]);
     };
@@ -127,18 +127,12 @@ async fn warehouse(
     for kind in Kind::ALL {
         let table = config.naming.configured(kind);
         let what = format!("table {table}");
-        findings.push(match bigquery.columns(table).await {
+        findings.push(match bigquery.table(table).await {
             Ok(None) => Finding::ok(&what, "not there yet; the first load makes it"),
-            Ok(Some(found)) => {
-                let differences = differences(kind, &found);
-                if differences.is_empty() {
-                    Finding::ok(&what, "its columns are ours")
-                } else {
-                    let differences = differences.join("; ");
-                    let failure = Failure::ForeignColumns { table: table.to_owned(), differences };
-                    Finding::failure(&what, &failure)
-                }
-            }
+            Ok(Some(found)) => match found.standing(kind, table) {
+                Ok(_) => Finding::ok(&what, "its columns are ours"),
+                Err(failure) => Finding::failure(&what, &failure),
+            },
             Err(failure) => Finding::failure(&what, &failure),
         });
     }

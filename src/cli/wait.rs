@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::{Order, Request};
 use crate::text;
-use crate::warehouse::{PastLoad, Warehouse};
+use crate::warehouse::{JobFacts, Warehouse};
 
 /// Pauses between two looks: the first soon, later ones longer.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ impl Watch {
     /// Notes the loads that have nothing to do with what will be published.
     pub(super) async fn start(config: &Config) -> Result<Self, Error> {
         let google = Arc::new(GoogleCredentials::new(config));
-        let warehouse = Warehouse::new(config, &google).await?;
+        let warehouse = Warehouse::new(config, &google)?;
         if warehouse.bigquery().is_none() {
             return Err(Error::usage(
                 "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url \
@@ -43,11 +43,11 @@ impl Watch {
         let since = u64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or(u64::MAX);
         let mut watch = Self { warehouse, since, told: BTreeSet::new() };
         let before = watch.loads().await.map_err(|failure| failure.explained())?;
-        watch.told.extend(before.into_iter().map(|load| load.job_id));
+        watch.told.extend(before.into_iter().map(|load| load.id));
         Ok(watch)
     }
 
-    async fn loads(&self) -> Result<Vec<PastLoad>, Failure> {
+    async fn loads(&self) -> Result<Vec<JobFacts>, Failure> {
         let Some(bigquery) = self.warehouse.bigquery() else { return Ok(Vec::new()) };
         bigquery.loads_since(self.since).await
     }
@@ -66,23 +66,20 @@ impl Watch {
                 Err(Failure::WarehouseUnavailable { .. }) => continue,
                 Err(failure) => return Err(failure.explained().into()),
             };
-            for load in loads.into_iter().filter(|load| load.done) {
-                if !waiting.contains(&load.table) || !self.told.insert(load.job_id.clone()) {
+            for load in loads.into_iter().filter(JobFacts::is_done) {
+                let Some([_, _, table]) = &load.destination else { continue };
+                if !waiting.contains(table) || !self.told.insert(load.id.clone()) {
                     continue;
                 }
-                match load.error {
+                match &load.error {
                     None => {
-                        let rows = load.rows.unwrap_or_else(|| "its".to_owned());
-                        say!("{}: {rows} rows, job {}", load.table, load.job_id);
-                        waiting.remove(&load.table);
+                        let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
+                        say!("{table}: {rows} rows, job {}", load.id);
+                        waiting.remove(table);
                     }
-                    Some(error) => {
-                        let error = text::excerpt(&error, 300);
-                        say!(
-                            "{}: job {} failed, waiting for the next: {error}",
-                            load.table,
-                            load.job_id
-                        );
+                    Some((_, messages)) => {
+                        let error = text::excerpt(&messages.join("; "), 300);
+                        say!("{table}: job {} failed, waiting for the next: {error}", load.id);
                     }
                 }
             }

@@ -90,21 +90,33 @@ pub struct Report {
     /// Why it could not even become a dead letter.
     undelivered: Option<String>,
     rows: Option<u64>,
+    rows_before: Option<u64>,
     messages: Option<u64>,
     job_id: Option<String>,
 }
 
 impl Report {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, failure: None, undelivered: None, rows: None, messages: None, job_id: None }
+        Self {
+            outcome,
+            failure: None,
+            undelivered: None,
+            rows: None,
+            rows_before: None,
+            messages: None,
+            job_id: None,
+        }
     }
 
     pub(super) fn done(done: Done) -> Self {
         match done {
-            Done::Loaded { rows, job_id } => {
-                Self { rows: Some(rows), job_id: Some(job_id), ..Self::new(Outcome::Loaded) }
+            Done::Loaded { rows, rows_before, job_id } => {
+                let (rows, job_id) = (Some(rows), Some(job_id));
+                Self { rows, rows_before, job_id, ..Self::new(Outcome::Loaded) }
             }
-            Done::AlreadyLoaded { job_id } => Self { job_id, ..Self::new(Outcome::AlreadyLoaded) },
+            Done::AlreadyLoaded { job_id } => {
+                Self { job_id: Some(job_id), ..Self::new(Outcome::AlreadyLoaded) }
+            }
             Done::FannedOut { messages } => {
                 Self { messages: Some(messages), ..Self::new(Outcome::FannedOut) }
             }
@@ -117,7 +129,11 @@ impl Report {
             Decision::Retry { after } => Outcome::Retry { after },
             other => Outcome::Refused(other),
         };
-        Self { failure: Some(failure), ..Self::new(outcome) }
+        let job_id = match &failure {
+            Failure::DeadlinePassed { job_id, .. } => job_id.clone(),
+            _ => None,
+        };
+        Self { failure: Some(failure), job_id, ..Self::new(outcome) }
     }
 
     pub(super) fn dead_lettered(failure: Failure) -> Self {
@@ -130,6 +146,12 @@ impl Report {
             undelivered: Some(why.to_owned()),
             ..Self::new(Outcome::Refused(Decision::BadRequest))
         }
+    }
+
+    /// Returns how many rows the table had, if it was loaded and has less than half of them now: a
+    /// listing that Spotify shortens can look exactly like a healthy one.
+    fn shrunk_from(&self) -> Option<u64> {
+        self.rows_before.filter(|before| self.rows.is_some_and(|rows| rows < before.div_ceil(2)))
     }
 
     /// The message in one line. Severity is what an operator must know by: INFO for what is done,
@@ -149,6 +171,7 @@ impl Report {
                     message_id = text::cut(&envelope.message.id, 256),
                     delivery_attempt = envelope.delivery_attempt,
                     rows = self.rows,
+                    rows_before = self.rows_before,
                     messages = self.messages,
                     skipped_nulls = meter.nulls.get(),
                     skipped_doubles = meter.doubles.get(),
@@ -166,6 +189,7 @@ impl Report {
             };
         }
         match self.outcome {
+            Outcome::Loaded if self.shrunk_from().is_some() => line!(warn),
             Outcome::Loaded | Outcome::AlreadyLoaded | Outcome::FannedOut => line!(info),
             Outcome::Retry { .. } => line!(warn),
             Outcome::DeadLettered | Outcome::Refused(_) => line!(error),
@@ -191,6 +215,13 @@ impl Report {
         );
         let why = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         match (self.outcome, &self.undelivered) {
+            (Outcome::Loaded, _) if let Some(before) = self.shrunk_from() => {
+                let rows = self.rows.unwrap_or_default();
+                format!(
+                    "{table} shrank from {before} to {rows} rows: if Spotify did not remove that \
+                     much, docs/restore.md says how to compare and bring rows back"
+                )
+            }
             (Outcome::Loaded, _) => {
                 let rows = self.rows.unwrap_or_default();
                 format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" })

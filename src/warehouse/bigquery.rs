@@ -1,54 +1,43 @@
 //! BigQuery: a table is replaced by one load job with an id of our own, so that BigQuery itself
-//! refuses a message's second load. How a job is sent is `upload`'s; what an answer means is
-//! `answer`'s.
+//! refuses a message's second load. Calls go through `api`; what a refusal means is `answer`'s and
+//! `words`'.
 
 mod answer;
+mod api;
 pub(super) mod history;
+pub(super) mod jobs;
+mod location;
+pub(super) mod table;
 pub(super) mod upload;
+mod words;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use gcp_bigquery_client::auth::Authenticator;
-use gcp_bigquery_client::client_builder::ClientBuilder;
-use gcp_bigquery_client::error::BQError;
-use gcp_bigquery_client::model::job::Job as BqJob;
-use gcp_bigquery_client::model::table::Table;
-use gcp_bigquery_client::yup_oauth2;
-use secrecy::ExposeSecret;
-use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
-use super::schema::{differences, table_description, table_schema};
-use super::{Earlier, Load, Loaded};
+use super::{Earlier, Load, Loaded, Origin, Standing};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::http;
-use crate::names::Kind;
+use crate::meter::Meter;
+use crate::retry;
 use crate::rows::Rows;
-use answer::{Answer, Ended};
+use answer::Refusal;
+use api::Api;
+use jobs::{Ended, JobFacts};
+use location::Location;
 
-/// How many tries of one message are looked for: more than its delivery attempts can have made.
-const TRIES: u32 = 1000;
-
-/// How many tables are known to exist before all are forgotten, and looked at again.
-const KNOWN: usize = 5000;
+/// How many jobs of one message are looked for: more than its deliveries can have made.
+const MAX_TRIES: u32 = 1000;
 
 /// A dataset, and the way to it.
 pub struct BigQuery {
     project: String,
     dataset: String,
-    url: String,
-    location: OnceCell<Option<String>>,
-    api: gcp_bigquery_client::Client,
-    // One client for both, so that an upload finds the connection that a question opened.
-    client: reqwest_bq::Client,
-    credentials: Arc<GoogleCredentials>,
+    location: Location,
+    // One client for all, so that an upload finds the connection that a question opened.
+    api: Api,
     timing: Timing,
-    /// Tables that are known to exist.
-    known: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for BigQuery {
@@ -57,16 +46,9 @@ impl std::fmt::Debug for BigQuery {
     }
 }
 
-/// What a look at a table found.
-enum Found {
-    Absent,
-    Ours,
-    Foreign(Failure),
-}
-
 /// What came of an insert.
 enum Inserted {
-    Accepted(Box<BqJob>),
+    Accepted(JobFacts),
     /// The id is taken. `ours` where an earlier attempt of this very insert may have taken it.
     Taken {
         ours: bool,
@@ -74,153 +56,112 @@ enum Inserted {
 }
 
 impl BigQuery {
-    pub(super) async fn new(
+    pub(super) fn new(
         config: &config::BigQuery,
         timing: &Timing,
         google: &Arc<GoogleCredentials>,
     ) -> Result<Self, String> {
-        let emulator = || Arc::new(GoogleCredentials::None);
-        let credentials = if config.emulator { emulator() } else { Arc::clone(google) };
-        let client = client(timing)?;
-        let api = ClientBuilder::new()
-            .with_v2_base_url(format!("{}/bigquery/v2", config.url))
-            .with_client(client.clone())
-            .build_from_authenticator(Arc::new(Bridge(Arc::clone(&credentials))))
-            .await
-            .map_err(|error| http::describe(&error))?;
         Ok(Self {
             project: config.project.clone(),
             dataset: config.dataset.clone(),
-            url: config.url.clone(),
-            location: OnceCell::new_with(config.location.clone().map(Some)),
-            api,
-            client,
-            credentials,
+            location: Location::new(config.location.clone()),
+            api: Api::new(config, timing, google)?,
             timing: timing.clone(),
-            known: Mutex::default(),
         })
     }
 
-    /// Project and dataset.
+    /// Returns project and dataset.
     pub(crate) fn place(&self) -> String {
         format!("{}.{}", self.project, self.dataset)
     }
 
-    pub(super) async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
-        for n in 0..TRIES {
-            match self.job(&load.try_id(n)).await? {
-                None => return Ok(Earlier::Next(n)),
-                Some(job) => {
-                    if matches!(self.end_of(job).await?, Ended::Done) {
-                        return Ok(Earlier::Done);
-                    }
-                }
+    /// Returns what became of the message's earlier loads. Waits for one that is at work.
+    pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+        for n in 0..MAX_TRIES {
+            let job_id = load.try_id(n);
+            let Some(job) = self.job(&job_id).await? else { return Ok(Earlier::Next(n)) };
+            let _timed = meter.load_ms.timed();
+            if matches!(self.end_of(&job_id, job, meter).await?, Ended::Done) {
+                return Ok(Earlier::Done(Loaded { job_id, earlier: true }));
             }
         }
-        Err(self.unavailable("jobs.get", format!("{TRIES} load jobs of this message have failed")))
-    }
-
-    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<(), Failure> {
-        self.location().await?;
-        let table = &load.job.table;
-        if self.is_known(table) {
-            return Ok(());
-        }
-        match self.look_at(load).await? {
-            Found::Absent => {}
-            Found::Ours => self.learn(table),
-            // Before Spotify is read for it. A load might well succeed, and mix two kinds of columns.
-            Found::Foreign(failure) => return Err(failure),
-        }
-        Ok(())
+        let detail = format!("{MAX_TRIES} load jobs of this message have failed");
+        Err(self.unavailable("jobs.get", detail))
     }
 
     pub(super) async fn replace(
         &self,
         load: &Load<'_>,
         first: u32,
+        standing: Standing,
         rows: &Rows,
+        origin: &Origin,
+        meter: &Meter,
     ) -> Result<Loaded, Failure> {
-        let table = &load.job.table;
-        if !self.is_known(table) {
-            self.make_table(load.job.kind, table).await?;
+        if standing == Standing::Absent {
+            self.create(load).await?;
         }
+        let table = &load.job.table;
         let mut failures = 1;
         let mut n = first;
         loop {
             let job_id = load.try_id(n);
-            let (job, earlier) = match self.insert(load, &job_id, rows).await? {
-                Inserted::Accepted(job) => (Some(*job), false),
+            let (job, earlier) = match self.insert(load, &job_id, rows, origin).await? {
+                Inserted::Accepted(job) => (Some(job), false),
                 Inserted::Taken { ours } => (self.job(&job_id).await?, !ours),
             };
             let Some(job) = job else {
                 return Err(self.unavailable("jobs.get", format!("{job_id} is taken and absent")));
             };
             n += 1;
-            match self.end_of(job).await? {
+            match self.end_of(&job_id, job, meter).await? {
                 Ended::Done => return Ok(Loaded { job_id, earlier }),
                 // An earlier delivery's failure is no news; this one has a load of its own.
-                _ if earlier => {}
-                Ended::Invalid(detail) => {
-                    return Err(self.explain(load, &job_id, detail).await?);
-                }
-                Ended::Gone(detail) => {
-                    self.forget(table);
-                    return Err(self.unavailable("the load job", detail));
-                }
-                Ended::Denied(detail) => {
-                    return Err(Failure::WarehouseDenied {
-                        what: format!("the load of {table}"),
-                        detail,
-                    });
-                }
-                Ended::Failed { detail, after } => {
+                Ended::Failed(_) if earlier => {}
+                Ended::Failed(refusal) if refusal.may_pass_soon() => {
                     failures += 1;
-                    let wait =
-                        if after.is_some() { None } else { self.timing.backoff.before(failures) };
-                    let Some(wait) = wait else {
-                        let what = format!("the load of {table}");
-                        return Err(Failure::WarehouseUnavailable { what, detail, after });
-                    };
-                    sleep(wait).await;
+                    match self.timing.backoff.before(failures) {
+                        Some(wait) => sleep(wait).await,
+                        None => return Err(self.failed(refusal, &format!("the load of {table}"))),
+                    }
+                }
+                Ended::Failed(refusal) => {
+                    return Err(self.job_failed(load, &job_id, refusal).await);
                 }
             }
         }
     }
 
-    /// Why BigQuery found a load invalid: the table is not ours, or the rows are wrong.
-    async fn explain(
-        &self,
-        load: &Load<'_>,
-        job_id: &str,
-        detail: String,
-    ) -> Result<Failure, Failure> {
-        let table = load.job.table.clone();
-        Ok(match self.look_at(load).await? {
-            Found::Foreign(failure) => failure,
-            Found::Ours => {
-                Failure::InvalidRows { table, detail: format!("{detail} (job {job_id})") }
-            }
-            // Dropped meanwhile: the next delivery makes it.
-            Found::Absent => self.unavailable("the load job", format!("{table} is gone: {detail}")),
-        })
-    }
-
-    /// Compares a table's columns with ours.
-    async fn look_at(&self, load: &Load<'_>) -> Result<Found, Failure> {
+    /// Returns why a load job failed: what is wrong with the table, where a look at it tells, else
+    /// what the job says.
+    async fn job_failed(&self, load: &Load<'_>, job_id: &str, refusal: Refusal) -> Failure {
         let table = &load.job.table;
-        let Some(columns) = self.columns(table).await? else {
-            self.forget(table);
-            return Ok(Found::Absent);
+        let looked = match &refusal {
+            Refusal::Rows(_) | Refusal::Refused { .. } => Some(self.look(load).await),
+            _ => None,
         };
-        let differences = differences(load.job.kind, &columns);
-        // A table without any column takes those of its first load.
-        Ok(if columns.is_empty() || differences.is_empty() {
-            Found::Ours
-        } else {
-            let differences = differences.join("; ");
-            Found::Foreign(Failure::ForeignColumns { table: table.clone(), differences })
-        })
+        match (looked, refusal) {
+            (Some(Err(failure)), _) => failure,
+            // Dropped meanwhile: the next delivery creates it.
+            (
+                Some(Ok(Standing::Absent)),
+                Refusal::Rows(detail) | Refusal::Refused { detail, .. },
+            ) => self.unavailable("the load job", format!("{table} is gone: {detail}")),
+            (_, Refusal::Rows(detail)) => Failure::InvalidRows {
+                table: table.clone(),
+                detail: format!("{detail} (job {job_id})"),
+            },
+            (_, Refusal::NotFound(detail)) => {
+                let failed = self.failed(Refusal::NotFound(detail.clone()), "the load job");
+                match self.look(load).await {
+                    // The table was dropped under the job, and the dataset is there.
+                    Ok(_) => self.unavailable("the load job", detail),
+                    Err(Failure::DatasetMissing { .. }) => failed,
+                    Err(failure) => failure,
+                }
+            }
+            (_, refusal) => self.failed(refusal, &format!("the load of {table}")),
+        }
     }
 
     async fn insert(
@@ -228,161 +169,31 @@ impl BigQuery {
         load: &Load<'_>,
         job_id: &str,
         rows: &Rows,
+        origin: &Origin,
     ) -> Result<Inserted, Failure> {
         let location = self.location().await?;
-        let metadata = upload::metadata(&self.project, &self.dataset, location, load, job_id);
-        let mut attempt = 1;
-        loop {
-            match self.upload(&metadata, rows).await {
-                Ok(job) => return Ok(Inserted::Accepted(Box::new(job))),
-                Err(Answer::Duplicate) => return Ok(Inserted::Taken { ours: attempt > 1 }),
-                Err(Answer::Passing { detail, after }) => {
-                    attempt += 1;
-                    let wait =
-                        if after.is_some() { None } else { self.timing.backoff.before(attempt) };
-                    let Some(wait) = wait else {
-                        let what = format!("the upload for {}", load.job.table);
-                        return Err(Failure::WarehouseUnavailable { what, detail, after });
-                    };
-                    sleep(wait).await;
-                }
-                Err(Answer::Invalid(detail)) => {
-                    // Of inserts that race for one id some are refused so.
-                    if self.job(job_id).await?.is_some() {
-                        return Ok(Inserted::Taken { ours: attempt > 1 });
-                    }
-                    return Err(match self.look_at(load).await? {
-                        Found::Foreign(failure) => failure,
-                        Found::Ours | Found::Absent => Failure::WarehouseDenied {
-                            what: format!("the load job for {}", load.job.table),
-                            detail,
-                        },
-                    });
-                }
-                Err(Answer::NotFound(_)) => return Err(Failure::DatasetMissing(self.place())),
-                Err(Answer::Denied(detail)) => {
-                    return Err(Failure::WarehouseDenied {
-                        what: format!("a load job for {}", load.job.table),
-                        detail,
-                    });
-                }
-                Err(Answer::Failed(failure)) => return Err(failure),
+        let metadata =
+            upload::metadata(&self.project, &self.dataset, location, load, job_id, origin);
+        let attempts = std::sync::atomic::AtomicU32::new(0);
+        let send = |attempt| {
+            attempts.store(attempt, std::sync::atomic::Ordering::Relaxed);
+            self.upload(&metadata, rows)
+        };
+        let sent = retry::run(&self.timing.backoff, send, Refusal::may_pass_soon).await;
+        let ours = attempts.into_inner() > 1;
+        let refusal = match sent {
+            Ok(job) => return Ok(Inserted::Accepted(job)),
+            Err(Refusal::Duplicate) => return Ok(Inserted::Taken { ours }),
+            Err(refusal) => refusal,
+        };
+        if matches!(refusal, Refusal::Refused { .. }) {
+            // Of inserts that race for one id some are refused so.
+            if self.job(job_id).await?.is_some() {
+                return Ok(Inserted::Taken { ours });
             }
+            self.look(load).await?;
         }
-    }
-
-    /// Waits for a job's end.
-    async fn end_of(&self, mut job: BqJob) -> Result<Ended, Failure> {
-        let id = job.job_reference.as_ref().and_then(|job| job.job_id.clone()).unwrap_or_default();
-        let mut wait = self.timing.first_look;
-        loop {
-            if let Some(ended) = answer::ended(&job) {
-                return Ok(ended);
-            }
-            sleep(wait).await;
-            wait = wait.mul_f64(1.5).min(self.timing.last_look);
-            job = match self.job(&id).await? {
-                Some(job) => job,
-                None => return Err(self.unavailable("jobs.get", format!("{id} has vanished"))),
-            };
-        }
-    }
-
-    async fn job(&self, id: &str) -> Result<Option<BqJob>, Failure> {
-        let location = self.location().await?;
-        self.ask("jobs.get", || self.api.job().get_job(&self.project, id, location)).await
-    }
-
-    /// The location of dataset and jobs, where BigQuery tells one.
-    pub(crate) async fn location(&self) -> Result<Option<&str>, Failure> {
-        let known = self.location.get_or_try_init(|| async {
-            let get = || self.api.dataset().get(&self.project, &self.dataset);
-            match self.ask("datasets.get", get).await? {
-                Some(dataset) => Ok(dataset.location),
-                None => Err(Failure::DatasetMissing(self.place())),
-            }
-        });
-        Ok(known.await?.as_deref())
-    }
-
-    /// The names and types of a table's columns; nothing where there is no such table.
-    pub(crate) async fn columns(
-        &self,
-        table: &str,
-    ) -> Result<Option<Vec<(String, String)>>, Failure> {
-        let get = || self.api.table().get(&self.project, &self.dataset, table, None);
-        let found = self.ask("tables.get", get).await?;
-        Ok(found.map(|table| {
-            let fields = table.schema.fields.unwrap_or_default();
-            fields
-                .into_iter()
-                .map(|field| {
-                    let r#type = serde_json::to_value(&field.r#type).unwrap_or_default();
-                    (field.name, r#type.as_str().unwrap_or_default().to_owned())
-                })
-                .collect()
-        }))
-    }
-
-    /// Makes a table with its description, which a load job cannot give it.
-    async fn make_table(&self, kind: Kind, table: &str) -> Result<(), Failure> {
-        let made = Table::new(&self.project, &self.dataset, table, table_schema(kind))
-            .description(&table_description(kind));
-        let create = || self.api.table().create(made.clone());
-        match self.try_often(create).await {
-            Ok(_) | Err(Answer::Duplicate) => {
-                self.learn(table);
-                Ok(())
-            }
-            Err(Answer::NotFound(_)) => Err(Failure::DatasetMissing(self.place())),
-            Err(answer) => Err(answer.into_failure("tables.insert")),
-        }
-    }
-
-    fn is_known(&self, table: &str) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(table)
-    }
-
-    fn forget(&self, table: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(table);
-    }
-
-    fn learn(&self, table: &str) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN {
-            known.clear();
-        }
-        known.insert(table.to_owned());
-    }
-
-    /// A question: its answer, or nothing where what is asked for does not exist.
-    async fn ask<T, F>(&self, what: &str, question: impl Fn() -> F) -> Result<Option<T>, Failure>
-    where
-        F: Future<Output = Result<T, BQError>>,
-    {
-        match self.try_often(question).await {
-            Ok(found) => Ok(Some(found)),
-            Err(Answer::NotFound(_)) => Ok(None),
-            Err(answer) => Err(answer.into_failure(what)),
-        }
-    }
-
-    async fn try_often<T, F>(&self, question: impl Fn() -> F) -> Result<T, Answer>
-    where
-        F: Future<Output = Result<T, BQError>>,
-    {
-        let mut attempt = 1;
-        loop {
-            let answer = match question().await {
-                Ok(found) => return Ok(found),
-                Err(error) => Answer::of(error),
-            };
-            attempt += 1;
-            match (&answer, self.timing.backoff.before(attempt)) {
-                (Answer::Passing { after: None, .. }, Some(wait)) => sleep(wait).await,
-                _ => return Err(answer),
-            }
-        }
+        Err(self.failed(refusal, &format!("a load job for {}", load.job.table)))
     }
 
     fn unavailable(&self, what: &str, detail: String) -> Failure {
@@ -393,40 +204,3 @@ impl BigQuery {
         }
     }
 }
-
-#[expect(clippy::disallowed_methods, reason = "the other reqwest, with the same rules")]
-fn client(timing: &Timing) -> Result<reqwest_bq::Client, String> {
-    reqwest_bq::Client::builder()
-        .use_preconfigured_tls(http::tls_for_http().map_err(|error| error.to_string())?)
-        .redirect(reqwest_bq::redirect::Policy::none())
-        .connect_timeout(timing.connect)
-        .timeout(timing.google_call)
-        .tcp_nodelay(true)
-        .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| http::describe(&error))
-}
-
-/// Gives gcp-bigquery-client our tokens.
-#[derive(Clone)]
-struct Bridge(Arc<GoogleCredentials>);
-
-#[async_trait::async_trait]
-impl Authenticator for Bridge {
-    async fn access_token(&self) -> Result<String, BQError> {
-        match self.0.token().await {
-            // An emulator asks for none, and takes any.
-            Ok(token) => {
-                Ok(token.map_or("emulator".to_owned(), |token| token.expose_secret().to_owned()))
-            }
-            Err(failure) => {
-                let error = yup_oauth2::Error::LowLevelError(std::io::Error::other(failure));
-                Err(BQError::YupAuthError(error))
-            }
-        }
-    }
-}
-
-/// `quotaExceeded` is worth another try after ten minutes or more
-/// (<https://cloud.google.com/bigquery/docs/error-messages>).
-const QUOTA_WAIT: Duration = Duration::from_secs(600);

@@ -47,29 +47,44 @@ pub(super) fn table_schema(kind: Kind) -> TableSchema {
     TableSchema { fields: Some(fields) }
 }
 
-/// How the columns of a table differ from ours, column by column; nothing where they don't.
-pub fn differences(kind: Kind, found: &[(String, String)]) -> Vec<String> {
+/// A column as a table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its type in the warehouse's own words, with a length where it has one: `STRING(10)`.
+    pub r#type: String,
+    /// `REQUIRED` or `REPEATED`; all columns of ours are `NULLABLE`.
+    pub mode: Option<String>,
+}
+
+/// Returns how the columns of a table differ from ours, column by column.
+pub fn differences(kind: Kind, found: &[Found]) -> Vec<String> {
     let ours = schema(kind);
     let mut differences = Vec::new();
     for column in &ours {
-        let same_name = found.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));
-        match same_name {
-            None => differences.push(format!("{} is missing", column.name)),
-            Some((_, r#type)) if canonical(r#type) != canonical(&column.r#type) => {
-                differences.push(format!("{} is {type}, ours is {}", column.name, column.r#type));
-            }
-            Some(_) => {}
+        let Some(theirs) = found.iter().find(|found| found.name.eq_ignore_ascii_case(&column.name))
+        else {
+            differences.push(format!("{} is missing", column.name));
+            continue;
+        };
+        if canonical(&theirs.r#type) != canonical(&column.r#type) {
+            let (name, r#type) = (&column.name, &theirs.r#type);
+            differences.push(format!("{name} is {type}, ours is {}", column.r#type));
+        }
+        if let Some(mode) = theirs.mode.as_ref().filter(|mode| *mode != "NULLABLE") {
+            differences.push(format!("{} is {mode}, ours is NULLABLE", column.name));
         }
     }
-    for (name, r#type) in found {
-        if !ours.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
-            differences.push(format!("{name} {type} is not ours"));
+    for theirs in found {
+        if !ours.iter().any(|column| column.name.eq_ignore_ascii_case(&theirs.name)) {
+            differences.push(format!("{} {} is not ours", theirs.name, theirs.r#type));
         }
     }
     differences
 }
 
-/// BigQuery answers with the one or the other name of a type.
+/// Returns the one name of a type for which BigQuery has two.
 fn canonical(r#type: &str) -> &str {
     match r#type {
         "INT64" => "INTEGER",
@@ -82,8 +97,11 @@ fn canonical(r#type: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn names(kind: Kind) -> Vec<(String, String)> {
-        schema(kind).into_iter().map(|column| (column.name, column.r#type)).collect()
+    fn names(kind: Kind) -> Vec<Found> {
+        let columns = schema(kind).into_iter();
+        columns
+            .map(|column| Found { name: column.name, r#type: column.r#type, mode: None })
+            .collect()
     }
 
     #[test]
@@ -104,15 +122,20 @@ mod tests {
     fn differences_are_told_column_by_column() {
         let mut found = names(Kind::Podcasts);
         assert_eq!(differences(Kind::Podcasts, &found), [""; 0]);
-        found[3].1 = "INT64".to_owned();
+        found[3].r#type = "INT64".to_owned();
+        found[3].mode = Some("NULLABLE".to_owned());
         assert_eq!(differences(Kind::Podcasts, &found), [""; 0]);
-        found[3].1 = "STRING".to_owned();
-        found[0].0 = "nome".to_owned();
+        found[3].r#type = "RANGE".to_owned();
+        found[2].mode = Some("REQUIRED".to_owned());
+        found[1].r#type = "STRING(10)".to_owned();
+        found[0].name = "nome".to_owned();
         assert_eq!(
             differences(Kind::Podcasts, &found),
             [
                 "name is missing",
-                "total_episodes is STRING, ours is INTEGER",
+                "description is STRING(10), ours is STRING",
+                "id is REQUIRED, ours is NULLABLE",
+                "total_episodes is RANGE, ours is INTEGER",
                 "nome STRING is not ours"
             ]
         );

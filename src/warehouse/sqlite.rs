@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, Value};
-use rusqlite::{Connection, Transaction, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
-use super::schema::{Column, differences, schema};
-use super::{Earlier, Load, Loaded};
+use super::schema::{Column, Found, differences, schema};
+use super::{Earlier, Load, Loaded, Standing};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -33,15 +33,25 @@ impl Sqlite {
     }
 
     pub(super) async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
-        let id = load.id.clone();
+        let (id, job_id) = (load.id.clone(), load.try_id(0));
         self.work("the ids of loads", move |connection| {
             let transaction = connection.transaction()?;
             make_loads(&transaction)?;
             let done = is_done(&transaction, &id)?;
             transaction.commit()?;
-            Ok(if done { Earlier::Done } else { Earlier::Next(0) })
+            let loaded = Loaded { job_id, earlier: true };
+            Ok(if done { Earlier::Done(loaded) } else { Earlier::Next(0) })
         })
         .await
+    }
+
+    pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        let (kind, table) = (load.job.kind, load.job.table.clone());
+        let looked = self.work("the look at a table", move |connection| {
+            let transaction = connection.transaction()?;
+            standing(&transaction, kind, &table)
+        });
+        looked.await
     }
 
     pub(super) async fn replace(
@@ -57,11 +67,12 @@ impl Sqlite {
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             make_loads(&transaction)?;
             if is_done(&transaction, &id)? {
-                return Ok(Ok(Loaded { job_id, earlier: true }));
+                return Ok(Loaded { job_id, earlier: true });
             }
-            if let Err(differences) = replace(&transaction, kind, &table, &rows)? {
-                return Ok(Err(Failure::ForeignColumns { table, differences }));
+            if standing(&transaction, kind, &table)? == Standing::Absent {
+                create(&transaction, kind, &table)?;
             }
+            replace(&transaction, kind, &table, &rows)?;
             transaction.execute(
                 &format!(
                     "INSERT INTO {LOADS} (id, job, table_name, row_count) VALUES (?, ?, ?, ?)"
@@ -69,15 +80,15 @@ impl Sqlite {
                 params![id, job_id, table, rows.count() as i64],
             )?;
             transaction.commit()?;
-            Ok(Ok(Loaded { job_id, earlier: false }))
+            Ok(Loaded { job_id, earlier: false })
         });
-        loaded.await?
+        loaded.await
     }
 
     async fn work<T: Send + 'static>(
         &self,
         what: &str,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Failure> {
         let file = self.file.clone();
         let failed = |detail: String| Failure::WarehouseUnavailable {
@@ -90,9 +101,11 @@ impl Sqlite {
             connection.busy_timeout(Duration::from_secs(30))?;
             work(&mut connection)
         });
-        done.await
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(error.to_string()))
+        match done.await.map_err(|error| failed(error.to_string()))? {
+            Ok(done) => Ok(done),
+            Err(Problem::Sql(error)) => Err(failed(error.to_string())),
+            Err(Problem::Table(failure)) => Err(failure),
+        }
     }
 }
 
@@ -108,26 +121,58 @@ fn is_done(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
     transaction.prepare(&format!("SELECT 1 FROM {LOADS} WHERE id = ?"))?.exists([id])
 }
 
-/// Puts the rows in the place of the table's, or tells how its columns differ from ours.
+/// What ends a transaction.
+enum Problem {
+    Sql(rusqlite::Error),
+    /// The table is not ours.
+    Table(Failure),
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+fn standing(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<Standing, Problem> {
+    let found: Option<String> = transaction
+        .prepare(
+            "SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type <> 'trigger'",
+        )?
+        .query_row([table], |row| row.get(0))
+        .optional()?;
+    match found {
+        None => return Ok(Standing::Absent),
+        Some(what) if what != "table" => {
+            let table = table.to_owned();
+            return Err(Problem::Table(Failure::NotATable { table, what }));
+        }
+        Some(_) => {}
+    }
+    let differences = differences(kind, &columns_of(transaction, table)?);
+    if !differences.is_empty() {
+        let (table, differences) = (table.to_owned(), differences.join("; "));
+        return Err(Problem::Table(Failure::ForeignColumns { table, differences }));
+    }
+    let count: i64 =
+        transaction
+            .query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))?;
+    Ok(Standing::Ours { rows: u64::try_from(count).ok() })
+}
+
+fn create(transaction: &Transaction<'_>, kind: Kind, table: &str) -> rusqlite::Result<()> {
+    let columns: Vec<String> =
+        schema(kind).iter().map(|column| format!("{} {}", column.name, column.r#type)).collect();
+    transaction.execute_batch(&format!("CREATE TABLE \"{table}\" ({})", columns.join(", ")))
+}
+
 fn replace(
     transaction: &Transaction<'_>,
     kind: Kind,
     table: &str,
     rows: &Rows,
-) -> rusqlite::Result<Result<(), String>> {
+) -> rusqlite::Result<()> {
     let columns = schema(kind);
-    let found = columns_of(transaction, table)?;
-    if found.is_empty() {
-        let definitions: Vec<String> =
-            columns.iter().map(|column| format!("{} {}", column.name, column.r#type)).collect();
-        transaction
-            .execute_batch(&format!("CREATE TABLE \"{table}\" ({})", definitions.join(", ")))?;
-    } else {
-        let differences = differences(kind, &found);
-        if !differences.is_empty() {
-            return Ok(Err(differences.join("; ")));
-        }
-    }
     transaction.execute_batch(&format!("DELETE FROM \"{table}\""))?;
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let places = vec!["?"; columns.len()].join(", ");
@@ -140,16 +185,18 @@ fn replace(
             insert.execute(params_from_iter(columns.iter().map(|column| value(&row, column))))?;
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
-fn columns_of(
-    transaction: &Transaction<'_>,
-    table: &str,
-) -> rusqlite::Result<Vec<(String, String)>> {
+fn columns_of(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<Found>> {
+    let column = |row: &rusqlite::Row<'_>| {
+        let is_required: bool = row.get(2)?;
+        let mode = is_required.then(|| "REQUIRED".to_owned());
+        Ok(Found { name: row.get(0)?, r#type: row.get(1)?, mode })
+    };
     transaction
-        .prepare("SELECT name, type FROM pragma_table_info(?)")?
-        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .prepare("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")?
+        .query_map([table], column)?
         .collect()
 }
 

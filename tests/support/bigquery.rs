@@ -25,9 +25,9 @@ pub struct BigQuery {
 /// How a job ends.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
-    /// The reason of its failure.
+    /// The reason of its failure, and its words behind a colon.
     pub fails: Option<&'static str>,
-    /// How often it is still running when it is looked at.
+    /// How often it has not ended when it is looked at: PENDING at first, RUNNING at last.
     pub looks: u32,
 }
 
@@ -50,6 +50,10 @@ pub struct Table {
     pub rows: Vec<Value>,
     /// How often its rows were replaced.
     pub loads: u32,
+    /// What it is, if it is no table: `VIEW`, say.
+    pub r#type: Option<&'static str>,
+    /// Words with which BigQuery refuses every load of it: its partitioning, its key.
+    pub refuses: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +124,8 @@ async fn get_table(State(state): Shared, Path(name): Path<String>) -> Response {
         Some(table) => axum::Json(json!({
             "tableReference": {"projectId": "p1", "datasetId": "spotify_podcasts", "tableId": name},
             "schema": table.schema, "description": table.description,
+            "type": table.r#type.unwrap_or("TABLE"), "numRows": table.rows.len().to_string(),
+            "lastModifiedTime": "1764061200000",
         }))
         .into_response(),
     }
@@ -224,7 +230,10 @@ fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
     }
     let fate = (state.fate)(&id);
     let failed = match fate.fails {
-        Some(reason) => Some((reason, "simulated".to_owned())),
+        Some(fails) => {
+            let (reason, words) = fails.split_once(": ").unwrap_or((fails, "simulated"));
+            Some((reason, words.to_owned()))
+        }
         None => load(state, &job["configuration"]["load"], rows).err().map(|why| ("invalid", why)),
     };
     let error = failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
@@ -244,8 +253,9 @@ fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()?;
-    rows.iter().try_for_each(|row| row_fits(row, fields))?;
+        .collect::<Result<_, _>>()
+        .map_err(reading)?;
+    rows.iter().try_for_each(|row| row_fits(row, fields)).map_err(reading)?;
     if !state.tables.contains_key(name) && load["createDisposition"] != "CREATE_IF_NEEDED" {
         return Err("Not found: Table".to_owned());
     }
@@ -253,13 +263,16 @@ fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
         .tables
         .entry(name.to_owned())
         .or_insert_with(|| Table { schema: load["schema"].clone(), ..Table::default() });
-    let columns = |schema: &Value| -> Vec<(String, String)> {
-        let fields = schema["fields"].as_array().unwrap().iter();
-        fields.map(|field| (field["name"].to_string(), field["type"].to_string())).collect()
-    };
-    if columns(&table.schema) != columns(&load["schema"]) {
-        return Err("Provided Schema does not match Table".to_owned());
+    if let Some(what) = table.r#type {
+        return Err(format!("{name} is not allowed for this operation because it is a {what}"));
     }
+    if let Some(words) = table.refuses {
+        return Err(words.to_owned());
+    }
+    if table.schema["fields"].as_array().is_none_or(Vec::is_empty) {
+        table.schema = load["schema"].clone();
+    }
+    schema_fits(&table.schema, &load["schema"])?;
     match load["writeDisposition"].as_str().unwrap() {
         "WRITE_TRUNCATE_DATA" => table.rows = rows,
         "WRITE_TRUNCATE" => {
@@ -270,6 +283,35 @@ fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
         other => panic!("no write disposition: {other}"),
     }
     table.loads += 1;
+    Ok(())
+}
+
+fn reading(why: String) -> String {
+    format!("Error while reading data, error message: JSON parsing error in row: {why}")
+}
+
+/// WRITE_TRUNCATE_DATA changes no schema: names, types and modes must be the table's.
+fn schema_fits(table: &Value, job: &Value) -> Result<(), String> {
+    let columns = |schema: &Value| -> Vec<[String; 3]> {
+        let fields = schema["fields"].as_array().unwrap().iter();
+        let text = |field: &Value, key: &str| field[key].as_str().unwrap_or("NULLABLE").to_owned();
+        fields.map(|field| ["name", "type", "mode"].map(|key| text(field, key))).collect()
+    };
+    let (table, job) = (columns(table), columns(job));
+    for (theirs, ours) in table.iter().zip(&job) {
+        let what = match (theirs[1] != ours[1], theirs[2] != ours[2]) {
+            (true, _) => format!("type from {} to {}", theirs[1], ours[1]),
+            (_, true) => format!("mode from {} to {}", theirs[2], ours[2]),
+            _ => continue,
+        };
+        return Err(format!(
+            "Provided Schema does not match Table. Field {} has changed {what}",
+            ours[0]
+        ));
+    }
+    if table != job {
+        return Err("Provided Schema does not match Table. Cannot add fields".to_owned());
+    }
     Ok(())
 }
 
@@ -296,14 +338,23 @@ fn row_fits(row: &Value, fields: &[Value]) -> Result<(), String> {
 }
 
 fn job_answer(id: &str, job: &Job) -> Value {
-    let mut status = json!({"state": if job.looks == 0 { "DONE" } else { "RUNNING" }});
+    let state = match job.looks {
+        0 => "DONE",
+        1 => "RUNNING",
+        _ => "PENDING",
+    };
+    let mut status = json!({ "state": state });
+    let mut statistics = json!({"creationTime": "1764061200000"});
+    if state != "PENDING" {
+        statistics["startTime"] = json!("1764061260000");
+    }
     if let (0, Some(error)) = (job.looks, &job.error) {
         status["errorResult"] = error.clone();
         status["errors"] = json!([error]);
     }
     json!({
         "jobReference": {"projectId": "p1", "jobId": id, "location": LOCATION},
-        "configuration": job.configuration, "status": status,
+        "configuration": job.configuration, "status": status, "statistics": statistics,
     })
 }
 

@@ -1,32 +1,20 @@
-//! The load jobs of the last minutes, for those who wait at a command line: what a message's load is
-//! called is known only to the service, which knows when Pub/Sub took the message.
+//! The load jobs of the last minutes, for those who wait at a command line.
 
-use std::pin::pin;
-
-use futures_util::StreamExt;
-use gcp_bigquery_client::model::job_list_jobs::JobListJobs;
 use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Projection};
+use serde_json::Value;
 
 use super::BigQuery;
-use super::answer::Answer;
-use crate::failure::Failure;
+use super::jobs::{JobFacts, text};
+use crate::failure::{Denial, Failure};
 
-/// A load job of this service.
-#[derive(Clone, Debug)]
-pub(crate) struct PastLoad {
-    pub(crate) job_id: String,
-    pub(crate) table: String,
-    /// Whether it has ended.
-    pub(crate) done: bool,
-    /// Why it failed.
-    pub(crate) error: Option<String>,
-    pub(crate) rows: Option<String>,
-}
+/// The parts of a job that are read. The project's other jobs may hold queries of a megabyte each.
+const FIELDS: &str = "nextPageToken,jobs(jobReference,state,errorResult,status,configuration(labels,\
+                      load(destinationTable)),statistics(creationTime,startTime,endTime,load(outputRows)))";
 
 impl BigQuery {
-    /// The service's load jobs that were created at `since` or later (milliseconds since 1970),
+    /// Returns the service's load jobs that were created at `since` or later (milliseconds since 1970),
     /// newest first.
-    pub(crate) async fn loads_since(&self, since: u64) -> Result<Vec<PastLoad>, Failure> {
+    pub(crate) async fn loads_since(&self, since: u64) -> Result<Vec<JobFacts>, Failure> {
         let parameters = JobListParameters {
             all_users: Some(true),
             max_results: Some(1000),
@@ -34,42 +22,52 @@ impl BigQuery {
             projection: Some(Projection::Full),
             ..JobListParameters::default()
         };
-        let mut pages = pin!(self.api.job().get_job_list(&self.project, Some(parameters)));
         let mut loads = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| Answer::of(error).into_failure("jobs.list"))?;
-            for job in page.jobs.into_iter().flatten() {
-                if is_ours(&job) && job.configuration.is_none() {
+        let mut page_token = String::new();
+        loop {
+            let url = self.jobs_url(&parameters, &page_token);
+            let page =
+                self.api.get(&url).await.map_err(|refusal| self.failed(refusal, "jobs.list"))?;
+            for job in page["jobs"].as_array().into_iter().flatten() {
+                let facts = JobFacts::of(job);
+                if facts.is_ours() && !job["configuration"].is_object() {
                     return Err(Failure::WarehouseDenied {
                         what: "the details of the service's load jobs".to_owned(),
                         detail: "this account needs roles/bigquery.resourceViewer on the project"
                             .to_owned(),
+                        denial: Denial::Rights,
                     });
                 }
-                loads.extend(past_load(job));
+                if facts.is_ours() {
+                    loads.push(facts);
+                }
             }
+            let next = text(&page["nextPageToken"]);
+            if next.is_empty() || next == page_token {
+                return Ok(loads);
+            }
+            page_token = next;
         }
-        Ok(loads)
     }
-}
 
-fn is_ours(job: &JobListJobs) -> bool {
-    let id = job.job_reference.as_ref().and_then(|job| job.job_id.as_deref());
-    id.is_some_and(|id| id.starts_with("spotify-bq_"))
-}
-
-fn past_load(job: JobListJobs) -> Option<PastLoad> {
-    if !is_ours(&job) {
-        return None;
+    fn jobs_url(&self, parameters: &JobListParameters, page_token: &str) -> url::Url {
+        let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs"]);
+        {
+            let mut query = url.query_pairs_mut();
+            // The client library's names for the parameters; each value is a plain one.
+            let parameters = serde_json::to_value(parameters).unwrap_or_default();
+            for (name, value) in parameters.as_object().into_iter().flatten() {
+                let value = match value {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                query.append_pair(name, &value);
+            }
+            if !page_token.is_empty() {
+                query.append_pair("pageToken", page_token);
+            }
+            query.append_pair("fields", FIELDS);
+        }
+        url
     }
-    let job_id = job.job_reference?.job_id?;
-    let load = job.configuration?.load?;
-    let status = job.status.unwrap_or_default();
-    Some(PastLoad {
-        job_id,
-        table: load.destination_table?.table_id,
-        done: status.state.as_deref() == Some("DONE"),
-        error: status.error_result.map(|error| error.message.unwrap_or_default()),
-        rows: job.statistics.and_then(|statistics| statistics.load?.output_rows),
-    })
 }

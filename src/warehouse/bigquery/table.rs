@@ -1,0 +1,110 @@
+//! Tables: what BigQuery says of one, whether it is ours to load, and creating it.
+
+use std::time::SystemTime;
+
+use gcp_bigquery_client::model::table::Table;
+use serde_json::Value;
+
+use super::BigQuery;
+use super::answer::Refusal;
+use super::jobs::{number, text, time};
+use crate::failure::Failure;
+use crate::names::Kind;
+use crate::warehouse::schema::{Found, differences, table_description, table_schema};
+use crate::warehouse::{Load, Standing};
+
+/// What is read of a table, from `tables.get`. Everything may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableFacts {
+    /// `TABLE`, `VIEW`, `EXTERNAL`, `SNAPSHOT`, `MATERIALIZED_VIEW` or what BigQuery has next; empty
+    /// where it does not say.
+    pub(crate) r#type: String,
+    /// Its columns; none where it has no schema.
+    pub(crate) columns: Vec<Found>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) modified: Option<SystemTime>,
+}
+
+impl TableFacts {
+    /// Reads a table.
+    pub(crate) fn of(table: &Value) -> Self {
+        let columns = table["schema"]["fields"].as_array().into_iter().flatten();
+        Self {
+            r#type: text(&table["type"]),
+            columns: columns.map(column).collect(),
+            rows: number(&table["numRows"]),
+            modified: time(&table["lastModifiedTime"]),
+        }
+    }
+
+    /// Returns whether the table is ours to load as one of this kind, or why not.
+    pub(crate) fn standing(&self, kind: Kind, table: &str) -> Result<Standing, Failure> {
+        let table = table.to_owned();
+        if !matches!(self.r#type.as_str(), "" | "TABLE") {
+            let what = self.r#type.to_lowercase().replace('_', " ");
+            return Err(Failure::NotATable { table, what });
+        }
+        let differences = differences(kind, &self.columns);
+        // A table without any column takes those of its first load.
+        if self.columns.is_empty() || differences.is_empty() {
+            Ok(Standing::Ours { rows: self.rows })
+        } else {
+            Err(Failure::ForeignColumns { table, differences: differences.join("; ") })
+        }
+    }
+}
+
+fn column(field: &Value) -> Found {
+    let mut r#type = text(&field["type"]);
+    let limits: Vec<String> = ["maxLength", "precision", "scale"]
+        .iter()
+        .filter_map(|key| number(&field[*key]))
+        .map(|limit| limit.to_string())
+        .collect();
+    if !limits.is_empty() {
+        r#type = format!("{type}({})", limits.join(", "));
+    }
+    let mode = field["mode"].as_str().map(str::to_owned);
+    Found { name: text(&field["name"]), r#type, mode }
+}
+
+impl BigQuery {
+    pub(in crate::warehouse) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        // Asked beside it, for the load.
+        let (found, location) =
+            futures_util::future::join(self.table(&load.job.table), self.location()).await;
+        location?;
+        match found? {
+            None => Ok(Standing::Absent),
+            Some(facts) => facts.standing(load.job.kind, &load.job.table),
+        }
+    }
+
+    /// Reads a table. Returns `None` if it does not exist.
+    pub(crate) async fn table(&self, table: &str) -> Result<Option<TableFacts>, Failure> {
+        match self.api.get(&self.tables_url(Some(table))).await {
+            Ok(found) => Ok(Some(TableFacts::of(&found))),
+            Err(Refusal::NotFound(_)) => Ok(None),
+            Err(refusal) => Err(self.failed(refusal, "tables.get")),
+        }
+    }
+
+    /// Creates a table with its description, which a load job cannot give it. Another process may
+    /// have been first; then that table must be ours as well.
+    pub(super) async fn create(&self, load: &Load<'_>) -> Result<(), Failure> {
+        let (kind, name) = (load.job.kind, &load.job.table);
+        let table = Table::new(&self.project, &self.dataset, name, table_schema(kind))
+            .description(&table_description(kind));
+        match self.api.post(&self.tables_url(None), &table).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Duplicate) => self.look(load).await.map(|_| ()),
+            Err(refusal) => Err(self.failed(refusal, "tables.insert")),
+        }
+    }
+
+    fn tables_url(&self, table: Option<&str>) -> url::Url {
+        let path = ["bigquery", "v2", "projects", &self.project, "datasets", &self.dataset];
+        let path: Vec<&str> = path.into_iter().chain(["tables"]).chain(table).collect();
+        self.api.url(&path)
+    }
+}

@@ -1,0 +1,135 @@
+//! BigQuery's words: which reasons and messages mean what. Pure, and known to grow.
+//!
+//! Messages quote the names of datasets, tables and columns, and pieces of rows. So a word alone
+//! ("billing", "key") proves nothing; phrases are compared that BigQuery itself writes.
+
+use crate::failure::{Denial, Obstacle};
+
+/// Reasons that pass within seconds or minutes.
+const PASSING: [&str; 14] = [
+    "backendError",
+    "badGateway",
+    "internalError",
+    "jobBackendError",
+    "jobInternalError",
+    "jobRateLimitExceeded",
+    "rateLimitExceeded",
+    "resourceInUse",
+    "resourcesExceeded",
+    "stopped",
+    "tableUnavailable",
+    "timeout",
+    "userRateLimitExceeded",
+    "concurrentLimitExceeded",
+];
+
+/// Phrases about a table, in lower case. Where one comes before all [`ROWS`], a message is about the
+/// table.
+const TABLE: [&str; 13] = [
+    "provided schema does not match",
+    "schema does not match",
+    "has changed type",
+    "has changed mode",
+    "partition",
+    "clustering",
+    "kms",
+    "cryptokey",
+    "encryption",
+    "disposition",
+    "row access polic",
+    "row-level",
+    "row level",
+];
+
+/// Phrases about rows, in lower case.
+const ROWS: [&str; 7] = [
+    "json",
+    "error while reading data",
+    "in row starting",
+    "no such field",
+    "could not convert",
+    "could not parse",
+    "only optional fields can be set to null",
+];
+
+/// How messages about rows begin. What follows says what is wrong, which may be the table after all.
+const READING: &str = "error while reading data, error message:";
+
+pub(super) fn is_passing(reason: &str) -> bool {
+    PASSING.contains(&reason)
+}
+
+pub(super) fn is_quota(reason: &str) -> bool {
+    matches!(reason, "quotaExceeded" | "dailyLimitExceeded")
+}
+
+/// Returns whether a refusal without a telling reason is about the rate of calls.
+pub(super) fn is_about_rates(message: &str) -> bool {
+    contains(message, &["exceeded rate limits", "rate limit exceeded"])
+}
+
+/// Returns whether a refusal without a telling reason is about a quota.
+pub(super) fn is_about_quota(message: &str) -> bool {
+    contains(message, &["quota exceeded", "exceeded quota"])
+}
+
+/// Returns what is not a matter of the service's roles in a refusal that looks like one.
+pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
+    let off = ["has not been used in project", "api is not enabled", "or it is disabled"];
+    let perimeter = ["vpc service controls", "prohibited by organization's policy"];
+    match reason {
+        "accessNotConfigured" | "SERVICE_DISABLED" => Some(Denial::ApiDisabled),
+        "vpcServiceControls" | "SECURITY_POLICY_VIOLATED" => Some(Denial::ServiceControls),
+        _ if contains(message, &perimeter) => Some(Denial::ServiceControls),
+        _ if contains(message, &off) => Some(Denial::ApiDisabled),
+        _ => None,
+    }
+}
+
+/// Returns what stands in the way of a load, where the words name it.
+pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
+    let billing = [
+        "billing has not been enabled",
+        "billing account",
+        "billing is disabled",
+        "billing is not enabled",
+        "enable billing",
+        "not enabled billing",
+    ];
+    let key = ["cloud kms", "kms key", "cryptokeys/", "encryption key"];
+    match reason {
+        "billingNotEnabled"
+        | "billingTierLimitExceeded"
+        | "accountDisabled"
+        | "BILLING_DISABLED" => Some(Obstacle::Billing),
+        "notImplemented" => Some(Obstacle::Table),
+        _ if contains(message, &key) => Some(Obstacle::Key),
+        _ if contains(message, &billing) => Some(Obstacle::Billing),
+        _ => None,
+    }
+}
+
+/// Returns whether a job's messages are about its rows. The first that says anything decides: the
+/// job's result comes first, the details after it.
+pub(super) fn is_about_rows(messages: &[String]) -> bool {
+    messages.iter().find_map(|message| about_rows(message)).unwrap_or(false)
+}
+
+/// Returns whether a message is about rows or about the table; `None` if it says neither.
+fn about_rows(message: &str) -> Option<bool> {
+    let message = message.to_ascii_lowercase();
+    let (reading, message) = match message.split_once(READING) {
+        Some((_, rest)) => (true, rest.to_owned()),
+        None => (false, message),
+    };
+    let first = |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
+    match (first(&ROWS), first(&TABLE)) {
+        (None, None) => reading.then_some(true),
+        (rows, table) => Some(table.is_none_or(|table| rows.is_some_and(|rows| rows < table))),
+    }
+}
+
+fn contains(message: &str, phrases: &[&str]) -> bool {
+    let message = message.to_ascii_lowercase();
+    phrases.iter().any(|phrase| message.contains(phrase))
+}
