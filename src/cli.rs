@@ -142,3 +142,13 @@ async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
     }
     Config::from_env(project, purpose)
 }
+
+/// An age for the eye: what depends on it must not trust this machine's clock.
+fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}

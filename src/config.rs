@@ -16,7 +16,7 @@ use crate::names::{Naming, Term};
 use crate::retry::Backoff;
 pub use reader::ConfigError;
 use reader::Reader;
-pub(crate) use reader::is_project;
+pub(crate) use reader::{is_project, resource};
 pub use settings::{SETTINGS, Setting};
 
 /// All that the service is told from outside.

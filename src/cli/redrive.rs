@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::Error;
+use super::{Error, age};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -298,16 +298,6 @@ fn describe(letter: &Pulled) -> String {
         text::excerpt(&String::from_utf8_lossy(&letter.message.data), 200),
         text::excerpt(detail, 1024),
     )
-}
-
-/// An age for the eye: nothing depends on this machine's clock.
-fn age(seconds: i64) -> String {
-    match seconds.max(0) {
-        seconds @ 0..120 => format!("{seconds} s ago"),
-        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} days ago", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ fn wrong_values_say_what_is_right() {
         ("SEARCH_TERM", "\u{301}", "visible character"),
         ("TRIGGER_TOPIC", "projects/p/subscriptions/s", "projects/PROJECT/topics/ID"),
         ("TRIGGER_TOPIC", "a", "projects/PROJECT/topics/ID"),
+        ("TRIGGER_TOPIC", "projects//topics/abc", "projects/PROJECT/topics/ID"),
         ("DEAD_LETTER_SUBSCRIPTION", "projects/p/topics/abc", "projects/PROJECT/subscriptions/ID"),
         ("GOOGLE_APPLICATION_CREDENTIALS", "{\"private_key\":\"hush\"}", "the file's path"),
         ("PUSH_SERVICE_ACCOUNT", "a@b", "PUSH_AUDIENCE must be set together"),

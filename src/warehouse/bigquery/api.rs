@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest_bq::{Client, Method, RequestBuilder, Response, StatusCode};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
@@ -74,16 +74,21 @@ impl Api {
         retry::run(&self.backoff, call, Refusal::may_pass_soon).await
     }
 
-    /// Sends a request once, with a token where one is wanted.
+    /// Sends a request once, with a token where one is wanted. If the token is refused, sends it once
+    /// more with a new one.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, Refusal> {
-        let mut request = request();
-        if let Some(token) = self.credentials.token().await.map_err(Refusal::Failed)? {
-            request = request.bearer_auth(token.expose_secret());
+        let token = self.credentials.token().await.map_err(Refusal::Failed)?;
+        let response = send_with(request(), token.as_ref()).await?;
+        match token {
+            Some(refused) if response.status() == StatusCode::UNAUTHORIZED => {
+                let token = self.credentials.token_other_than(&refused).await;
+                send_with(request(), token.map_err(Refusal::Failed)?.as_ref()).await
+            }
+            _ => Ok(response),
         }
-        request.send().await.map_err(|error| Refusal::passing(http::describe(&error)))
     }
 
     /// Begins a request whose body is rows: it may take longer than others.
@@ -98,6 +103,17 @@ impl Api {
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
+}
+
+async fn send_with(
+    request: RequestBuilder,
+    token: Option<&SecretString>,
+) -> Result<Response, Refusal> {
+    let request = match token {
+        Some(token) => request.bearer_auth(token.expose_secret()),
+        None => request,
+    };
+    request.send().await.map_err(|error| Refusal::passing(http::describe(&error)))
 }
 
 /// An answer, read to its end.
