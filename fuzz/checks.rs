@@ -136,3 +136,44 @@ fn fits_the_table(kind: Kind, row: &Value) {
         assert!(fits, "{}: {value} is no {}", column.name, column.r#type);
     }
 }
+
+/// What came of an answer of BigQuery's, whose first byte says what was asked: `none` where it is no
+/// answer; a table that is `ours`; a job that is `running` or `done`; else a failure's reason.
+pub fn bigquery_answer(input: &[u8]) -> String {
+    let Some((first, body)) = input.split_first() else { return "none".to_owned() };
+    match first % 8 {
+        kind @ 0..3 => {
+            let kind = Kind::ALL[usize::from(kind)];
+            match seam::table_answer(kind, body) {
+                None => "none".to_owned(),
+                Some(Ok(_)) => "ours".to_owned(),
+                Some(Err(failure)) => retried_in_few_words(&failure),
+            }
+        }
+        3 => match seam::job_answer(body) {
+            None => "none".to_owned(),
+            Some((state, None)) => {
+                assert!(state.len() <= 23 && !state.contains(char::is_control), "{state:?}");
+                if state == "DONE" { "done".to_owned() } else { "running".to_owned() }
+            }
+            Some((_, Some(failure @ Failure::InvalidRows { .. }))) => {
+                assert_eq!(failure.decision(), Decision::DeadLetter);
+                failure.reason().to_owned()
+            }
+            Some((_, Some(failure))) => retried_in_few_words(&failure),
+        },
+        status => {
+            let status =
+                [400, 401, 403, 404, 410][usize::from(status) - 4 + usize::from(first / 128)];
+            retried_in_few_words(&seam::refusal_answer(status, body))
+        }
+    }
+}
+
+/// No answer of BigQuery's but one about rows is a reason to give a message up.
+fn retried_in_few_words(failure: &Failure) -> String {
+    assert!(matches!(failure.decision(), Decision::Retry { .. }), "{failure}");
+    let words = failure.to_string();
+    assert!(words.len() <= 1200 && !words.contains(char::is_control), "{words:?}");
+    failure.reason().to_owned()
+}

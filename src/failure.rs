@@ -105,7 +105,9 @@ pub enum Failure {
         differences: String,
     },
     /// What has the table's name in the warehouse is no table.
-    #[error("{table} is not a table but a {what}; the service replaces the rows of tables only")]
+    #[error(
+        "{table} is not a table but of the type {what}; the service replaces the rows of tables only"
+    )]
     NotATable {
         /// The name.
         table: String,

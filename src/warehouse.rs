@@ -22,6 +22,7 @@ use crate::names::ShowId;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
+pub(crate) use bigquery::answer::refusal;
 pub(crate) use bigquery::history::Mark;
 pub(crate) use bigquery::jobs::JobFacts;
 pub(crate) use bigquery::table::TableFacts;
@@ -98,6 +99,12 @@ pub struct Loaded {
     pub job_id: String,
     /// Whether another delivery of the message had done it already.
     pub earlier: bool,
+    /// Rows that the load wrote, where the job says it.
+    pub rows: Option<u64>,
+    /// When the load ended, where the job says it.
+    pub ended_at: Option<SystemTime>,
+    /// Where the rows come from, where the job's labels say it.
+    pub origin: Option<Origin>,
 }
 
 impl<'a> Load<'a> {

@@ -216,6 +216,73 @@ async fn an_insert_that_is_refused_for_what_it_says_waits_for_the_operator() {
 }
 
 #[tokio::test]
+async fn what_an_insert_is_refused_for_is_told_with_advice_of_its_own() {
+    let cases: [(u16, &str, &str, &str, &str); 7] = [
+        (400, "tableUnavailable", "Table is unavailable", "warehouse_unavailable", "status.cloud"),
+        (400, "resourceInUse", "in use", "warehouse_unavailable", "status.cloud"),
+        (403, "userRateLimitExceeded", "fast", "warehouse_unavailable", "status.cloud"),
+        (
+            403,
+            "accessNotConfigured",
+            "BigQuery API has not been used in project 1 before or it is disabled",
+            "warehouse_denied",
+            "gcloud services enable",
+        ),
+        (
+            403,
+            "accessDenied",
+            "VPC Service Controls: Request is prohibited by organization's policy",
+            "warehouse_denied",
+            "perimeter",
+        ),
+        (
+            403,
+            "billingNotEnabled",
+            "Billing has not been enabled for this project",
+            "load_refused",
+            "billing account",
+        ),
+        (403, "accessDenied", "bigquery.jobs.create denied", "warehouse_denied", "roles/"),
+    ];
+    for (status, reason, words, outcome, advice) in cases {
+        let (world, app) = ready().await;
+        let body = error_body(status, reason, words);
+        world.bigquery.stub.always("/upload/", move || answer(status, &body));
+        let push = table("episodes");
+        let told = app.push(&push).await;
+        assert_eq!((told.status, told.outcome), (503, format!("retry {outcome}")), "{words}");
+        let uploads = world.bigquery.stub.calls_to("POST", "/upload/").len() - 1;
+        let expected = if outcome == "warehouse_unavailable" { ATTEMPTS } else { 1 };
+        assert_eq!(uploads, expected, "{words}");
+        assert!(told.body["detail"].as_str().unwrap().contains(words), "{}", told.body);
+        assert!(told.body["advice"].as_str().unwrap().contains(advice), "{}", told.body);
+        world.bigquery.stub.heal();
+        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{words}");
+        assert_eq!(loads(&world), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_status_tells_although_the_body_is_no_json_or_lacks_its_list() {
+    let bodies = ["<html>Error</html>", "", r#"{"error":{"code":0,"message":"words"}}"#];
+    for (status, outcome) in [
+        (403, "retry warehouse_denied"),
+        (400, "retry load_refused"),
+        (503, "retry warehouse_unavailable"),
+        (404, "retry dataset_missing"),
+    ] {
+        for body in bodies {
+            let world = World::new(Spotify::showing(1, 5).await).await;
+            world.bigquery.stub.always("/datasets/spotify_podcasts", move || answer(status, body));
+            let told = world.app().await.push(&table("episodes")).await;
+            assert_eq!(told.told(), (503, outcome), "{body}");
+            assert!(told.detail().contains(&status.to_string()), "{}", told.detail());
+            assert_eq!(told.detail().contains("words"), body.contains("words"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_leads_elsewhere_is_not_followed() {
     let mut shown = crate::support::spotify::catalog(1, 120);
     for episode in shown.episodes.values_mut().flatten() {

@@ -7,7 +7,7 @@ use std::path::Path;
 mod checks;
 
 /// What came of each seed, by the seed's name.
-fn run(target: &str, check: fn(&[u8]) -> &'static str) -> BTreeMap<String, &'static str> {
+fn run<T>(target: &str, check: fn(&[u8]) -> T) -> BTreeMap<String, T> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
     files
@@ -29,6 +29,13 @@ fn pushes_are_what_their_names_say() {
 fn answers_are_what_their_names_say() {
     for (name, outcome) in run("spotify_answer", checks::spotify_answer) {
         assert!(name.starts_with(outcome), "{name}: {outcome}");
+    }
+}
+
+#[test]
+fn answers_of_bigquery_are_what_their_names_say() {
+    for (name, outcome) in run("bigquery_answer", checks::bigquery_answer) {
+        assert!(name.replace('-', "_").starts_with(&outcome), "{name}: {outcome}");
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::bigquery::Fate;
+use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::Act;
 use crate::support::{App, EPISODES, World, table};
@@ -204,6 +205,30 @@ async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
     assert_eq!(world.spotify.api_calls().len(), read, "Spotify is not asked again");
     is_whole(&world, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_stays_pending_is_named_on_each_delivery() {
+    let (world, _) = ready().await;
+    world.bigquery.fate(|_| Fate { looks: u32::MAX, fails: None });
+    let mut config = world.config();
+    config.timing.message_deadline = std::time::Duration::from_secs(3);
+    let app = App::start(config).await;
+    let push = table("episodes");
+    for attempt in [Some(1), Some(2), None] {
+        let log = Log::start();
+        let again = crate::support::Push { attempt, ..push.clone() };
+        let told = app.push(&again).await;
+        assert_eq!(told.told(), (503, "retry deadline_passed"));
+        let job = world.bigquery.accepted()[0].clone();
+        let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+        assert!(told.detail().contains(&progress), "{}", told.detail());
+        assert!(told.body["advice"].as_str().unwrap().contains("bq cancel"), "{}", told.body);
+        let line = log.outcome(&push.id);
+        assert_eq!(line["job_id"], job);
+        assert_ne!(line["load_ms"], "0", "{line:?}");
+    }
+    assert_eq!(world.bigquery.accepted().len(), 1, "no second load is sent while one is pending");
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ fn every_failure() -> Vec<Failure> {
         },
         Failure::NotATable {
             table: "podcasts_mamilos".to_owned(),
-            what: "materialized view".to_owned(),
+            what: "MATERIALIZED_VIEW".to_owned(),
         },
         load_refused(Obstacle::Table),
         load_refused(Obstacle::Billing),

@@ -154,6 +154,48 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn a_view_with_the_tables_name_is_left_alone() {
+    let (world, file) = world("view").await;
+    let app = world.app().await;
+    let connection = Connection::open(&file).unwrap();
+    connection.execute_batch(&format!("CREATE VIEW {PODCASTS} AS SELECT 1 AS id")).unwrap();
+    let push = table("podcasts");
+    assert_eq!(app.push(&push).await.told(), (503, "retry not_a_table"));
+    connection.execute_batch(&format!("DROP VIEW {PODCASTS}")).unwrap();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn a_table_that_shrinks_by_more_than_half_is_a_warning() {
+    let (world, _) = world("shrinks").await;
+    let app = world.app().await;
+    let log = crate::support::log::Log::start();
+    app.push(&table("podcasts")).await;
+    for (shown, before, words) in [
+        (25, "50", "was replaced by 25 rows"),
+        (12, "25", "shrank from 25 to 12 rows"),
+        (12, "12", "was replaced by 12 rows"),
+        (50, "12", "was replaced by 50 rows"),
+    ] {
+        let shows: Vec<Value> = (0..shown).map(crate::support::spotify::show).collect();
+        world.spotify.stub.on(move |call| {
+            let at = call.number("offset").min(shows.len());
+            let page = &shows[at..(at + call.number("limit")).min(shows.len())];
+            match call.path.contains("/v1/search") {
+                true => crate::support::spotify::search_page(page, shows.len()),
+                false => crate::support::wire::Act::Pass,
+            }
+        });
+        let push = table("podcasts");
+        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        let line = log.outcome(&push.id);
+        assert_eq!(line["rows_before"], before);
+        assert!(line["message"].contains(words), "{line:?}");
+        assert_eq!(line["message"].contains("docs/restore.md"), words.contains("shrank"));
+    }
+}
+
+#[tokio::test]
 async fn a_search_that_finds_nothing_leaves_the_table_as_it_was() {
     let (world, file) = world("nothing").await;
     let app = world.app().await;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::bigquery::{Fate, LOCATION};
+use crate::support::bigquery::{Fate, LOCATION, error_body};
 use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
-use crate::support::wire::Call;
+use crate::support::wire::{Act, Call, answer};
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
 fn parsed(json: &str) -> Value {
@@ -133,13 +133,84 @@ async fn a_jobs_id_is_its_messages_and_one_that_bigquery_allows() {
     }
 }
 
-#[tokio::test]
-async fn above_five_mebibytes_the_rows_go_in_a_request_of_their_own() {
+/// A world whose show has more than fits a multipart upload.
+async fn large() -> World {
     let mut shown = catalog(1, 120);
     for episode in shown.episodes.values_mut().flatten() {
         episode["description"] = json!(format!("ação {}", "x".repeat(60_000)));
     }
-    let world = World::new(Spotify::start(shown).await).await;
+    World::new(Spotify::start(shown).await).await
+}
+
+#[tokio::test]
+async fn a_session_that_is_lost_is_followed_by_another_and_one_job_results() {
+    let html = "<html>Not Found</html>";
+    // Whether the rows had arrived before the session was lost.
+    for (arrived, lost) in [
+        (false, (410, "")),
+        (false, (499, html)),
+        (false, (404, html)),
+        (true, (404, "")),
+        (true, (410, html)),
+    ] {
+        let world = large().await;
+        let app = world.app().await;
+        let mut left = 2;
+        world.bigquery.stub.on(move |call| {
+            if call.method != "PUT" || left == 0 {
+                return Act::Pass;
+            }
+            left -= 1;
+            match answer(lost.0, lost.1) {
+                Act::Answer(response) if arrived => Act::DoneThenAnswer(response),
+                act => act,
+            }
+        });
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{lost:?}");
+        let sessions: Vec<String> =
+            uploads(&world, "PUT").iter().map(|call| call.query("upload_id").to_owned()).collect();
+        assert_eq!(sessions, ["0", "1", "2"], "{lost:?}");
+        assert_eq!(world.bigquery.accepted().len(), 1, "{lost:?}");
+        assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_begun_a_bounded_number_of_times() {
+    let world = large().await;
+    let app = world.app().await;
+    world.bigquery.stub.on(|call| if call.method == "PUT" { answer(410, "") } else { Act::Pass });
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    assert!(told.detail().contains("410"), "{}", told.detail());
+    assert_eq!(uploads(&world, "POST").len(), 5);
+    world.bigquery.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_found_in_bigquerys_words_is_about_the_dataset() {
+    let world = large().await;
+    let app = world.app().await;
+    let words = "Not found: Dataset p1:spotify_podcasts was not found in location US";
+    world.bigquery.stub.on(move |call| match call.method.as_str() {
+        "PUT" => answer(404, &error_body(404, "notFound", words)),
+        _ => Act::Pass,
+    });
+    let push = table("episodes");
+    let told = app.push(&push).await;
+    assert_eq!(told.told(), (503, "retry dataset_missing"));
+    assert!(told.detail().contains(words), "{}", told.detail());
+    assert_eq!(uploads(&world, "PUT").len(), 1);
+    world.bigquery.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+}
+
+#[tokio::test]
+async fn above_five_mebibytes_the_rows_go_in_a_request_of_their_own() {
+    let world = large().await;
     let app = world.app().await;
     let push = table("episodes");
     assert_eq!(app.push(&push).await.told(), (204, "loaded"));

@@ -2,7 +2,7 @@
 //! refuses a message's second load. Calls go through `api`; what a refusal means is `answer`'s and
 //! `words`'.
 
-mod answer;
+pub(super) mod answer;
 mod api;
 pub(super) mod history;
 pub(super) mod jobs;
@@ -79,10 +79,14 @@ impl BigQuery {
     pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
         for n in 0..MAX_TRIES {
             let job_id = load.try_id(n);
-            let Some(job) = self.job(&job_id).await? else { return Ok(Earlier::Next(n)) };
+            let job = match self.job(&job_id).await {
+                Ok(job) => job,
+                Err(Refusal::NotFound(_)) => return Ok(Earlier::Next(n)),
+                Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
+            };
             let _timed = meter.load_ms.timed();
-            if matches!(self.end_of(&job_id, job, meter).await?, Ended::Done) {
-                return Ok(Earlier::Done(Loaded { job_id, earlier: true }));
+            if let Ended::Done(facts) = self.end_of(&job_id, job, meter).await? {
+                return Ok(Earlier::Done(facts.loaded(job_id, true)));
             }
         }
         let detail = format!("{MAX_TRIES} load jobs of this message have failed");
@@ -107,15 +111,13 @@ impl BigQuery {
         loop {
             let job_id = load.try_id(n);
             let (job, earlier) = match self.insert(load, &job_id, rows, origin).await? {
-                Inserted::Accepted(job) => (Some(job), false),
-                Inserted::Taken { ours } => (self.job(&job_id).await?, !ours),
+                Inserted::Accepted(job) => (Ok(job), false),
+                Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
             };
-            let Some(job) = job else {
-                return Err(self.unavailable("jobs.get", format!("{job_id} is taken and absent")));
-            };
+            let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
             match self.end_of(&job_id, job, meter).await? {
-                Ended::Done => return Ok(Loaded { job_id, earlier }),
+                Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
                 // An earlier delivery's failure is no news; this one has a load of its own.
                 Ended::Failed(_) if earlier => {}
                 Ended::Failed(refusal) if refusal.may_pass_soon() => {
@@ -188,8 +190,10 @@ impl BigQuery {
         };
         if matches!(refusal, Refusal::Refused { .. }) {
             // Of inserts that race for one id some are refused so.
-            if self.job(job_id).await?.is_some() {
-                return Ok(Inserted::Taken { ours });
+            match self.job(job_id).await {
+                Ok(_) => return Ok(Inserted::Taken { ours }),
+                Err(Refusal::NotFound(_)) => {}
+                Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             }
             self.look(load).await?;
         }

@@ -39,8 +39,7 @@ impl Sqlite {
             make_loads(&transaction)?;
             let done = is_done(&transaction, &id)?;
             transaction.commit()?;
-            let loaded = Loaded { job_id, earlier: true };
-            Ok(if done { Earlier::Done(loaded) } else { Earlier::Next(0) })
+            Ok(if done { Earlier::Done(loaded(job_id, true)) } else { Earlier::Next(0) })
         })
         .await
     }
@@ -62,12 +61,12 @@ impl Sqlite {
     ) -> Result<Loaded, Failure> {
         let (id, job_id) = (load.id.clone(), load.try_id(n));
         let (kind, table, rows) = (load.job.kind, load.job.table.clone(), rows.clone());
-        let loaded = self.work("the load", move |connection| {
+        let done = self.work("the load", move |connection| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             make_loads(&transaction)?;
             if is_done(&transaction, &id)? {
-                return Ok(Loaded { job_id, earlier: true });
+                return Ok(loaded(job_id, true));
             }
             if standing(&transaction, kind, &table)? == Standing::Absent {
                 create(&transaction, kind, &table)?;
@@ -80,9 +79,9 @@ impl Sqlite {
                 params![id, job_id, table, rows.count() as i64],
             )?;
             transaction.commit()?;
-            Ok(Loaded { job_id, earlier: false })
+            Ok(loaded(job_id, false))
         });
-        loaded.await
+        done.await
     }
 
     async fn work<T: Send + 'static>(
@@ -119,6 +118,11 @@ fn make_loads(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn is_done(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
     transaction.prepare(&format!("SELECT 1 FROM {LOADS} WHERE id = ?"))?.exists([id])
+}
+
+/// The file remembers of a load only that it was done.
+fn loaded(job_id: String, earlier: bool) -> Loaded {
+    Loaded { job_id, earlier, rows: None, ended_at: None, origin: None }
 }
 
 /// What ends a transaction.

@@ -62,11 +62,6 @@ impl State {
         self.letters.push(Letter { id, data, attributes, published, is_held: false });
     }
 
-    /// The data of the letters that are there.
-    pub fn data(&self) -> Vec<String> {
-        self.letters.iter().map(|letter| letter.data.clone()).collect()
-    }
-
     pub fn push_to(&mut self, endpoint: &str) {
         let push_endpoint = endpoint.to_owned();
         self.subscription.push_config = Some(PushConfig { push_endpoint, ..PushConfig::default() });

@@ -48,8 +48,8 @@ impl Refusal {
     /// all that there is.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         let (reason, message) = said(body);
-        let words = text::excerpt(&message, http::EXCERPT);
-        let detail = format!("{status} {reason} {words}").trim().replace("  ", " ");
+        // Spaces that a missing part leaves are not repeated in an excerpt.
+        let detail = text::excerpt(&format!("{status} {reason} {message}"), http::EXCERPT);
         match (status, reason.as_str()) {
             _ if words::is_passing(&reason) => Self::passing(detail),
             _ if words::is_quota(&reason) => Self::Passing { detail, after: Some(QUOTA_WAIT) },
@@ -80,7 +80,7 @@ impl Refusal {
                 said = format!("{said}{separator}{message}");
             }
         }
-        let detail = format!("{reason}: {}", text::excerpt(&said, http::EXCERPT));
+        let detail = text::excerpt(&format!("{reason}: {said}"), http::EXCERPT);
         match reason {
             "notFound" => Self::NotFound(detail),
             "accessDenied" => Self::denied(reason, &said, detail),
@@ -135,6 +135,11 @@ impl Refusal {
     }
 }
 
+/// Returns the failure that a refused call comes to, for [`crate::seam`].
+pub(crate) fn refusal(status: u16, body: &[u8]) -> Failure {
+    Refusal::of(status, body).into_failure("a call", "p.d")
+}
+
 /// Returns the reason and the message of an error's body. Google's APIs write them as
 /// `{"error": {"message", "errors": [{"reason"}], "details": [{"reason"}], "status"}}`, and any of
 /// these may be missing. Plain text is a message; HTML says nothing.
@@ -161,4 +166,118 @@ fn said(body: &[u8]) -> (String, String) {
 /// Returns whether a body is an error in the form of Google's APIs.
 pub(super) fn is_googles(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body["error"].is_object())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(reason: &str, message: &str) -> Vec<u8> {
+        let errors = json!([{"reason": reason, "message": message, "domain": "global"}]);
+        json!({"error": {"code": 400, "message": message, "errors": errors}})
+            .to_string()
+            .into_bytes()
+    }
+
+    /// In a word, what is done about an answer.
+    fn told(status: u16, body: &[u8]) -> String {
+        match Refusal::of(status, body).into_failure("x", "p.d") {
+            Failure::WarehouseUnavailable { after: Some(after), .. } => {
+                format!("in {} s", after.as_secs())
+            }
+            Failure::WarehouseUnavailable { .. } => "soon".to_owned(),
+            Failure::WarehouseDenied { denial, .. } => format!("{denial:?}"),
+            Failure::LoadRefused { obstacle, .. } => format!("{obstacle:?}"),
+            other => other.reason().to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_call_decide() {
+        for (status, reason, message, expected) in [
+            (400, "tableUnavailable", "", "soon"),
+            (400, "resourceInUse", "", "soon"),
+            (403, "userRateLimitExceeded", "", "soon"),
+            (403, "rateLimitExceeded", "", "soon"),
+            (403, "quotaExceeded", "Quota exceeded", "in 600 s"),
+            (400, "invalid", "Invalid field", "Table"),
+            (400, "invalid", "Cannot use a Cloud KMS key of another location", "Key"),
+            (403, "billingNotEnabled", "Billing has not been enabled for this project", "Billing"),
+            (
+                403,
+                "accessDenied",
+                "The billing account for the owning project is disabled",
+                "Billing",
+            ),
+            (403, "accessNotConfigured", "BigQuery API has not been used", "ApiDisabled"),
+            (
+                403,
+                "forbidden",
+                "BigQuery API has not been used in project 1 before or it is disabled",
+                "ApiDisabled",
+            ),
+            (
+                403,
+                "accessDenied",
+                "VPC Service Controls: Request is prohibited by organization's policy",
+                "ServiceControls",
+            ),
+            (403, "accessDenied", "Access Denied: Project p: bigquery.jobs.create", "Rights"),
+            (404, "notFound", "Not found: Dataset p:d", "dataset_missing"),
+            (401, "authError", "Invalid Credentials", "google_credentials"),
+            (412, "conditionNotMet", "", "Table"),
+            (503, "backendError", "", "soon"),
+        ] {
+            assert_eq!(
+                told(status, &body(reason, message)),
+                expected,
+                "{status} {reason} {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_tells_where_the_body_lacks_something() {
+        let html = b"<html>Error</html>".as_slice();
+        for (status, body, expected) in [
+            (403, html, "Rights"),
+            (404, html, "dataset_missing"),
+            (410, html, "soon"),
+            (499, b"", "soon"),
+            (429, b"", "soon"),
+            (500, html, "soon"),
+            (302, b"", "soon"),
+            (401, b"", "google_credentials"),
+            (400, b"[]", "Table"),
+            (403, br#"{"error":{"message":"Exceeded rate limits","status":"PERMISSION_DENIED"}}"#, "soon"),
+            (403, br#"{"error":{"message":"Quota exceeded: jobs"}}"#, "in 600 s"),
+            (403, br#"{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#, "ApiDisabled"),
+            (400, br#"{"error":{"code":400,"message":"x","errors":[{"reason":5}]}}"#, "Table"),
+        ] {
+            assert_eq!(told(status, body), expected, "{status} {}", String::from_utf8_lossy(body));
+        }
+        let detail = |body: &[u8]| match Refusal::of(404, body) {
+            Refusal::NotFound(detail) => detail,
+            other => panic!("{other:?}"),
+        };
+        let words =
+            br#"{"error":{"message":"Not found: Dataset p:d was not found in location US"}}"#;
+        assert_eq!(detail(words), "404 Not found: Dataset p:d was not found in location US");
+        assert_eq!(detail(html), "404");
+    }
+
+    #[test]
+    fn a_jobs_error_is_told_with_all_its_words_once() {
+        let messages = ["too many errors", "JSON parsing error", "too many errors"];
+        let messages = messages.map(str::to_owned);
+        assert!(matches!(Refusal::of_job("invalid", &messages), Refusal::Rows(detail)
+                if detail == "invalid: too many errors; JSON parsing error"));
+        for (reason, passing) in
+            [("backendError", true), ("newReason", true), ("notImplemented", false)]
+        {
+            assert_eq!(Refusal::of_job(reason, &[]).may_pass_soon(), passing, "{reason}");
+        }
+    }
 }

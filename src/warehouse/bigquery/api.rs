@@ -74,18 +74,18 @@ impl Api {
         retry::run(&self.backoff, call, Refusal::may_pass_soon).await
     }
 
-    /// Sends a request once, with a token where one is wanted. If the token is refused, sends it once
-    /// more with a new one.
+    /// Sends a request with a token where one is wanted, and once more with another token where
+    /// BigQuery refuses the first: a token that is kept here may be refused although it is not old.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, Refusal> {
         let token = self.credentials.token().await.map_err(Refusal::Failed)?;
-        let response = send_with(request(), token.as_ref()).await?;
+        let response = with_token(request(), token.as_ref()).await?;
         match token {
             Some(refused) if response.status() == StatusCode::UNAUTHORIZED => {
-                let token = self.credentials.token_other_than(&refused).await;
-                send_with(request(), token.map_err(Refusal::Failed)?.as_ref()).await
+                let other = self.credentials.token_other_than(&refused).await;
+                with_token(request(), other.map_err(Refusal::Failed)?.as_ref()).await
             }
             _ => Ok(response),
         }
@@ -105,7 +105,7 @@ impl Api {
     }
 }
 
-async fn send_with(
+async fn with_token(
     request: RequestBuilder,
     token: Option<&SecretString>,
 ) -> Result<Response, Refusal> {

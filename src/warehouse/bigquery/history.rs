@@ -6,7 +6,7 @@ use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Project
 use serde_json::Value;
 
 use super::BigQuery;
-use super::jobs::{JobFacts, text};
+use super::jobs::{JobFacts, string};
 use crate::failure::{Denial, Failure};
 use crate::warehouse::labels;
 
@@ -85,7 +85,7 @@ impl BigQuery {
             JobListParameters { max_results: Some(1000), ..JobListParameters::default() };
         let fields = "nextPageToken,tables(tableReference)";
         let tables = self.list(&path, &parameters, fields, "tables").await?;
-        Ok(tables.iter().map(|table| text(&table["tableReference"]["tableId"])).collect())
+        Ok(tables.iter().map(|table| string(&table["tableReference"]["tableId"])).collect())
     }
 
     /// Reads a list to its end.
@@ -103,7 +103,7 @@ impl BigQuery {
             if let Value::Array(more) = page[key].take() {
                 items.extend(more);
             }
-            let next = text(&page["nextPageToken"]);
+            let next = string(&page["nextPageToken"]);
             if next.is_empty() || next == token {
                 break;
             }

@@ -10,7 +10,11 @@ use super::BigQuery;
 use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
-use crate::warehouse::labels;
+use crate::text;
+use crate::warehouse::{Loaded, labels};
+
+/// The longest state that an error names, in bytes.
+const MAX_STATE: usize = 20;
 
 /// What is read of a job, from `jobs.get`, `jobs.insert` and `jobs.list`. Everything may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub(crate) struct JobFacts {
 
 /// How a job ended.
 pub(super) enum Ended {
-    Done,
+    Done(Box<JobFacts>),
     Failed(Refusal),
 }
 
@@ -46,9 +50,13 @@ impl JobFacts {
         let destination = (|| Some([name("projectId")?, name("datasetId")?, name("tableId")?]))();
         let labels = configuration["labels"].as_object().into_iter().flatten();
         Self {
-            id: text(&job["jobReference"]["jobId"]),
+            id: string(&job["jobReference"]["jobId"]),
             // `jobs.list` may tell the state outside of the status only.
-            state: text(if status["state"].is_string() { &status["state"] } else { &job["state"] }),
+            state: string(if status["state"].is_string() {
+                &status["state"]
+            } else {
+                &job["state"]
+            }),
             created: time(&statistics["creationTime"]),
             started: time(&statistics["startTime"]),
             ended: time(&statistics["endTime"]),
@@ -70,12 +78,26 @@ impl JobFacts {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
 
-    /// Returns how the job ended, if it has.
-    fn end(&self) -> Option<Ended> {
-        self.is_done().then(|| match &self.error {
-            None => Ended::Done,
-            Some((reason, messages)) => Ended::Failed(Refusal::of_job(reason, messages)),
-        })
+    /// Returns why the job failed, if it did.
+    fn failure(&self) -> Option<Refusal> {
+        let (reason, messages) = self.error.as_ref().filter(|_| self.is_done())?;
+        Some(Refusal::of_job(reason, messages))
+    }
+
+    /// Returns what the load with this job came to, once it is done.
+    pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
+        let origin = labels::origin(&self.labels);
+        Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
+    }
+
+    /// Returns the state as an error names it and the failure of a job that failed, for
+    /// [`crate::seam`].
+    pub(crate) fn told(&self) -> (String, Option<Failure>) {
+        let failure = self.failure().map(|refusal| match refusal {
+            Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
+            refusal => refusal.into_failure("a load", "p.d"),
+        });
+        (self.followed("j", UNIX_EPOCH).state, failure)
     }
 
     fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
@@ -83,7 +105,7 @@ impl JobFacts {
         let state = if self.state.is_empty() { "of unknown state" } else { &self.state };
         FollowedJob {
             id: id.to_owned(),
-            state: state.to_owned(),
+            state: text::excerpt(state, MAX_STATE),
             since: since.or(self.created).unwrap_or(first_seen),
         }
     }
@@ -101,30 +123,39 @@ impl BigQuery {
         let first_seen = SystemTime::now();
         let mut wait = self.timing.first_look;
         loop {
-            if let Some(end) = job.end() {
+            if job.is_done() {
                 meter.follow(None);
-                return Ok(end);
+                return Ok(match job.failure() {
+                    None => Ended::Done(Box::new(job)),
+                    Some(refusal) => Ended::Failed(refusal),
+                });
             }
             meter.follow(Some(job.followed(id, first_seen)));
             sleep(wait).await;
             wait = wait.mul_f64(1.5).min(self.timing.last_look);
-            job = match self.job(id).await? {
-                Some(job) => job,
-                None => return Err(self.unavailable("jobs.get", format!("{id} has vanished"))),
-            };
+            job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
         }
     }
 
-    /// Looks a job up. Returns `None` if there is no such job in the dataset's location.
-    pub(super) async fn job(&self, id: &str) -> Result<Option<JobFacts>, Failure> {
+    /// Looks a job up, where the dataset is.
+    pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
-        if let Some(location) = self.location().await? {
+        if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
             url.query_pairs_mut().append_pair("location", &location);
         }
-        match self.api.get(&url).await {
-            Ok(job) => Ok(Some(JobFacts::of(&job))),
-            Err(Refusal::NotFound(_)) => Ok(None),
-            Err(refusal) => Err(self.failed(refusal, "jobs.get")),
+        Ok(JobFacts::of(&self.api.get(&url).await?))
+    }
+
+    /// Returns the failure that a job can't be looked up that BigQuery has accepted. If it is not
+    /// found, the dataset may have another location now, and its jobs with it.
+    pub(super) fn lost(&self, id: &str, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::NotFound(words) => {
+                self.forget_location();
+                let detail = format!("the accepted job {id} is not found: {words}");
+                self.unavailable("jobs.get", detail)
+            }
+            other => self.failed(other, "jobs.get"),
         }
     }
 }
@@ -133,13 +164,13 @@ fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
     let result = &status["errorResult"];
     let result = result.as_object()?;
     let say = |error: &Value| error["message"].as_str().map(str::to_owned);
-    let reason = result.get("reason").map(text).unwrap_or_default();
+    let reason = result.get("reason").map(string).unwrap_or_default();
     let first = result.get("message").and_then(Value::as_str).map(str::to_owned);
     let more = status["errors"].as_array().into_iter().flatten().filter_map(say);
     Some((reason, first.into_iter().chain(more).collect()))
 }
 
-pub(super) fn text(value: &Value) -> String {
+pub(super) fn string(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 

@@ -52,10 +52,16 @@ impl BigQuery {
             Refusal::Refused { detail, .. } => detail.contains("location"),
             _ => false,
         };
-        // Who holds the lock is asking right now.
-        if moved && let Ok(mut found) = self.location.found.try_lock() {
-            *found = None;
+        if moved {
+            self.forget_location();
         }
         refusal.into_failure(what, &self.place())
+    }
+
+    pub(super) fn forget_location(&self) {
+        // Whoever holds the lock is asking right now.
+        if let Ok(mut found) = self.location.found.try_lock() {
+            *found = None;
+        }
     }
 }

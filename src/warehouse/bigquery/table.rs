@@ -7,11 +7,19 @@ use serde_json::Value;
 
 use super::BigQuery;
 use super::answer::Refusal;
-use super::jobs::{number, text, time};
+use super::jobs::{number, string, time};
+use super::words;
 use crate::failure::Failure;
 use crate::names::Kind;
+use crate::text;
 use crate::warehouse::schema::{Found, differences, table_description, table_schema};
 use crate::warehouse::{Load, Standing};
+
+/// How much of the differences an error names, in bytes: a foreign table may have 10,000 columns.
+const MAX_DIFFERENCES: usize = 1000;
+
+/// The longest type that an error names, in bytes. BigQuery's longest today is `MATERIALIZED_VIEW`.
+const MAX_TYPE: usize = 40;
 
 /// What is read of a table, from `tables.get`. Everything may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +38,7 @@ impl TableFacts {
     pub(crate) fn of(table: &Value) -> Self {
         let columns = table["schema"]["fields"].as_array().into_iter().flatten();
         Self {
-            r#type: text(&table["type"]),
+            r#type: string(&table["type"]),
             columns: columns.map(column).collect(),
             rows: number(&table["numRows"]),
             modified: time(&table["lastModifiedTime"]),
@@ -41,7 +49,7 @@ impl TableFacts {
     pub(crate) fn standing(&self, kind: Kind, table: &str) -> Result<Standing, Failure> {
         let table = table.to_owned();
         if !matches!(self.r#type.as_str(), "" | "TABLE") {
-            let what = self.r#type.to_lowercase().replace('_', " ");
+            let what = text::excerpt(&self.r#type, MAX_TYPE);
             return Err(Failure::NotATable { table, what });
         }
         let differences = differences(kind, &self.columns);
@@ -49,13 +57,14 @@ impl TableFacts {
         if self.columns.is_empty() || differences.is_empty() {
             Ok(Standing::Ours { rows: self.rows })
         } else {
-            Err(Failure::ForeignColumns { table, differences: differences.join("; ") })
+            let differences = text::excerpt(&differences.join("; "), MAX_DIFFERENCES);
+            Err(Failure::ForeignColumns { table, differences })
         }
     }
 }
 
 fn column(field: &Value) -> Found {
-    let mut r#type = text(&field["type"]);
+    let mut r#type = string(&field["type"]);
     let limits: Vec<String> = ["maxLength", "precision", "scale"]
         .iter()
         .filter_map(|key| number(&field[*key]))
@@ -65,7 +74,7 @@ fn column(field: &Value) -> Found {
         r#type = format!("{type}({})", limits.join(", "));
     }
     let mode = field["mode"].as_str().map(str::to_owned);
-    Found { name: text(&field["name"]), r#type, mode }
+    Found { name: string(&field["name"]), r#type, mode }
 }
 
 impl BigQuery {
@@ -84,7 +93,7 @@ impl BigQuery {
     pub(crate) async fn table(&self, table: &str) -> Result<Option<TableFacts>, Failure> {
         match self.api.get(&self.tables_url(Some(table))).await {
             Ok(found) => Ok(Some(TableFacts::of(&found))),
-            Err(Refusal::NotFound(_)) => Ok(None),
+            Err(Refusal::NotFound(words)) if !words::is_about_dataset(&words) => Ok(None),
             Err(refusal) => Err(self.failed(refusal, "tables.get")),
         }
     }

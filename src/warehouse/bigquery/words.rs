@@ -73,6 +73,11 @@ pub(super) fn is_about_quota(message: &str) -> bool {
     contains(message, &["quota exceeded", "exceeded quota"])
 }
 
+/// Returns whether what is not found is the dataset or the project, rather than something in it.
+pub(super) fn is_about_dataset(message: &str) -> bool {
+    contains(message, &["not found: dataset", "not found: project"])
+}
+
 /// Returns what is not a matter of the service's roles in a refusal that looks like one.
 pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
     let off = ["has not been used in project", "api is not enabled", "or it is disabled"];
@@ -132,4 +137,65 @@ fn about_rows(message: &str) -> Option<bool> {
 fn contains(message: &str, phrases: &[&str]) -> bool {
     let message = message.to_ascii_lowercase();
     phrases.iter().any(|phrase| message.contains(phrase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(messages: &[&str]) -> bool {
+        let messages: Vec<String> = messages.iter().map(|text| (*text).to_owned()).collect();
+        is_about_rows(&messages)
+    }
+
+    #[test]
+    fn words_about_rows() {
+        let reading = "Error while reading data, error message:";
+        let giving_up = format!(
+            "{reading} JSON table encountered too many errors, giving up. Rows: 1; errors: 1."
+        );
+        assert!(rows(&[&giving_up, "Cannot load into a partition"]), "the result decides");
+        assert!(rows(&["too many errors", &giving_up]), "the details decide where it says nothing");
+        for message in [
+            "JSON parsing error in row starting at position 0: No such field: partition",
+            "Could not convert value to DATE: 'billing account'. Field: release_date",
+            "Only optional fields can be set to NULL. Field: id; Value: NULL",
+            "Invalid value",
+        ] {
+            assert!(rows(&[&format!("{reading} {message}")]), "{message}");
+        }
+        assert!(rows(&["Parser terminated before end of string in JSON"]));
+    }
+
+    #[test]
+    fn words_about_the_table() {
+        for message in [
+            "Provided Schema does not match Table p:d.t. Field id has changed mode from REQUIRED to NULLABLE",
+            "Provided Schema does not match Table p:d.json. Field x has changed type from JSON to STRING",
+            "Incompatible table partitioning specification. Expected partitioning specification none",
+            "Error while reading data, error message: Too many partitions produced by the load, JSON",
+            "Error while reading data, error message: Cloud KMS key projects/p/cryptoKeys/k is disabled",
+            "Cannot write to a table with row level access policies in JSON",
+            "Write disposition WRITE_TRUNCATE_DATA is not supported",
+            "Billing has not been enabled for this project",
+            "simulated",
+            "",
+        ] {
+            assert!(!rows(&[message]), "{message}");
+        }
+        assert!(!rows(&[]));
+    }
+
+    #[test]
+    fn names_that_are_quoted_prove_nothing() {
+        for message in [
+            "Access Denied: Table p:billing.kms: Permission bigquery.tables.update denied",
+            "Access Denied: Dataset p:vpc_service_controls: User does not have permission",
+        ] {
+            assert_eq!(
+                (denial("accessDenied", message), obstacle("accessDenied", message)),
+                (None, None)
+            );
+        }
+    }
 }
