@@ -313,8 +313,13 @@ impl Failure {
         if let Self::WarehouseDenied { .. } = self {
             return "give the account that runs this command roles/bigquery.metadataViewer on the dataset (for `publish --wait` also roles/bigquery.resourceViewer on the project); the service's own account needs roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project".to_owned();
         }
+        // What is said of the message after a semicolon or full stop is for the service's log.
+        let advice = self.advice();
+        let end = ["; the message", ". Until then the message", " (the next delivery"];
+        let end = end.iter().filter_map(|words| advice.find(words)).min();
+        let advice = &advice[..end.unwrap_or(advice.len())];
         match self.advice().strip_prefix("nothing") {
-            None => self.advice().to_owned(),
+            None => advice.to_owned(),
             Some(rest) => match rest.split_once("; ") {
                 Some((_, otherwise)) => format!("run the command again; {otherwise}"),
                 None => "run the command again".to_owned(),

@@ -42,6 +42,8 @@ pub struct State_ {
     pub fate: Fates,
     /// Jobs of others, as `jobs.list` tells them, newer than all of ours.
     pub others: Vec<Value>,
+    /// The show that the jobs' labels name where they name none.
+    pub show: Option<String>,
     sessions: Vec<Value>,
 }
 
@@ -74,6 +76,7 @@ impl BigQuery {
             accepted: Vec::new(),
             fate: Box::new(|_| Fate::default()),
             others: Vec::new(),
+            show: None,
             sessions: Vec::new(),
         }));
         let base = "/bigquery/v2/projects/p1";
@@ -170,7 +173,18 @@ async fn list_jobs(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     let state = state.lock().unwrap();
-    let ours = state.accepted.iter().rev().map(|id| job_answer(id, &state.jobs[id]));
+    let ours = state.accepted.iter().rev().map(|id| {
+        let mut job = job_answer(id, &state.jobs[id]);
+        let table = job["configuration"]["load"]["destinationTable"]["tableId"].as_str().unwrap();
+        let rows = state.tables.get(table).map_or(0, |table| table.rows.len());
+        job["statistics"]["load"] = json!({"outputRows": rows.to_string()});
+        let labels = job["configuration"]["labels"].as_object_mut().unwrap();
+        if let Some(show) = &state.show {
+            let hex: String = show.bytes().map(|byte| format!("{byte:02x}")).collect();
+            labels.entry("show").or_insert(json!(hex));
+        }
+        job
+    });
     let jobs: Vec<Value> = state.others.iter().cloned().chain(ours).collect();
     page("jobs", &jobs, &query, 3)
 }
