@@ -310,7 +310,7 @@ impl Failure {
 
     /// What the person can do whose command met the failure.
     pub fn advice_at_terminal(&self) -> String {
-        if let Self::WarehouseDenied { .. } = self {
+        if let Self::WarehouseDenied { denial: Denial::Rights, .. } = self {
             return "give the account that runs this command roles/bigquery.metadataViewer on the dataset (for `publish --wait` also roles/bigquery.resourceViewer on the project); the service's own account needs roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project".to_owned();
         }
         // What is said of the message after a semicolon or full stop is for the service's log.
@@ -318,7 +318,7 @@ impl Failure {
         let end = ["; the message", ". Until then the message", " (the next delivery"];
         let end = end.iter().filter_map(|words| advice.find(words)).min();
         let advice = &advice[..end.unwrap_or(advice.len())];
-        match self.advice().strip_prefix("nothing") {
+        match advice.strip_prefix("nothing") {
             None => advice.to_owned(),
             Some(rest) => match rest.split_once("; ") {
                 Some((_, otherwise)) => format!("run the command again; {otherwise}"),
