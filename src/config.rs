@@ -59,6 +59,9 @@ pub enum Purpose {
     Tool,
 }
 
+/// Google's own Python client draws the line between multipart and resumable uploads here too.
+const MAX_MULTIPART: usize = 5 * 1024 * 1024;
+
 /// The demo's tables, where no other warehouse is set.
 const DEMO_FILE: &str = "spotify-bq-demo.sqlite";
 
@@ -84,6 +87,8 @@ pub struct BigQuery {
     pub url: String,
     /// Whether that is an emulator, which wants no credentials.
     pub emulator: bool,
+    /// Above this many bytes of rows an upload is resumable.
+    pub max_multipart: usize,
 }
 
 /// How Spotify is read.
@@ -192,6 +197,8 @@ pub struct Timing {
     pub last_look: Duration,
     /// How long a term's show is remembered.
     pub show_memory: Duration,
+    /// How long a denial of BigQuery's is remembered; a quota that is used up, twice as long.
+    pub denial_memory: Duration,
     /// How long before its end a Spotify token is renewed.
     pub token_margin: Duration,
     /// Retries of one call.
@@ -214,6 +221,7 @@ impl Timing {
             first_look: Duration::from_millis(300),
             last_look: Duration::from_secs(5),
             show_memory: Duration::from_secs(600),
+            denial_memory: Duration::from_secs(300),
             token_margin: Duration::from_secs(60),
             backoff: Backoff {
                 base: Duration::from_millis(500),
@@ -323,6 +331,7 @@ fn warehouse(from: &mut Reader<'_>, project: Option<&str>, purpose: Purpose) -> 
                 dataset,
                 location,
                 emulator: emulator.is_some(),
+                max_multipart: MAX_MULTIPART,
                 url: emulator.unwrap_or_else(|| "https://bigquery.googleapis.com".to_owned()),
             })
         }

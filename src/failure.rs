@@ -1,9 +1,11 @@
 //! Every failure, and what becomes of its message. A variant is a decision: whether the message is
 //! retried, refused for good or handed back is said in [`Failure::decision`] and nowhere else.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::names::{ShowId, Term};
+use crate::text;
 
 /// Why a message was not done.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +136,17 @@ pub enum Failure {
         /// What is not allowed.
         denial: Denial,
     },
+    /// A denial that is remembered: until its time is over BigQuery is asked before Spotify, or, where
+    /// only a load job could ask, nothing is tried.
+    #[error("{failure}; {} {}", if after.is_some() { "nothing is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
+    Denied {
+        /// What was denied.
+        failure: Arc<Failure>,
+        /// When its time is over.
+        until: SystemTime,
+        /// How long nothing is tried, where only a load job could ask.
+        after: Option<Duration>,
+    },
     /// BigQuery does not find the dataset.
     #[error("the dataset {dataset} does not exist, or not in this location: {detail}")]
     DatasetMissing {
@@ -238,6 +251,8 @@ impl Failure {
             | Self::NoResults { .. }
             | Self::NoSuchShow(_)
             | Self::InvalidRows { .. } => Decision::DeadLetter,
+            Self::Denied { failure, after: None, .. } => failure.decision(),
+            Self::Denied { after, .. } => Decision::Retry { after: *after },
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
             Self::SpotifyUnavailable { after, .. } | Self::WarehouseUnavailable { after, .. } => {
                 Decision::Retry { after: *after }
@@ -284,6 +299,7 @@ impl Failure {
             Self::OnlyNulls(_) => "only_nulls",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
+            Self::Denied { failure, .. } => failure.reason(),
             Self::NotATable { .. } => "not_a_table",
             Self::LoadRefused { .. } => "load_refused",
             Self::WarehouseDenied { .. } => "warehouse_denied",
@@ -377,6 +393,7 @@ impl Failure {
             Self::ForeignColumns { .. } => {
                 "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
+            Self::Denied { failure, .. } => failure.advice(),
             Self::NotATable { .. } => {
                 "rename or drop what has this name (the service then creates the table), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }

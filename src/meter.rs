@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use tokio::time::Instant;
+
+use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
 #[derive(Debug)]
@@ -99,10 +98,7 @@ impl Meter {
     pub(crate) fn progress(&self) -> String {
         let (stage, job) = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(FollowedJob { id, state, since }) = job {
-            let since = OffsetDateTime::from(since);
-            let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339);
-            let since = since.unwrap_or_default();
-            return format!("the load job {id} is {state} since {since}");
+            return format!("the load job {id} is {state} since {}", text::moment(since));
         }
         let (pages, calls) = (self.pages.get(), self.calls.get());
         match (stage, self.listed.get()) {

@@ -138,6 +138,8 @@ impl Service {
         let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
 
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        // Where there is no point in a load yet, not one call is made.
+        self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, meter).await?),
@@ -168,11 +170,17 @@ impl Service {
         })
     }
 
-    /// Reads Spotify, and looks at the table beside it.
+    /// Reads Spotify, and looks at the table beside it: or before it, where the warehouse denied
+    /// something a while ago.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
         let rows = self.extractor.rows(load.job, meter);
-        let (rows, standing) = try_join(rows, self.warehouse.look(load)).await?;
+        let (rows, standing) = if self.warehouse.ask_first(load)? {
+            let standing = self.warehouse.prepare(load).await?;
+            (rows.await?, standing)
+        } else {
+            try_join(rows, self.warehouse.look(load)).await?
+        };
         let origin = Origin { show: None, read_at: SystemTime::now() };
         Ok(Ready { rows, origin, standing })
     }

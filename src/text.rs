@@ -18,6 +18,13 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
     text
 }
 
+/// Returns a moment as people and programs read it: UTC, to the second.
+pub(crate) fn moment(time: std::time::SystemTime) -> String {
+    let time = time::OffsetDateTime::from(time);
+    let seconds = time.replace_nanosecond(0).unwrap_or(time);
+    seconds.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+}
+
 /// `text` as one printable line of at most `bytes` bytes: what an answer of another service may
 /// put into a log line or an error.
 pub(crate) fn excerpt(text: &str, bytes: usize) -> String {

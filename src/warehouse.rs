@@ -169,6 +169,25 @@ impl Warehouse {
         }
     }
 
+    /// Returns whether the warehouse must be asked ([`Self::prepare`]) before Spotify is read, because it
+    /// denied something a while ago. Fails where there is no point in asking yet.
+    pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.ask_first(load),
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => Ok(false),
+        }
+    }
+
+    /// Looks at the table and creates it if it is absent.
+    pub async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.look(load).await,
+        }
+    }
+
     /// Looks at the table once, before its load: it is absent or ours, or the failure says why it
     /// is not loaded.
     pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {

@@ -6,6 +6,7 @@
 mod bigquery_faults;
 mod check;
 mod commands;
+mod denials;
 mod documents;
 mod emulators;
 mod fan_out;

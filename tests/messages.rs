@@ -2,7 +2,7 @@
 //! that list them say the same.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use spotify_bq::failure::{Decision, Denial, Failure, Obstacle};
 use spotify_bq::names::{ShowId, Term};
@@ -17,6 +17,11 @@ fn every_failure() -> Vec<Failure> {
         what: "a load job for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
         denial,
+    };
+    let remembered = |failure, after| Failure::Denied {
+        failure: std::sync::Arc::new(failure),
+        until: UNIX_EPOCH + Duration::from_secs(1_795_597_200),
+        after,
     };
     let load_refused = |obstacle| Failure::LoadRefused {
         what: "the load of podcasts_mamilos".to_owned(),
@@ -74,6 +79,11 @@ fn every_failure() -> Vec<Failure> {
         denied(Denial::Rights),
         denied(Denial::ApiDisabled),
         denied(Denial::ServiceControls),
+        remembered(denied(Denial::Rights), Some(Duration::from_secs(300))),
+        remembered(
+            Failure::NotATable { table: "podcasts_mamilos".to_owned(), what: "VIEW".to_owned() },
+            None,
+        ),
         Failure::DatasetMissing {
             dataset: "my-project.spotify_podcasts".to_owned(),
             detail: "404 notFound …".to_owned(),
@@ -132,6 +142,7 @@ fn every_failure() -> Vec<Failure> {
             Failure::ClientGone { .. } => 100,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 26,
+            Failure::Denied { .. } => 27,
         })
         .collect();
     assert_eq!(variants.len(), 28, "a failure is missing from the list above");

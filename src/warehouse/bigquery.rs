@@ -4,6 +4,7 @@
 
 pub(super) mod answer;
 mod api;
+mod denials;
 pub(super) mod history;
 pub(super) mod jobs;
 mod location;
@@ -24,6 +25,7 @@ use crate::retry;
 use crate::rows::Rows;
 use answer::Refusal;
 use api::Api;
+use denials::{Denials, Found};
 use jobs::{Ended, JobFacts};
 use location::Location;
 
@@ -35,8 +37,10 @@ pub struct BigQuery {
     project: String,
     dataset: String,
     location: Location,
+    denials: Denials,
     // One client for all, so that an upload finds the connection that a question opened.
     api: Api,
+    max_multipart: usize,
     timing: Timing,
 }
 
@@ -65,7 +69,9 @@ impl BigQuery {
             project: config.project.clone(),
             dataset: config.dataset.clone(),
             location: Location::new(config.location.clone()),
+            denials: Denials::new(timing.denial_memory),
             api: Api::new(config, timing, google)?,
+            max_multipart: config.max_multipart,
             timing: timing.clone(),
         })
     }
@@ -73,6 +79,38 @@ impl BigQuery {
     /// Returns project and dataset.
     pub(crate) fn place(&self) -> String {
         format!("{}.{}", self.project, self.dataset)
+    }
+
+    /// Returns whether BigQuery must be asked before Spotify is read, or the denial for which nothing
+    /// is tried now.
+    pub(super) fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+        self.denials.check(&load.job.table)
+    }
+
+    /// Looks at the table, and creates it if it is absent: all that can be asked before Spotify is read.
+    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        let standing = self.look(load).await?;
+        if standing == Standing::Absent {
+            self.create(load).await?;
+            return Ok(Standing::Ours { rows: None });
+        }
+        Ok(standing)
+    }
+
+    /// Looks at the table.
+    pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+        let table = &load.job.table;
+        let looked = self.look_once(load).await;
+        match looked {
+            Ok(standing) => {
+                // A table that is absent may still not be created.
+                if standing != Standing::Absent {
+                    self.denials.asked(table);
+                }
+                Ok(standing)
+            }
+            Err(failure) => Err(self.denials.remember(table, Found::ByAsking, failure)),
+        }
     }
 
     /// Returns what became of the message's earlier loads. Waits for one that is at work.
@@ -102,9 +140,39 @@ impl BigQuery {
         origin: &Origin,
         meter: &Meter,
     ) -> Result<Loaded, Failure> {
+        let table = &load.job.table;
+        // Another message may have found out while Spotify was read.
+        self.denials.check(table)?;
         if standing == Standing::Absent {
             self.create(load).await?;
         }
+        let loaded = self.load(load, first, rows, origin, meter).await;
+        match loaded {
+            Ok(loaded) => {
+                self.denials.loaded(table);
+                Ok(loaded)
+            }
+            Err(failure) => {
+                let found = match &failure {
+                    // Unless the location is configured, the dataset is asked for again.
+                    Failure::DatasetMissing { .. } if !self.location.is_configured() => {
+                        Found::ByAsking
+                    }
+                    _ => Found::ByLoading,
+                };
+                Err(self.denials.remember(table, found, failure))
+            }
+        }
+    }
+
+    async fn load(
+        &self,
+        load: &Load<'_>,
+        first: u32,
+        rows: &Rows,
+        origin: &Origin,
+        meter: &Meter,
+    ) -> Result<Loaded, Failure> {
         let table = &load.job.table;
         let mut failures = 1;
         let mut n = first;
@@ -154,11 +222,10 @@ impl BigQuery {
                 detail: format!("{detail} (job {job_id})"),
             },
             (_, Refusal::NotFound(detail)) => {
-                let failed = self.failed(Refusal::NotFound(detail.clone()), "the load job");
+                self.forget_location();
                 match self.look(load).await {
                     // The table was dropped under the job, and the dataset is there.
                     Ok(_) => self.unavailable("the load job", detail),
-                    Err(Failure::DatasetMissing { .. }) => failed,
                     Err(failure) => failure,
                 }
             }

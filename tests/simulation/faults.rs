@@ -12,6 +12,7 @@ use super::catalogue::{Shared, process_of};
 use super::clock::Clock;
 use super::dice::Dice;
 use super::plan::Plan;
+use super::tables;
 use crate::support::World;
 use crate::support::bigquery::{Fate, error_body};
 use crate::support::wire::{Act, Call, answer, answer_with};
@@ -43,6 +44,22 @@ const QUOTA: &str =
 const PREMIUM: &str = "Active premium subscription required for the owner of the app.";
 const SERVER_ERROR: &str = r#"{"error":{"status":500,"message":"Server error"}}"#;
 const BAN: Duration = Duration::from_secs(1);
+
+/// How jobs fail that were accepted, none of them for their rows' sake.
+const JOB_ERRORS: [&str; 12] = [
+    "backendError",
+    "stopped",
+    "internalError",
+    "rateLimitExceeded",
+    "invalid: Provided Schema does not match Table. Field id has changed mode from REQUIRED to NULLABLE",
+    "invalid: Too many partitions produced by the load",
+    "accessDenied: Permission denied on Cloud KMS key",
+    "accessDenied: Access Denied: Table p1:spotify_podcasts.t: bigquery.tables.updateData denied",
+    "quotaExceeded: Quota exceeded: Your table exceeded quota for imports per table",
+    "quotaExceeded: Quota exceeded: Your project exceeded quota for load jobs",
+    "billingNotEnabled: Billing has not been enabled for this project",
+    "tableUnavailable",
+];
 
 /// From now on all of the world goes wrong as planned.
 pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, catalogue: &Shared) {
@@ -79,21 +96,37 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
         }
     });
 
+    if plan.tables_exist {
+        tables::create(&world.bigquery.state);
+    }
     let (mut calls, fair, late) = (dice("bigquery"), weather.clone(), plan.late_uploads);
+    let (mut operator, state) = (dice("operator"), Arc::clone(&world.bigquery.state));
     world.bigquery.stub.on(move |call| {
         fair.clock.tick();
+        match fair.is_stormy() {
+            true if operator.chance(faults / 3) => tables::spoil(&mut operator, &state),
+            true if !operator.chance(faults / 4) => {}
+            _ => tables::repair(&state),
+        }
         if fair.is_stormy() && calls.chance(faults) {
             bigquery(&mut calls, call, late)
         } else {
             Act::Pass
         }
     });
-    let (mut fates, fair) = (dice("jobs"), weather.clone());
+    let (mut fates, fair, binary) = (dice("jobs"), weather.clone(), plan.binary);
     world.bigquery.fate(move |_| {
-        let fails = fair.is_stormy() && fates.chance(faults);
-        let reasons = ["backendError", "stopped", "internalError", "rateLimitExceeded"];
-        let fails = fails.then(|| *fates.pick(&reasons));
-        Fate { fails, looks: fates.number(0..4) as u32 }
+        // A storm sees few jobs.
+        let fails = fair.is_stormy() && fates.chance(faults * 2);
+        let fails = fails.then(|| *fates.pick(&JOB_ERRORS));
+        let pending = fair.is_stormy() && fates.chance(faults / 4);
+        // The binary looks every five seconds, as in life.
+        let looks = match pending {
+            true if binary => 5,
+            true => fates.number(40..200),
+            false => fates.number(0..4),
+        };
+        Fate { fails, looks: looks as u32 }
     });
 
     let (mut refused, mut lost) = (dice("publishes"), dice("lost publishes"));
@@ -168,14 +201,17 @@ fn token(dice: &mut Dice) -> Act {
 
 fn bigquery(dice: &mut Dice, call: &Call, late: bool) -> Act {
     let upload = call.path.starts_with("/upload/");
-    match dice.number(0..22) {
+    if call.method == "PUT" && dice.chance(30) {
+        return lost_session(dice);
+    }
+    match dice.number(0..25) {
         0..3 => answer(503, &error_body(503, "backendError", "Try again")),
         3 => answer(500, &error_body(500, "internalError", "")),
         4 => answer(502, HTML),
         5 => answer(503, ""),
         6..8 => answer(403, &error_body(403, "rateLimitExceeded", "Exceeded rate limits")),
         8 => answer(403, &error_body(403, "quotaExceeded", "Your project exceeded quota")),
-        9 => answer(403, &error_body(403, "accessDenied", "Access Denied")),
+        9 => answer(403, &error_body(403, "accessDenied", "Access Denied: Project p1")),
         10 => answer(401, &error_body(401, "authError", "Invalid Credentials")),
         11..13 => Act::Cut,
         13..17 => Act::DoneThenCut,
@@ -184,7 +220,20 @@ fn bigquery(dice: &mut Dice, call: &Call, late: bool) -> Act {
             Act::Answer(broken) if upload => Act::DoneThenAnswer(broken),
             act => act,
         },
+        22 => answer(400, &error_body(400, "tableUnavailable", "Table is unavailable")),
+        23 => answer(403, &error_body(403, "billingNotEnabled", "Billing has not been enabled")),
+        24 => answer(404, &error_body(404, "notFound", "Not found: Dataset p1:spotify_podcasts")),
         19 | 20 if upload && late => Act::CutThenDone(dice.millis(1..150)),
         _ => Act::Late(dice.millis(1..60)),
+    }
+}
+
+/// The session is gone, whether its rows had arrived or not.
+fn lost_session(dice: &mut Dice) -> Act {
+    let status = *dice.pick(&[410, 499, 404]);
+    let body = *dice.pick(&["", HTML]);
+    match answer(status, body) {
+        Act::Answer(gone) if dice.chance(50) => Act::DoneThenAnswer(gone),
+        act => act,
     }
 }

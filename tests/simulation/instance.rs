@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use spotify_bq::config::{Config, Purpose};
+use spotify_bq::config::{Config, Purpose, Warehouse};
 use spotify_bq::retry::Backoff;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
@@ -47,6 +47,10 @@ impl Recipe {
     fn config(&self, settings: &BTreeMap<String, String>) -> Config {
         let get = |name: &str| settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
+        if let (true, Warehouse::BigQuery(bigquery)) = (self.plan.resumable, &mut config.warehouse)
+        {
+            bigquery.max_multipart = 0;
+        }
         let timing = &mut config.timing;
         timing.backoff =
             Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };
@@ -59,6 +63,7 @@ impl Recipe {
         timing.google_call = Duration::from_millis(1500);
         timing.upload = Duration::from_millis(1500);
         timing.show_memory = Duration::from_millis(100);
+        timing.denial_memory = Duration::from_millis(60);
         timing.token_margin = Duration::from_secs(1);
         config
     }

@@ -11,6 +11,7 @@ mod instance;
 mod message;
 mod plan;
 mod queue;
+mod tables;
 mod verdict;
 mod world;
 

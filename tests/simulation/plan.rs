@@ -40,6 +40,10 @@ pub struct Plan {
     /// BigQuery may take a job long after the connection was cut.
     pub late_uploads: bool,
     pub bans: bool,
+    /// All uploads are resumable, so that sessions can get lost.
+    pub resumable: bool,
+    /// The tables are there at first, so that operators can spoil them before the first load.
+    pub tables_exist: bool,
 }
 
 impl Plan {
@@ -67,6 +71,8 @@ impl Plan {
             attempts: *dice.pick(&[None, Some(5), Some(100), Some(100)]),
             late_uploads: dice.chance(25),
             bans: dice.chance(50),
+            resumable: dice.chance(50),
+            tables_exist: dice.chance(50),
         }
     }
 

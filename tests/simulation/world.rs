@@ -58,7 +58,8 @@ pub async fn run(seed: u64) -> Vec<String> {
         fleet.storm(&plan, &catalogue).await;
         weather.clear_up();
         let short = plan.message_deadline < plan.fair().message_deadline;
-        if bans.lift() || short {
+        // The binary remembers denials for minutes, as in life.
+        if bans.lift() || short || plan.binary {
             fleet.recipe.plan = plan.fair();
             fleet.replace_all().await;
         }

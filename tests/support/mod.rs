@@ -149,6 +149,7 @@ impl World {
             Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(20), attempts: 5 };
         config.timing.first_look = Duration::from_millis(1);
         config.timing.last_look = Duration::from_millis(10);
+        config.timing.denial_memory = Duration::ZERO;
         config
     }
 

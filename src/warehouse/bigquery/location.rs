@@ -19,6 +19,10 @@ impl Location {
     pub(super) fn new(configured: Option<String>) -> Self {
         Self { configured, found: Mutex::default() }
     }
+
+    pub(super) fn is_configured(&self) -> bool {
+        self.configured.is_some()
+    }
 }
 
 impl BigQuery {

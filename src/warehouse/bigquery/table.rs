@@ -7,12 +7,15 @@ use serde_json::Value;
 
 use super::BigQuery;
 use super::answer::Refusal;
+use super::denials::Found;
 use super::jobs::{number, string, time};
 use super::words;
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::text;
-use crate::warehouse::schema::{Found, differences, table_description, table_schema};
+use crate::warehouse::schema::{
+    Found as FoundColumn, differences, table_description, table_schema,
+};
 use crate::warehouse::{Load, Standing};
 
 /// How much of the differences an error names, in bytes: a foreign table may have 10,000 columns.
@@ -28,7 +31,7 @@ pub(crate) struct TableFacts {
     /// where it does not say.
     pub(crate) r#type: String,
     /// Its columns; none where it has no schema.
-    pub(crate) columns: Vec<Found>,
+    pub(crate) columns: Vec<FoundColumn>,
     pub(crate) rows: Option<u64>,
     pub(crate) modified: Option<SystemTime>,
 }
@@ -63,7 +66,7 @@ impl TableFacts {
     }
 }
 
-fn column(field: &Value) -> Found {
+fn column(field: &Value) -> FoundColumn {
     let mut r#type = string(&field["type"]);
     let limits: Vec<String> = ["maxLength", "precision", "scale"]
         .iter()
@@ -74,11 +77,11 @@ fn column(field: &Value) -> Found {
         r#type = format!("{type}({})", limits.join(", "));
     }
     let mode = field["mode"].as_str().map(str::to_owned);
-    Found { name: string(&field["name"]), r#type, mode }
+    FoundColumn { name: string(&field["name"]), r#type, mode }
 }
 
 impl BigQuery {
-    pub(in crate::warehouse) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub(super) async fn look_once(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         // Asked beside it, for the load.
         let (found, location) =
             futures_util::future::join(self.table(&load.job.table), self.location()).await;
@@ -105,9 +108,15 @@ impl BigQuery {
         let table = Table::new(&self.project, &self.dataset, name, table_schema(kind))
             .description(&table_description(kind));
         match self.api.post(&self.tables_url(None), &table).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.denials.asked(name);
+                Ok(())
+            }
             Err(Refusal::Duplicate) => self.look(load).await.map(|_| ()),
-            Err(refusal) => Err(self.failed(refusal, "tables.insert")),
+            Err(refusal) => {
+                let failure = self.failed(refusal, "tables.insert");
+                Err(self.denials.remember(name, Found::ByAsking, failure))
+            }
         }
     }
 

@@ -22,10 +22,6 @@ use crate::warehouse::labels::labels;
 use crate::warehouse::schema::table_schema;
 use crate::warehouse::{Load, Origin};
 
-/// Above this many bytes of rows the upload is resumable; Google's own Python client draws the line
-/// here too.
-const MULTIPART: usize = 5 * 1024 * 1024;
-
 /// Ends a part only behind a line break and `--`, and rows are lines that start with `{`.
 const BOUNDARY: &str = "spotify-bq-part";
 
@@ -69,7 +65,7 @@ impl BigQuery {
         // A struct of strings has no value that JSON lacks.
         let metadata = serde_json::to_vec(job).unwrap_or_default();
         let url = self.api.url(&["upload", "bigquery", "v2", "projects", &self.project, "jobs"]);
-        let answer = if rows.bytes() <= MULTIPART {
+        let answer = if rows.bytes() <= self.max_multipart {
             self.multipart(url, &metadata, rows).await?
         } else {
             self.resumable(url, metadata, rows).await?

@@ -73,6 +73,19 @@ pub(super) fn is_about_quota(message: &str) -> bool {
     contains(message, &["quota exceeded", "exceeded quota"])
 }
 
+/// Returns whether a denial or a used-up quota is one table's, rather than the project's.
+pub(super) fn is_about_a_table(message: &str) -> bool {
+    let phrases = [
+        "access denied: table",
+        "access denied: dataset",
+        "bigquery.tables.",
+        "table exceeded",
+        "per table",
+        "kms",
+    ];
+    contains(message, &phrases)
+}
+
 /// Returns whether what is not found is the dataset or the project, rather than something in it.
 pub(super) fn is_about_dataset(message: &str) -> bool {
     contains(message, &["not found: dataset", "not found: project"])
