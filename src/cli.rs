@@ -38,7 +38,9 @@ Examples:
   spotify-bq check                                  are credentials, dataset, tables and topics in order?
   spotify-bq publish --table episodes               one message to TRIGGER_TOPIC
   spotify-bq publish --all --url http://localhost:8080/
-  spotify-bq redrive --dry-run                      what lies in DEAD_LETTER_SUBSCRIPTION, and why
+  spotify-bq publish --all --wait                   three messages, and the rows of each load
+  spotify-bq check --max-age 26h                    is every table younger than that?
+  spotify-bq redrive --dry-run                      the dead letters in DEAD_LETTER_SUBSCRIPTION, with reasons
 
 Settings are environment variables; README.md lists them. Exit codes: 0 all went well, 1 something
 did not, 2 arguments or settings are wrong.";
@@ -57,9 +59,9 @@ enum Command {
     },
     /// Publishes messages to the trigger topic, or pushes them to a running service
     Publish(publish::Args),
-    /// Publishes dead letters anew, once what was wrong is mended
+    /// Republishes dead letters after you fix the cause
     Redrive(redrive::Args),
-    /// Looks whether settings, credentials, dataset, tables and topics are in order; says what to do
+    /// Checks settings, credentials, show, dataset, tables and topics, and says how to fix what is wrong
     Check(check::Args),
 }
 

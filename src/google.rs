@@ -139,13 +139,13 @@ impl Source {
             }
             match file::find(&self.config)? {
                 Some(found) => state.file = Some(found.build()?),
-                None => return self.from_metadata(state, deadline).await,
+                None => return self.metadata_token(state, deadline).await,
             }
         }
-        self.from_file(state, deadline).await
+        self.file_token(state, deadline).await
     }
 
-    async fn from_metadata(
+    async fn metadata_token(
         &self,
         state: &mut State,
         deadline: Instant,
@@ -165,7 +165,7 @@ impl Source {
         }
     }
 
-    async fn from_file(
+    async fn file_token(
         &self,
         state: &mut State,
         deadline: Instant,
@@ -191,7 +191,9 @@ impl Source {
                 };
             state.file = None;
             attempt += 1;
-            match BACKOFF.before(attempt).filter(|_| is_transient) {
+            // What the library takes for permanent may pass as well, so it is tried twice.
+            let again = BACKOFF.before(attempt).filter(|_| is_transient || attempt == 2);
+            match again.filter(|wait| Instant::now() + *wait < deadline) {
                 Some(wait) => sleep(wait).await,
                 None => return Err(why),
             }

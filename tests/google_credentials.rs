@@ -179,7 +179,7 @@ async fn a_token_endpoint_that_fails_is_told_from_the_root_and_heals() {
     let world = world(&google).await;
     let world = with_file(world, "endpoint", &google.authorized_user().to_string());
     for (status, times, is_waited_for) in
-        [(500, 2, true), (503, 2, true), (401, 1, false), (400, 1, false)]
+        [(500, 2, true), (503, 2, true), (401, 1, true), (401, 2, false), (400, 2, false)]
     {
         let app = app(&world).await;
         google.stub.next(times, "/token", move || {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::documents::read;
+use crate::support::emulators::eventually;
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, search_page, show};
 use crate::support::wire::{Act, answer, answer_with};
@@ -243,9 +244,7 @@ async fn a_message_whose_client_has_gone_has_its_line() {
         }
         // The connection is closed with it.
     }
-    while log.lines("message").is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("a line", || async { log.lines("message").pop() }).await;
     let line = log.outcome(&push.id);
     assert_eq!((line["outcome"].as_str(), line["reason"].as_str()), ("retry", "client_gone"));
     assert_eq!(line["table"], EPISODES);
