@@ -106,24 +106,24 @@ pub enum Failure {
         /// Column by column, what differs.
         differences: String,
     },
-    /// What has the table's name in the warehouse is no table.
+    /// The table's name is taken by something that is not a table.
     #[error(
         "{table} is not a table but of the type {what}; the service replaces the rows of tables only"
     )]
     NotATable {
         /// The name.
         table: String,
-        /// What it is, in the warehouse's own word.
+        /// Its type, as the warehouse spells it.
         what: String,
     },
-    /// BigQuery refuses the load for the sake of the table or the project, not of the rows.
+    /// BigQuery refuses the load because of the table or the project, not because of the rows.
     #[error("BigQuery refuses {what}: {detail}")]
     LoadRefused {
         /// What was asked.
         what: String,
         /// The answer.
         detail: String,
-        /// What stands in the way.
+        /// What has to be changed.
         obstacle: Obstacle,
     },
     /// BigQuery does not let us.
@@ -133,22 +133,22 @@ pub enum Failure {
         what: String,
         /// The answer.
         detail: String,
-        /// What is not allowed.
+        /// Why.
         denial: Denial,
     },
-    /// A denial that is remembered: until its time is over BigQuery is asked before Spotify, or, where
-    /// only a load job could ask, nothing is tried.
-    #[error("{failure}; {} {}", if after.is_some() { "nothing is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
+    /// A denial that is remembered for a while. Meanwhile BigQuery is asked before Spotify, or, if only
+    /// a load job could be denied, no load is tried.
+    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
     Denied {
         /// What was denied.
         failure: Arc<Failure>,
-        /// When its time is over.
+        /// When the denial is forgotten.
         until: SystemTime,
-        /// How long nothing is tried, where only a load job could ask.
+        /// For how long no load is tried, if only a load job could be denied.
         after: Option<Duration>,
     },
     /// BigQuery does not find the dataset.
-    #[error("the dataset {dataset} does not exist, or not in this location: {detail}")]
+    #[error("the dataset {dataset} does not exist, or is in another location: {detail}")]
     DatasetMissing {
         /// Project and dataset.
         dataset: String,
@@ -186,7 +186,7 @@ pub enum Failure {
         deadline: Duration,
         /// How far it came.
         progress: String,
-        /// The load job that had not ended, if one was waited for.
+        /// The load job that had not ended, if the message waited for one.
         job_id: Option<String>,
     },
     /// Whoever pushed the message closed the connection before the answer.
@@ -200,10 +200,10 @@ pub enum Failure {
     ShuttingDown,
 }
 
-/// What stands in the way of a load that BigQuery refuses.
+/// Why BigQuery refuses a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The table: its partitioning, keys, policies; or the request as a whole.
+    /// The table (its partitioning, its policies), or the request as a whole.
     Table,
     /// The project's billing.
     Billing,
@@ -211,14 +211,14 @@ pub enum Obstacle {
     Key,
 }
 
-/// What BigQuery does not allow.
+/// Why BigQuery denies a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The service's account lacks a role.
     Rights,
     /// The project's BigQuery API is off.
     ApiDisabled,
-    /// VPC Service Controls keep the call out.
+    /// VPC Service Controls block the call.
     ServiceControls,
 }
 

@@ -31,23 +31,23 @@ pub struct Meter {
 /// What a message is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It waits for its table, or for a place among the messages at work.
+    /// Waiting for its table or for a place among the messages at work.
     Waiting,
-    /// Earlier loads of it are looked up.
+    /// Looking up its earlier loads.
     LookingUp,
-    /// Spotify is read.
+    /// Reading Spotify.
     Reading,
-    /// Its rows are read whole.
+    /// Loading the rows.
     Loading,
 }
 
-/// A load job that is waited for.
+/// A load job that a message waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FollowedJob {
     pub(crate) id: String,
-    /// In BigQuery's own word.
+    /// As BigQuery spells it.
     pub(crate) state: String,
-    /// When it came into that state.
+    /// When the state began.
     pub(crate) since: SystemTime,
 }
 
@@ -72,17 +72,17 @@ impl Meter {
         }
     }
 
-    /// The message is at this now.
+    /// Records what the message is doing now.
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).0 = stage;
     }
 
-    /// This load job is waited for, or none any more.
+    /// Records the load job that the message waits for, if any.
     pub(crate) fn follow(&self, job: Option<FollowedJob>) {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).1 = job;
     }
 
-    /// Returns the id of the load job that is waited for.
+    /// Returns the id of the load job that the message waits for.
     pub(crate) fn followed(&self) -> Option<String> {
         let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         stage.1.as_ref().map(|job| job.id.clone())
@@ -93,8 +93,8 @@ impl Meter {
         u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Returns how far the message came, for one whose time is up. It says what was seen and guesses
-    /// no reason.
+    /// Returns how far the message came, for one whose time is up. It states facts and guesses no
+    /// cause.
     pub(crate) fn progress(&self) -> String {
         let (stage, job) = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(FollowedJob { id, state, since }) = job {
@@ -109,7 +109,9 @@ impl Meter {
             (Stage::Reading, listed) => {
                 format!("{} of {listed} episodes were read in {calls} calls", self.read.get())
             }
-            (Stage::Loading, _) => "Spotify was read, the load job was not accepted yet".to_owned(),
+            (Stage::Loading, _) => {
+                "Spotify was read, BigQuery had not answered to the load job".to_owned()
+            }
         }
     }
 }
@@ -131,7 +133,7 @@ impl Counter {
         self.add(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Adds the milliseconds until the guard is dropped, as it also is when a message's time is up.
+    /// Adds the milliseconds until the guard is dropped, also if the future is cancelled.
     pub(crate) fn timed(&self) -> Timed<'_> {
         Timed { counter: self, start: Instant::now() }
     }
@@ -141,7 +143,7 @@ impl Counter {
     }
 }
 
-/// Counts time for as long as it lives.
+/// Adds its lifetime to a counter.
 pub(crate) struct Timed<'a> {
     counter: &'a Counter,
     start: Instant,

@@ -30,8 +30,8 @@ impl Backoff {
     }
 }
 
-/// Makes a call until it succeeds, its failure is none that `again` says is worth another try, or all
-/// attempts are used up. The call is given the number of its attempt, 1 at first.
+/// Makes a call until it succeeds, `again` says that its error is not worth a retry, or all attempts
+/// are used up. Passes the number of the attempt, starting with 1.
 pub(crate) async fn run<T, E, F: Future<Output = Result<T, E>>>(
     backoff: &Backoff,
     call: impl Fn(u32) -> F,

@@ -56,11 +56,11 @@ struct Ready {
     standing: Standing,
 }
 
-/// What a message without a count of its deliveries needs.
+/// What the concurrent lookup of earlier loads found.
 enum Attempt {
-    /// An earlier delivery has loaded it.
+    /// An earlier delivery loaded the table.
     Done(Loaded),
-    /// This is the number of its next load.
+    /// The number of the next load, and what it needs.
     Ready(u32, Ready),
 }
 
@@ -138,7 +138,7 @@ impl Service {
         let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
 
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
-        // Where there is no point in a load yet, not one call is made.
+        // While a load can't succeed, no call is made.
         self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
@@ -170,8 +170,8 @@ impl Service {
         })
     }
 
-    /// Reads Spotify, and looks at the table beside it: or before it, where the warehouse denied
-    /// something a while ago.
+    /// Reads Spotify and looks at the table concurrently, or before it if the warehouse denied something
+    /// recently.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
         let rows = self.extractor.rows(load.job, meter);

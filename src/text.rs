@@ -18,7 +18,7 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
     text
 }
 
-/// Returns a moment as people and programs read it: UTC, to the second.
+/// Returns a time in RFC 3339, in UTC and whole seconds.
 pub(crate) fn moment(time: std::time::SystemTime) -> String {
     let time = time::OffsetDateTime::from(time);
     let seconds = time.replace_nanosecond(0).unwrap_or(time);

@@ -27,7 +27,7 @@ pub(crate) use bigquery::history::Mark;
 pub(crate) use bigquery::jobs::JobFacts;
 pub(crate) use bigquery::table::TableFacts;
 pub use bigquery::upload::multipart;
-pub use schema::{Column, Found, differences, schema, table_description};
+pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
 
@@ -52,29 +52,29 @@ pub struct Load<'a> {
     pub id: String,
 }
 
-/// Where a load's rows come from: what the labels of its job say about them.
+/// What the labels of a load job say about its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The show whose episodes they are, where one is known.
+    /// The show whose episodes they are, if one is known.
     pub show: Option<ShowId>,
     /// When Spotify was read.
     pub read_at: SystemTime,
 }
 
-/// What a look at a table found: it may be loaded. Why it may not is a failure.
+/// A table that may be loaded. If it may not, the failure says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// There is no such table; it is created before the load.
+    /// The table does not exist. It is created before the load.
     Absent,
     /// The table has our columns, or no columns yet.
     Ours {
-        /// How many rows it has, where the warehouse says it.
+        /// The number of rows, if the warehouse returns it.
         rows: Option<u64>,
     },
 }
 
 impl Standing {
-    /// Returns how many rows the table has before the load.
+    /// Returns the number of rows before the load.
     pub fn rows_before(self) -> Option<u64> {
         match self {
             Self::Absent => None,
@@ -99,11 +99,11 @@ pub struct Loaded {
     pub job_id: String,
     /// Whether another delivery of the message had done it already.
     pub earlier: bool,
-    /// Rows that the load wrote, where the job says it.
+    /// The number of rows that the load wrote, if the job says so.
     pub rows: Option<u64>,
-    /// When the load ended, where the job says it.
+    /// When the load ended, if the job says so.
     pub ended_at: Option<SystemTime>,
-    /// Where the rows come from, where the job's labels say it.
+    /// What the job's labels say about the rows.
     pub origin: Option<Origin>,
 }
 
@@ -169,8 +169,8 @@ impl Warehouse {
         }
     }
 
-    /// Returns whether the warehouse must be asked ([`Self::prepare`]) before Spotify is read, because it
-    /// denied something a while ago. Fails where there is no point in asking yet.
+    /// Returns whether [`Self::prepare`] must succeed before Spotify is read, because the warehouse
+    /// denied something recently. Fails if a load can't succeed yet.
     pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.ask_first(load),
@@ -179,7 +179,7 @@ impl Warehouse {
         }
     }
 
-    /// Looks at the table and creates it if it is absent.
+    /// Looks at the table, and creates it if it does not exist.
     pub async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.prepare(load).await,
@@ -188,8 +188,7 @@ impl Warehouse {
         }
     }
 
-    /// Looks at the table once, before its load: it is absent or ours, or the failure says why it
-    /// is not loaded.
+    /// Looks at the table once, before its load. Fails if it is not ours to load.
     pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.look(load).await,

@@ -129,7 +129,7 @@ async fn what_only_a_job_finds_out_is_not_tried_until_its_time_is_over() {
         let push = table("episodes");
         let first = app.push(&push).await;
         assert_eq!(first.status, 503);
-        assert!(first.detail().contains("nothing is tried before 20"), "{}", first.detail());
+        assert!(first.detail().contains("no load is tried before 20"), "{}", first.detail());
         world.bigquery.stub.heal();
         let before = calls(&world);
         let again = app.push(&push.again(2)).await;

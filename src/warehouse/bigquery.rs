@@ -1,6 +1,5 @@
-//! BigQuery: a table is replaced by one load job with an id of our own, so that BigQuery itself
-//! refuses a message's second load. Calls go through `api`; what a refusal means is `answer`'s and
-//! `words`'.
+//! BigQuery: one load job replaces a table. Its id is made from the message, so BigQuery itself refuses
+//! a second load of a message. `api` makes the calls; `answer` and `words` classify refusals.
 
 pub(super) mod answer;
 mod api;
@@ -25,20 +24,20 @@ use crate::retry;
 use crate::rows::Rows;
 use answer::Refusal;
 use api::Api;
-use denials::{Denials, Found};
+use denials::{Call, Denials};
 use jobs::{Ended, JobFacts};
 use location::Location;
 
-/// How many jobs of one message are looked for: more than its deliveries can have made.
+/// The most jobs of one message that are looked up: more than its deliveries can have created.
 const MAX_TRIES: u32 = 1000;
 
-/// A dataset, and the way to it.
+/// A client for one dataset.
 pub struct BigQuery {
     project: String,
     dataset: String,
     location: Location,
     denials: Denials,
-    // One client for all, so that an upload finds the connection that a question opened.
+    // Uploads share the client, so that they reuse connections that are open.
     api: Api,
     max_multipart: usize,
     timing: Timing,
@@ -50,9 +49,9 @@ impl std::fmt::Debug for BigQuery {
     }
 }
 
-/// What came of an insert.
+/// The result of inserting a job.
 enum Inserted {
-    Accepted(JobFacts),
+    Accepted(Box<JobFacts>),
     /// The id is taken. `ours` where an earlier attempt of this very insert may have taken it.
     Taken {
         ours: bool,
@@ -76,18 +75,19 @@ impl BigQuery {
         })
     }
 
-    /// Returns project and dataset.
+    /// Returns `project.dataset`.
     pub(crate) fn place(&self) -> String {
         format!("{}.{}", self.project, self.dataset)
     }
 
-    /// Returns whether BigQuery must be asked before Spotify is read, or the denial for which nothing
-    /// is tried now.
+    /// Returns whether BigQuery must be asked before Spotify is read. Fails if a remembered denial
+    /// leaves nothing to ask.
     pub(super) fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
         self.denials.check(&load.job.table)
     }
 
-    /// Looks at the table, and creates it if it is absent: all that can be asked before Spotify is read.
+    /// Looks at the table and creates it if it does not exist: everything that BigQuery can deny before
+    /// a load job.
     pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         let standing = self.look(load).await?;
         if standing == Standing::Absent {
@@ -97,23 +97,23 @@ impl BigQuery {
         Ok(standing)
     }
 
-    /// Looks at the table.
+    /// Looks at the table, and remembers or forgets a denial.
     pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
         let table = &load.job.table;
         let looked = self.look_once(load).await;
         match looked {
             Ok(standing) => {
-                // A table that is absent may still not be created.
+                // Creating an absent table may still be denied.
                 if standing != Standing::Absent {
                     self.denials.asked(table);
                 }
                 Ok(standing)
             }
-            Err(failure) => Err(self.denials.remember(table, Found::ByAsking, failure)),
+            Err(failure) => Err(self.denials.remember(table, Call::Look, failure)),
         }
     }
 
-    /// Returns what became of the message's earlier loads. Waits for one that is at work.
+    /// Looks up the message's earlier loads. Waits for one that has not ended.
     pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
         for n in 0..MAX_TRIES {
             let job_id = load.try_id(n);
@@ -141,7 +141,7 @@ impl BigQuery {
         meter: &Meter,
     ) -> Result<Loaded, Failure> {
         let table = &load.job.table;
-        // Another message may have found out while Spotify was read.
+        // Another message may have been denied while this one read Spotify.
         self.denials.check(table)?;
         if standing == Standing::Absent {
             self.create(load).await?;
@@ -153,14 +153,12 @@ impl BigQuery {
                 Ok(loaded)
             }
             Err(failure) => {
-                let found = match &failure {
-                    // Unless the location is configured, the dataset is asked for again.
-                    Failure::DatasetMissing { .. } if !self.location.is_configured() => {
-                        Found::ByAsking
-                    }
-                    _ => Found::ByLoading,
+                let call = match &failure {
+                    // Unless the location is configured, the next look asks for the dataset.
+                    Failure::DatasetMissing { .. } if !self.location.is_configured() => Call::Look,
+                    _ => Call::Load,
                 };
-                Err(self.denials.remember(table, found, failure))
+                Err(self.denials.remember(table, call, failure))
             }
         }
     }
@@ -179,14 +177,14 @@ impl BigQuery {
         loop {
             let job_id = load.try_id(n);
             let (job, earlier) = match self.insert(load, &job_id, rows, origin).await? {
-                Inserted::Accepted(job) => (Ok(job), false),
+                Inserted::Accepted(job) => (Ok(*job), false),
                 Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
             };
             let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
             match self.end_of(&job_id, job, meter).await? {
                 Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
-                // An earlier delivery's failure is no news; this one has a load of its own.
+                // An earlier delivery's job failed; this delivery sends its own.
                 Ended::Failed(_) if earlier => {}
                 Ended::Failed(refusal) if refusal.may_pass_soon() => {
                     failures += 1;
@@ -202,8 +200,7 @@ impl BigQuery {
         }
     }
 
-    /// Returns why a load job failed: what is wrong with the table, where a look at it tells, else
-    /// what the job says.
+    /// Returns why a load job failed: what a look at the table finds, or else what the job says.
     async fn job_failed(&self, load: &Load<'_>, job_id: &str, refusal: Refusal) -> Failure {
         let table = &load.job.table;
         let looked = match &refusal {
@@ -212,7 +209,7 @@ impl BigQuery {
         };
         match (looked, refusal) {
             (Some(Err(failure)), _) => failure,
-            // Dropped meanwhile: the next delivery creates it.
+            // The table was dropped meanwhile; the next delivery creates it.
             (
                 Some(Ok(Standing::Absent)),
                 Refusal::Rows(detail) | Refusal::Refused { detail, .. },
@@ -224,7 +221,7 @@ impl BigQuery {
             (_, Refusal::NotFound(detail)) => {
                 self.forget_location();
                 match self.look(load).await {
-                    // The table was dropped under the job, and the dataset is there.
+                    // The dataset exists, so the table was dropped while the job ran.
                     Ok(_) => self.unavailable("the load job", detail),
                     Err(failure) => failure,
                 }
@@ -243,22 +240,23 @@ impl BigQuery {
         let location = self.location().await?;
         let metadata =
             upload::metadata(&self.project, &self.dataset, location, load, job_id, origin);
-        let attempts = std::sync::atomic::AtomicU32::new(0);
-        let send = |attempt| {
-            attempts.store(attempt, std::sync::atomic::Ordering::Relaxed);
-            self.upload(&metadata, rows)
+        let metadata = &metadata;
+        let send = |attempt| async move {
+            match self.upload(metadata, rows).await {
+                Ok(job) => Ok(Inserted::Accepted(Box::new(job))),
+                Err(Refusal::Duplicate) => Ok(Inserted::Taken { ours: attempt > 1 }),
+                Err(refusal) => Err(refusal),
+            }
         };
         let sent = retry::run(&self.timing.backoff, send, Refusal::may_pass_soon).await;
-        let ours = attempts.into_inner() > 1;
         let refusal = match sent {
-            Ok(job) => return Ok(Inserted::Accepted(job)),
-            Err(Refusal::Duplicate) => return Ok(Inserted::Taken { ours }),
+            Ok(inserted) => return Ok(inserted),
             Err(refusal) => refusal,
         };
         if matches!(refusal, Refusal::Refused { .. }) {
-            // Of inserts that race for one id some are refused so.
+            // BigQuery refuses some of several concurrent inserts with one id like this.
             match self.job(job_id).await {
-                Ok(_) => return Ok(Inserted::Taken { ours }),
+                Ok(_) => return Ok(Inserted::Taken { ours: false }),
                 Err(Refusal::NotFound(_)) => {}
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             }

@@ -1,5 +1,5 @@
-//! The labels of a load job: what the job says about its rows to those who find it later
-//! (`publish --wait`, `check`, the next delivery of its message). Written and read here only.
+//! The labels of a load job, which say later where its rows come from: to `publish --wait`, `check` and
+//! the next delivery of the message. Only this file writes and reads them.
 //!
 //! BigQuery allows lower-case letters, digits, `_` and `-`, at most 63 of them
 //! (<https://cloud.google.com/bigquery/docs/labels-intro>).
@@ -16,10 +16,10 @@ use crate::text;
 /// The longest value that BigQuery allows.
 const MAX_VALUE: usize = 63;
 
-/// The value of the label `service`, which tells our jobs from all others of the project.
+/// The value of the label `service`, which distinguishes our jobs from all others of the project.
 const SERVICE: &str = "spotify-bq";
 
-/// Begins a message id that is not allowed as it is. No plain id begins like this.
+/// The start of a message id that is not a valid label and was hashed. No plain id starts with it.
 const HASHED: &str = "sha256-";
 
 /// Returns the labels of a load's job.
@@ -32,7 +32,7 @@ pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String
         ("message".to_owned(), message_label(load.message_id)),
         ("read_at".to_owned(), millis(origin.read_at).to_string()),
     ]);
-    // Without the label the show is unknown, which is better than a wrong one.
+    // No label is better than a wrong show.
     if let Some(show) = origin.show.as_ref().and_then(show_label) {
         labels.insert("show".to_owned(), show);
     }
@@ -50,7 +50,7 @@ pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) 
     labels.get("message").is_some_and(|label| *label == message_label(message_id))
 }
 
-/// Reads what the labels say about the job's rows. Returns `None` if they don't say it.
+/// Reads what the labels say about the job's rows. Returns `None` if they are not ours.
 pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
     Some(Origin {
@@ -59,8 +59,8 @@ pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     })
 }
 
-/// Returns a message's id as a label. Pub/Sub's own ids are digits and stay as they are; ids of
-/// other senders may hold what a label can't, and are hashed.
+/// Returns a message's id as a label. Pub/Sub's ids are digits and stay as they are; ids of other
+/// senders that are not valid labels are hashed.
 pub(crate) fn message_label(message_id: &str) -> String {
     let is_plain = (1..=MAX_VALUE).contains(&message_id.len())
         && message_id.bytes().all(is_allowed)
@@ -72,8 +72,8 @@ pub(crate) fn message_label(message_id: &str) -> String {
     format!("{HASHED}{}", hex(&digest[..16]))
 }
 
-/// Returns a show's id as a label: in hex, since a label has no capital letters. Returns `None` for
-/// an id that is too long for that; Spotify's have 22 characters.
+/// Returns a show's id as a label: in hex, since labels have no capital letters. Returns `None` if the
+/// id is too long; Spotify's ids have 22 characters.
 fn show_label(show: &ShowId) -> Option<String> {
     let label = hex(show.as_str().as_bytes());
     (label.len() <= MAX_VALUE).then_some(label)

@@ -49,7 +49,7 @@ pub(super) fn table_schema(kind: Kind) -> TableSchema {
 
 /// A column as a table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundColumn {
     /// Its name.
     pub name: String,
     /// Its type in the warehouse's own words, with a length where it has one: `STRING(10)`.
@@ -59,7 +59,7 @@ pub struct Found {
 }
 
 /// Returns how the columns of a table differ from ours, column by column.
-pub fn differences(kind: Kind, found: &[Found]) -> Vec<String> {
+pub fn differences(kind: Kind, found: &[FoundColumn]) -> Vec<String> {
     let ours = schema(kind);
     let mut differences = Vec::new();
     for column in &ours {
@@ -97,10 +97,10 @@ fn canonical(r#type: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn names(kind: Kind) -> Vec<Found> {
+    fn names(kind: Kind) -> Vec<FoundColumn> {
         let columns = schema(kind).into_iter();
         columns
-            .map(|column| Found { name: column.name, r#type: column.r#type, mode: None })
+            .map(|column| FoundColumn { name: column.name, r#type: column.r#type, mode: None })
             .collect()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
-use super::schema::{Column, Found, differences, schema};
+use super::schema::{Column, FoundColumn, differences, schema};
 use super::{Earlier, Load, Loaded, Standing};
 use crate::failure::Failure;
 use crate::names::Kind;
@@ -120,7 +120,7 @@ fn is_done(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
     transaction.prepare(&format!("SELECT 1 FROM {LOADS} WHERE id = ?"))?.exists([id])
 }
 
-/// The file remembers of a load only that it was done.
+/// The file records only that a load was done.
 fn loaded(job_id: String, earlier: bool) -> Loaded {
     Loaded { job_id, earlier, rows: None, ended_at: None, origin: None }
 }
@@ -192,11 +192,11 @@ fn replace(
     Ok(())
 }
 
-fn columns_of(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<Found>> {
+fn columns_of(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Vec<FoundColumn>> {
     let column = |row: &rusqlite::Row<'_>| {
         let is_required: bool = row.get(2)?;
         let mode = is_required.then(|| "REQUIRED".to_owned());
-        Ok(Found { name: row.get(0)?, r#type: row.get(1)?, mode })
+        Ok(FoundColumn { name: row.get(0)?, r#type: row.get(1)?, mode })
     };
     transaction
         .prepare("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")?

@@ -1,5 +1,5 @@
-//! What BigQuery's refusals mean, of a call and of a job alike. The decision follows BigQuery's words,
-//! not a status alone (<https://cloud.google.com/bigquery/docs/error-messages>).
+//! Classifies BigQuery's refusals, of calls and of jobs. The decision follows BigQuery's words, not a
+//! status alone (<https://cloud.google.com/bigquery/docs/error-messages>).
 
 use std::time::Duration;
 
@@ -14,41 +14,39 @@ use crate::text;
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
 const QUOTA_WAIT: Duration = Duration::from_secs(600);
 
-/// What BigQuery does not do, each with its own words.
+/// A call or a job that did not succeed, with BigQuery's words.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// What the call is about does not exist, or not in this location.
+    /// The resource does not exist, or is in another location.
     NotFound(String),
-    /// It exists already.
+    /// The resource exists already.
     Duplicate,
     /// The rows themselves are wrong.
     Rows(String),
-    /// The table, the project or the request stands in the way until somebody changes it.
+    /// The table, the project or the request has to be changed first.
     Refused { detail: String, obstacle: Obstacle },
-    /// It is not allowed.
+    /// Permission is missing.
     Denied { detail: String, denial: Denial },
-    /// Worth another try: soon, or after a while where that is given.
+    /// A transient failure: retry soon, or after a given time.
     Passing { detail: String, after: Option<Duration> },
-    /// Decided elsewhere: no token.
+    /// No call was made, because there is no token.
     Failed(Failure),
 }
 
 impl Refusal {
-    /// A failure that may pass soon.
+    /// Returns a transient failure.
     pub(super) fn passing(detail: String) -> Self {
         Self::Passing { detail, after: None }
     }
 
-    /// Returns whether another try makes sense right away.
+    /// Returns whether the call is worth repeating with backoff.
     pub(super) fn may_pass_soon(&self) -> bool {
         matches!(self, Self::Passing { after: None, .. })
     }
 
-    /// Reads what an answer that is no success means. Its status and what is in its body both may be
-    /// all that there is.
+    /// Classifies an unsuccessful answer. The body may be empty, HTML, or lack any field.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         let (reason, message) = said(body);
-        // Spaces that a missing part leaves are not repeated in an excerpt.
         let detail = text::excerpt(&format!("{status} {reason} {message}"), http::EXCERPT);
         match (status, reason.as_str()) {
             _ if words::is_passing(&reason) => Self::passing(detail),
@@ -59,21 +57,21 @@ impl Refusal {
             (404, _) => Self::NotFound(detail),
             (409, _) => Self::Duplicate,
             (403, _) => Self::denied(&reason, &message, detail),
-            // 410 and 499 are an upload session that is lost (<https://cloud.google.com/bigquery/docs/reference/api-uploads>).
+            // 410 and 499 mean a lost upload session (<https://cloud.google.com/bigquery/docs/reference/api-uploads>).
             (408 | 410 | 429 | 499 | 500.., _) => Self::passing(detail),
             (400..500, _) => match words::obstacle(&reason, &message) {
                 Some(obstacle) => Self::Refused { detail, obstacle },
                 None => Self::Refused { detail, obstacle: Obstacle::Table },
             },
-            // A redirect is not followed, and no other answer is documented.
+            // Redirects are not followed; no other answer is documented.
             _ => Self::passing(detail),
         }
     }
 
-    /// Reads what a job's error means: its result, and the messages of its list of errors.
+    /// Classifies a job's error, by its reason and its messages, the result's first.
     pub(super) fn of_job(reason: &str, messages: &[String]) -> Self {
         let mut said = String::new();
-        // The result often says only "too many errors, giving up"; the list says which.
+        // The result often says only "too many errors, giving up"; the list has the errors.
         for message in messages.iter().filter(|message| !message.is_empty()) {
             if !said.contains(message.as_str()) {
                 let separator = if said.is_empty() { "" } else { "; " };
@@ -115,7 +113,7 @@ impl Refusal {
         Self::Denied { detail, denial: Denial::Rights }
     }
 
-    /// Returns the failure that this is, at `what`; `place` is the dataset that is asked about.
+    /// Returns the failure of `what`, a call about the dataset `place`.
     pub(super) fn into_failure(self, what: &str, place: &str) -> Failure {
         let what = what.to_owned();
         match self {
@@ -140,9 +138,9 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Failure {
     Refusal::of(status, body).into_failure("a call", "p.d")
 }
 
-/// Returns the reason and the message of an error's body. Google's APIs write them as
+/// Returns the reason and the message of an error body. Google's APIs write
 /// `{"error": {"message", "errors": [{"reason"}], "details": [{"reason"}], "status"}}`, and any of
-/// these may be missing. Plain text is a message; HTML says nothing.
+/// these may be missing. Plain text counts as a message, HTML does not.
 fn said(body: &[u8]) -> (String, String) {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         let text = String::from_utf8_lossy(body);
@@ -163,7 +161,7 @@ fn said(body: &[u8]) -> (String, String) {
     (reason.unwrap_or_default(), message.unwrap_or_default())
 }
 
-/// Returns whether a body is an error in the form of Google's APIs.
+/// Returns whether a body is an error of a Google API, rather than of a proxy or front end.
 pub(super) fn is_googles(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body["error"].is_object())
 }

@@ -1,9 +1,8 @@
-//! BigQuery's REST API: a request with a token, and its answer as JSON.
+//! Calls to BigQuery's REST API: adds the token, retries, and returns the answer as JSON.
 //!
-//! Requests are built from gcp-bigquery-client's types. Its calls are not used: they reject answers
-//! that BigQuery documents (a table without a schema, new column types, an error without a list of
-//! errors), and drop the status of an answer that is not JSON. Each caller reads from an answer what it
-//! needs, and nothing else can be wrong.
+//! Request bodies are gcp-bigquery-client's types. Its calls are not used: they reject answers that
+//! BigQuery documents (a table without a schema, new column types, an error without a list of errors),
+//! and drop the status of an answer that is not JSON. Callers read the fields that they need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +20,10 @@ use crate::google::GoogleCredentials;
 use crate::http;
 use crate::retry::{self, Backoff};
 
-/// An answer about one job, table or dataset has some kilobytes; a page of jobs has more.
+/// The largest answer. A job, table or dataset has some kilobytes, a page of jobs some megabytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
-/// The way to BigQuery.
+/// A client for the API.
 pub(super) struct Api {
     base: Url,
     client: Client,
@@ -49,22 +48,22 @@ impl Api {
         })
     }
 
-    /// Returns the address of a resource: `path` below the API's base, each part escaped.
+    /// Returns the URL of a resource: the segments of `path`, escaped, below the base URL.
     pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
-        // Only a base like `mailto:` has no path, and the settings refuse it.
+        // Fails only for a base URL like `mailto:`, which the settings refuse.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         url
     }
 
-    /// Asks for a resource, again with backoff where a failure may pass.
+    /// Gets a resource. Retries transient failures.
     pub(super) async fn get(&self, url: &Url) -> Result<Value, Refusal> {
         self.ask(|| self.client.get(url.clone())).await
     }
 
-    /// Creates a resource, again with backoff where a failure may pass.
+    /// Creates a resource. Retries transient failures.
     pub(super) async fn post(&self, url: &Url, body: &impl Serialize) -> Result<Value, Refusal> {
         self.ask(|| self.client.post(url.clone()).json(body)).await
     }
@@ -74,8 +73,8 @@ impl Api {
         retry::run(&self.backoff, call, Refusal::may_pass_soon).await
     }
 
-    /// Sends a request with a token where one is wanted, and once more with another token where
-    /// BigQuery refuses the first: a token that is kept here may be refused although it is not old.
+    /// Sends a request with a token, if one is needed. If BigQuery answers 401, sends it once more with
+    /// a new token: a cached token can be refused before it expires.
     pub(super) async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
@@ -91,7 +90,7 @@ impl Api {
         }
     }
 
-    /// Begins a request whose body is rows: it may take longer than others.
+    /// Starts a request whose body is rows, with a longer timeout.
     pub(super) fn upload(&self, method: Method, url: &Url) -> RequestBuilder {
         self.client.request(method, url.clone()).timeout(self.upload_timeout)
     }
@@ -116,14 +115,14 @@ async fn with_token(
     request.send().await.map_err(|error| Refusal::passing(http::describe(&error)))
 }
 
-/// An answer, read to its end.
+/// An answer with its body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
 
 impl Answer {
-    /// Reads the body of an answer up to [`MAX_ANSWER`].
+    /// Reads the body, at most [`MAX_ANSWER`] bytes.
     pub(super) async fn read(mut response: Response) -> Result<Self, Refusal> {
         let status = response.status();
         let mut body = BytesMut::new();
@@ -133,7 +132,7 @@ impl Answer {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER => {
                     body.extend_from_slice(&chunk);
                 }
-                // The status of a refusal tells, whatever becomes of its words.
+                // The status of a failure is enough, even if its body can't be read.
                 _ if !status.is_success() => break,
                 Ok(Some(_)) => {
                     let detail = format!("the answer is longer than {MAX_ANSWER} bytes");
@@ -145,7 +144,7 @@ impl Answer {
         Ok(Self { status, body: body.freeze() })
     }
 
-    /// Returns the answer's JSON, or what it means that there is none. The status decides first.
+    /// Returns the JSON of a successful answer, or classifies the failure.
     pub(super) fn json(&self) -> Result<Value, Refusal> {
         let status = self.status.as_u16();
         if !self.status.is_success() {

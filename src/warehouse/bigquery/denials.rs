@@ -1,9 +1,9 @@
-//! What BigQuery denied, remembered for some minutes under what was denied, for all messages of the
-//! process: Spotify's quota is not spent on rows that can't be loaded.
+//! Remembers for some minutes what BigQuery denied, for all messages of the process, so that Spotify's
+//! quota is not spent on rows that can't be loaded.
 //!
-//! A denial that a question finds out (a look at the table, creating it) is asked about before Spotify
-//! is read. One that only a load job finds out (the right to make jobs, a quota) is not asked about:
-//! messages are handed back until its time is over.
+//! If a look at the table (or creating it) was denied, the service asks again before it reads Spotify.
+//! If only a load job can be denied (the right to create jobs, a quota), messages are answered 503
+//! until the time is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,37 +14,37 @@ use tokio::time::Instant;
 use super::words;
 use crate::failure::{Denial, Failure, Obstacle};
 
-/// Above this many, denials whose time is over are dropped.
-const KEPT: usize = 1000;
+/// Above this many denials, expired ones are dropped.
+const MAX_KEPT: usize = 1000;
 
 /// What was denied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Dataset,
     Table(String),
-    /// Making load jobs, by rights or by the project's quota.
+    /// Creating load jobs: the right to do so, or the project's quota.
     Jobs,
 }
 
-/// How a denial was found out.
+/// Which call was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// By a question, which can be asked again before Spotify is read.
-    ByAsking,
-    /// By a load job, after Spotify was read.
-    ByLoading,
+pub(super) enum Call {
+    /// One that can be made before Spotify is read.
+    Look,
+    /// The load job, which needs the rows.
+    Load,
 }
 
 #[derive(Debug)]
 struct Remembered {
     failure: Arc<Failure>,
-    found: Found,
+    call: Call,
     until: Instant,
-    /// The same moment on the wall's clock.
+    /// The same moment in wall-clock time.
     told_until: SystemTime,
 }
 
-/// What is remembered.
+/// The denials of this process.
 #[derive(Debug)]
 pub(super) struct Denials {
     memory: Duration,
@@ -56,54 +56,54 @@ impl Denials {
         Self { memory, remembered: Mutex::default() }
     }
 
-    /// Returns whether BigQuery must be asked before Spotify is read for this table, or the denial
-    /// whose time is not over.
+    /// Returns whether BigQuery must be asked before Spotify is read for this table. Fails with a
+    /// denial that only another load job could test.
     pub(super) fn check(&self, table: &str) -> Result<bool, Failure> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let subjects = [Subject::Jobs, Subject::Dataset, Subject::Table(table.to_owned())];
         let mut ask = false;
         for denial in subjects.iter().filter_map(|subject| remembered.get(subject)) {
-            match denial.found {
+            match denial.call {
                 _ if denial.until <= now => {}
-                Found::ByAsking => ask = true,
-                Found::ByLoading => return Err(denial.told(now)),
+                Call::Look => ask = true,
+                Call::Load => return Err(denial.told(now)),
             }
         }
         Ok(ask)
     }
 
-    /// Remembers a failure if it is a denial, and returns it with the time until which it is.
-    pub(super) fn remember(&self, table: &str, found: Found, failure: Failure) -> Failure {
+    /// Remembers a failure if it is a denial, and returns it with the time until which it holds.
+    pub(super) fn remember(&self, table: &str, call: Call, failure: Failure) -> Failure {
         let memory = match &failure {
             Failure::WarehouseUnavailable { after: Some(_), .. } => self.memory * 2,
             _ => self.memory,
         };
-        let Some(subject) = subject(table, found, &failure).filter(|_| !memory.is_zero()) else {
+        let Some(subject) = subject(table, call, &failure).filter(|_| !memory.is_zero()) else {
             return failure;
         };
         let now = Instant::now();
         let denial = Remembered {
             failure: Arc::new(failure),
-            found,
+            call,
             until: now + memory,
             told_until: SystemTime::now() + memory,
         };
         let told = denial.told(now);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= KEPT {
+        if remembered.len() >= MAX_KEPT {
             remembered.retain(|_, denial| denial.until > now);
         }
         remembered.insert(subject, denial);
         told
     }
 
-    /// The table may be asked about again like any other.
+    /// Forgets denials that asking has disproved.
     pub(super) fn asked(&self, table: &str) {
-        self.forget(table, |denial| denial.found == Found::ByAsking);
+        self.forget(table, |denial| denial.call == Call::Look);
     }
 
-    /// The table was loaded: whatever stood in the way does no longer.
+    /// Forgets all denials that a load of this table disproves.
     pub(super) fn loaded(&self, table: &str) {
         self.forget(table, |_| true);
     }
@@ -125,28 +125,28 @@ impl Remembered {
         Failure::Denied {
             failure: Arc::clone(&self.failure),
             until: self.told_until,
-            after: (self.found == Found::ByLoading).then(|| self.until - now),
+            after: (self.call == Call::Load).then(|| self.until - now),
         }
     }
 }
 
-/// Returns what a failure denies; `None` if it denies nothing that would be denied again.
-fn subject(table: &str, found: Found, failure: &Failure) -> Option<Subject> {
+/// Returns what a failure denies, or `None` if the next try may well succeed.
+fn subject(table: &str, call: Call, failure: &Failure) -> Option<Subject> {
     let this_table = || Subject::Table(table.to_owned());
     Some(match failure {
         Failure::ForeignColumns { .. } | Failure::NotATable { .. } => this_table(),
         Failure::DatasetMissing { .. } => Subject::Dataset,
         Failure::LoadRefused { obstacle: Obstacle::Billing, .. } => Subject::Jobs,
         Failure::LoadRefused { .. } => this_table(),
-        Failure::WarehouseDenied { detail, denial, .. } => match (found, denial) {
-            (Found::ByAsking, Denial::Rights) => this_table(),
-            (Found::ByAsking, _) => Subject::Dataset,
-            (Found::ByLoading, Denial::Rights) if words::is_about_a_table(detail) => this_table(),
-            (Found::ByLoading, _) => Subject::Jobs,
+        Failure::WarehouseDenied { detail, denial, .. } => match (call, denial) {
+            (Call::Look, Denial::Rights) => this_table(),
+            (Call::Look, _) => Subject::Dataset,
+            (Call::Load, Denial::Rights) if words::is_about_a_table(detail) => this_table(),
+            (Call::Load, _) => Subject::Jobs,
         },
-        // Only a quota that is used up is worth another try after a while.
+        // `after` is set only for an exhausted quota.
         Failure::WarehouseUnavailable { detail, after: Some(_), .. } => {
-            if found == Found::ByAsking || words::is_about_a_table(detail) {
+            if call == Call::Look || words::is_about_a_table(detail) {
                 this_table()
             } else {
                 Subject::Jobs
@@ -190,18 +190,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_denial_concerns_what_was_denied_for_some_minutes() {
-        use Found::{ByAsking, ByLoading};
-        for (found, failure, a, b) in [
-            (ByAsking, foreign(), "asked", "read"),
-            (ByAsking, rights("Access Denied: Table p:d.a"), "asked", "read"),
-            (ByLoading, foreign(), "back for 300", "read"),
-            (ByLoading, rights("Access Denied: Table p:d.a"), "back for 300", "read"),
-            (ByLoading, rights("Access Denied: Project p"), "back for 300", "back for 300"),
-            (ByLoading, quota("Your project exceeded quota"), "back for 600", "back for 600"),
-            (ByLoading, quota("Your table exceeded quota for imports"), "back for 600", "read"),
+        use Call::{Load, Look};
+        for (call, failure, a, b) in [
+            (Look, foreign(), "asked", "read"),
+            (Look, rights("Access Denied: Table p:d.a"), "asked", "read"),
+            (Load, foreign(), "back for 300", "read"),
+            (Load, rights("Access Denied: Table p:d.a"), "back for 300", "read"),
+            (Load, rights("Access Denied: Project p"), "back for 300", "back for 300"),
+            (Load, quota("Your project exceeded quota"), "back for 600", "back for 600"),
+            (Load, quota("Your table exceeded quota for imports"), "back for 600", "read"),
         ] {
             let denials = Denials::new(MEMORY);
-            let told = denials.remember("a", found, failure);
+            let told = denials.remember("a", call, failure);
             assert!(matches!(told, Failure::Denied { .. }), "{told}");
             assert_eq!(
                 (done(&denials, "a").as_str(), done(&denials, "b").as_str()),
@@ -216,18 +216,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_success_ends_it() {
         let denials = Denials::new(MEMORY);
-        denials.remember("a", Found::ByAsking, foreign());
+        denials.remember("a", Call::Look, foreign());
         denials.asked("b");
         assert_eq!(done(&denials, "a"), "asked");
         denials.asked("a");
         assert_eq!(done(&denials, "a"), "read");
 
-        denials.remember("a", Found::ByLoading, rights("Access Denied: Project p"));
+        denials.remember("a", Call::Load, rights("Access Denied: Project p"));
         denials.asked("a");
         assert_eq!(done(&denials, "b"), "back for 300");
         denials.loaded("b");
         assert_eq!(done(&denials, "a"), "read");
-        denials.remember("a", Found::ByLoading, rights("Access Denied: Table p:d.a"));
+        denials.remember("a", Call::Load, rights("Access Denied: Table p:d.a"));
         denials.loaded("b");
         assert_eq!(done(&denials, "a"), "back for 300");
     }
@@ -242,22 +242,22 @@ mod tests {
             after: None,
         };
         for failure in [invalid, passing, Failure::GoogleCredentials(String::new())] {
-            let told = denials.remember("a", Found::ByLoading, failure);
+            let told = denials.remember("a", Call::Load, failure);
             assert!(!matches!(told, Failure::Denied { .. }), "{told}");
             assert_eq!(done(&denials, "a"), "read");
         }
-        let told = Denials::new(Duration::ZERO).remember("a", Found::ByAsking, foreign());
+        let told = Denials::new(Duration::ZERO).remember("a", Call::Look, foreign());
         assert!(matches!(told, Failure::ForeignColumns { .. }), "no memory");
     }
 
     #[tokio::test(start_paused = true)]
     async fn denials_are_bounded() {
         let denials = Denials::new(MEMORY);
-        for n in 0..KEPT {
-            denials.remember(&n.to_string(), Found::ByAsking, foreign());
+        for n in 0..MAX_KEPT {
+            denials.remember(&n.to_string(), Call::Look, foreign());
         }
         tokio::time::advance(MEMORY).await;
-        denials.remember("a", Found::ByAsking, foreign());
+        denials.remember("a", Call::Look, foreign());
         assert_eq!(denials.remembered.lock().unwrap().len(), 1);
     }
 }

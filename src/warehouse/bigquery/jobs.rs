@@ -1,4 +1,4 @@
-//! Load jobs: what BigQuery says of one, and waiting for its end.
+//! Load jobs: reading what BigQuery says about one, and waiting until it ends.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +13,11 @@ use crate::meter::{FollowedJob, Meter};
 use crate::text;
 use crate::warehouse::{Loaded, labels};
 
-/// The longest state that an error names, in bytes.
+/// The longest job state in an error, in bytes.
 const MAX_STATE: usize = 20;
 
-/// What is read of a job, from `jobs.get`, `jobs.insert` and `jobs.list`. Everything may be missing.
+/// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
+/// be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobFacts {
     pub(crate) id: String,
@@ -25,12 +26,12 @@ pub(crate) struct JobFacts {
     pub(crate) created: Option<SystemTime>,
     pub(crate) started: Option<SystemTime>,
     pub(crate) ended: Option<SystemTime>,
-    /// Reason and messages of a job that failed: its result's first.
+    /// Reason and messages of a failed job, the result's message first.
     pub(crate) error: Option<(String, Vec<String>)>,
-    /// Rows that a load has written.
+    /// The number of rows that the load wrote.
     pub(crate) rows: Option<u64>,
     pub(crate) labels: HashMap<String, String>,
-    /// Project, dataset and table of a load.
+    /// Project, dataset and table.
     pub(crate) destination: Option<[String; 3]>,
 }
 
@@ -51,7 +52,7 @@ impl JobFacts {
         let labels = configuration["labels"].as_object().into_iter().flatten();
         Self {
             id: string(&job["jobReference"]["jobId"]),
-            // `jobs.list` may tell the state outside of the status only.
+            // `jobs.list` may have the state only outside the status.
             state: string(if status["state"].is_string() {
                 &status["state"]
             } else {
@@ -73,7 +74,7 @@ impl JobFacts {
         self.state == "DONE"
     }
 
-    /// Returns whether the job's id or labels are this service's.
+    /// Returns whether the job is one of this service, by its id or labels.
     pub(crate) fn is_ours(&self) -> bool {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
@@ -84,14 +85,13 @@ impl JobFacts {
         Some(Refusal::of_job(reason, messages))
     }
 
-    /// Returns what the load with this job came to, once it is done.
+    /// Returns the result of a job that succeeded.
     pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
         let origin = labels::origin(&self.labels);
         Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
     }
 
-    /// Returns the state as an error names it and the failure of a job that failed, for
-    /// [`crate::seam`].
+    /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
     pub(crate) fn told(&self) -> (String, Option<Failure>) {
         let failure = self.failure().map(|refusal| match refusal {
             Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
@@ -112,8 +112,8 @@ impl JobFacts {
 }
 
 impl BigQuery {
-    /// Waits for a job's end. The meter knows the job meanwhile: a message whose time is up tells of
-    /// it.
+    /// Waits until a job ends. Meanwhile the meter knows the job, so that a message whose time is up
+    /// can name it.
     pub(super) async fn end_of(
         &self,
         id: &str,
@@ -137,7 +137,7 @@ impl BigQuery {
         }
     }
 
-    /// Looks a job up, where the dataset is.
+    /// Looks up a job in the dataset's location.
     pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
         if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
@@ -146,8 +146,8 @@ impl BigQuery {
         Ok(JobFacts::of(&self.api.get(&url).await?))
     }
 
-    /// Returns the failure that a job can't be looked up that BigQuery has accepted. If it is not
-    /// found, the dataset may have another location now, and its jobs with it.
+    /// Returns why a job that BigQuery has accepted can't be looked up. If it is not found, the dataset
+    /// may have been recreated in another location.
     pub(super) fn lost(&self, id: &str, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::NotFound(words) => {

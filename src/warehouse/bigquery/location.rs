@@ -7,11 +7,11 @@ use super::BigQuery;
 use super::answer::Refusal;
 use crate::failure::Failure;
 
-/// The location: as configured, or what BigQuery said last.
+/// The configured location, or the one that BigQuery returned last.
 #[derive(Debug)]
 pub(super) struct Location {
     configured: Option<String>,
-    /// The outer `None` is one that nobody has asked for yet.
+    /// The outer `None` means that BigQuery has not been asked yet.
     found: Mutex<Option<Option<String>>>,
 }
 
@@ -26,8 +26,8 @@ impl Location {
 }
 
 impl BigQuery {
-    /// Returns the location of the dataset and its jobs, where one is configured or BigQuery says it.
-    /// Concurrent callers wait for one question.
+    /// Returns the location of the dataset and its jobs. Concurrent callers share one call.
+    /// Returns `None` if BigQuery names none, as emulators do.
     pub(crate) async fn location(&self) -> Result<Option<String>, Failure> {
         if self.location.configured.is_some() {
             return Ok(self.location.configured.clone());
@@ -39,7 +39,7 @@ impl BigQuery {
         Ok(found.insert(self.dataset_location().await?).clone())
     }
 
-    /// Asks BigQuery for the dataset's location, whatever is configured or known.
+    /// Asks BigQuery for the dataset's location, even if it is configured or known.
     pub(crate) async fn dataset_location(&self) -> Result<Option<String>, Failure> {
         let path = ["bigquery", "v2", "projects", &self.project, "datasets", &self.dataset];
         match self.api.get(&self.api.url(&path)).await {
@@ -48,8 +48,8 @@ impl BigQuery {
         }
     }
 
-    /// Returns the failure that a refusal is. A dataset that is not found may have been moved, so its
-    /// location is asked for again.
+    /// Turns a refusal into a failure. If BigQuery does not find something, the dataset may have been
+    /// recreated elsewhere, so the next call asks for its location again.
     pub(super) fn failed(&self, refusal: Refusal, what: &str) -> Failure {
         let moved = match &refusal {
             Refusal::NotFound(_) => true,
@@ -63,7 +63,7 @@ impl BigQuery {
     }
 
     pub(super) fn forget_location(&self) {
-        // Whoever holds the lock is asking right now.
+        // If the lock is taken, a call for the location is in progress.
         if let Ok(mut found) = self.location.found.try_lock() {
             *found = None;
         }

@@ -1,4 +1,4 @@
-//! Tables: what BigQuery says of one, whether it is ours to load, and creating it.
+//! Tables: reading what BigQuery says about one, deciding whether it is ours to load, creating it.
 
 use std::time::SystemTime;
 
@@ -7,37 +7,35 @@ use serde_json::Value;
 
 use super::BigQuery;
 use super::answer::Refusal;
-use super::denials::Found;
+use super::denials::Call;
 use super::jobs::{number, string, time};
 use super::words;
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::text;
-use crate::warehouse::schema::{
-    Found as FoundColumn, differences, table_description, table_schema,
-};
+use crate::warehouse::schema::{FoundColumn, differences, table_description, table_schema};
 use crate::warehouse::{Load, Standing};
 
-/// How much of the differences an error names, in bytes: a foreign table may have 10,000 columns.
+/// The longest list of differences in an error, in bytes. A foreign table may have 10,000 columns.
 const MAX_DIFFERENCES: usize = 1000;
 
-/// The longest type that an error names, in bytes. BigQuery's longest today is `MATERIALIZED_VIEW`.
+/// The longest table type in an error, in bytes. BigQuery's longest today is `MATERIALIZED_VIEW`.
 const MAX_TYPE: usize = 40;
 
-/// What is read of a table, from `tables.get`. Everything may be missing.
+/// The parts of a `tables.get` answer that the service needs. Each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableFacts {
-    /// `TABLE`, `VIEW`, `EXTERNAL`, `SNAPSHOT`, `MATERIALIZED_VIEW` or what BigQuery has next; empty
-    /// where it does not say.
+    /// `TABLE`, `VIEW`, `EXTERNAL`, `SNAPSHOT`, `MATERIALIZED_VIEW` or a newer type; empty if the
+    /// answer has none.
     pub(crate) r#type: String,
-    /// Its columns; none where it has no schema.
+    /// Empty if the table has no schema.
     pub(crate) columns: Vec<FoundColumn>,
     pub(crate) rows: Option<u64>,
     pub(crate) modified: Option<SystemTime>,
 }
 
 impl TableFacts {
-    /// Reads a table.
+    /// Reads a `tables.get` answer.
     pub(crate) fn of(table: &Value) -> Self {
         let columns = table["schema"]["fields"].as_array().into_iter().flatten();
         Self {
@@ -48,7 +46,7 @@ impl TableFacts {
         }
     }
 
-    /// Returns whether the table is ours to load as one of this kind, or why not.
+    /// Decides whether the table is ours to load with rows of this kind.
     pub(crate) fn standing(&self, kind: Kind, table: &str) -> Result<Standing, Failure> {
         let table = table.to_owned();
         if !matches!(self.r#type.as_str(), "" | "TABLE") {
@@ -56,7 +54,7 @@ impl TableFacts {
             return Err(Failure::NotATable { table, what });
         }
         let differences = differences(kind, &self.columns);
-        // A table without any column takes those of its first load.
+        // A table without columns gets those of its first load.
         if self.columns.is_empty() || differences.is_empty() {
             Ok(Standing::Ours { rows: self.rows })
         } else {
@@ -82,7 +80,7 @@ fn column(field: &Value) -> FoundColumn {
 
 impl BigQuery {
     pub(super) async fn look_once(&self, load: &Load<'_>) -> Result<Standing, Failure> {
-        // Asked beside it, for the load.
+        // The load needs the location, and a missing dataset is found out early.
         let (found, location) =
             futures_util::future::join(self.table(&load.job.table), self.location()).await;
         location?;
@@ -92,7 +90,7 @@ impl BigQuery {
         }
     }
 
-    /// Reads a table. Returns `None` if it does not exist.
+    /// Reads a `tables.get` answer. Returns `None` if it does not exist.
     pub(crate) async fn table(&self, table: &str) -> Result<Option<TableFacts>, Failure> {
         match self.api.get(&self.tables_url(Some(table))).await {
             Ok(found) => Ok(Some(TableFacts::of(&found))),
@@ -115,7 +113,7 @@ impl BigQuery {
             Err(Refusal::Duplicate) => self.look(load).await.map(|_| ()),
             Err(refusal) => {
                 let failure = self.failed(refusal, "tables.insert");
-                Err(self.denials.remember(name, Found::ByAsking, failure))
+                Err(self.denials.remember(name, Call::Look, failure))
             }
         }
     }

@@ -86,8 +86,8 @@ impl BigQuery {
         Answer::read(self.api.send(request).await?).await
     }
 
-    /// Begins a session and sends the rows to it. A cut upload is not resumed but begun anew, and so is
-    /// one whose session is lost: the job's id says whether the first one arrived.
+    /// Starts a session and sends the rows to it. If the upload is cut or its session is lost, the caller
+    /// starts a new one: the job's id prevents a second load.
     async fn resumable(&self, mut url: Url, job: Vec<u8>, rows: &Rows) -> Result<Answer, Refusal> {
         url.set_query(Some("uploadType=resumable"));
         let start = || {
@@ -118,7 +118,7 @@ impl BigQuery {
                 .body(stream_of(rows.chunks().to_vec()))
         };
         let sent = Answer::read(self.api.send(request).await?).await?;
-        // 410 and 499 say the same. A 404 in BigQuery's own words is about the dataset, or where it is.
+        // So do 410 and 499. A 404 with BigQuery's JSON is about the dataset or its location.
         if sent.status == StatusCode::NOT_FOUND && !answer::is_googles(&sent.body) {
             return Err(Refusal::passing("404: the upload session is lost".to_owned()));
         }

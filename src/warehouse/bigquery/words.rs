@@ -1,11 +1,11 @@
-//! BigQuery's words: which reasons and messages mean what. Pure, and known to grow.
+//! What BigQuery's reasons and messages mean.
 //!
-//! Messages quote the names of datasets, tables and columns, and pieces of rows. So a word alone
-//! ("billing", "key") proves nothing; phrases are compared that BigQuery itself writes.
+//! Messages quote names of datasets, tables and columns, and parts of rows, so a single word
+//! ("billing", "key") proves nothing. Only phrases that BigQuery itself writes are compared.
 
 use crate::failure::{Denial, Obstacle};
 
-/// Reasons that pass within seconds or minutes.
+/// Reasons of transient failures.
 const PASSING: [&str; 14] = [
     "backendError",
     "badGateway",
@@ -23,7 +23,7 @@ const PASSING: [&str; 14] = [
     "concurrentLimitExceeded",
 ];
 
-/// Phrases about a table, in lower case. Where one comes before all [`ROWS`], a message is about the
+/// Phrases about a table, in lower case. If one comes before all of [`ROWS`], the message is about the
 /// table.
 const TABLE: [&str; 13] = [
     "provided schema does not match",
@@ -52,7 +52,7 @@ const ROWS: [&str; 7] = [
     "only optional fields can be set to null",
 ];
 
-/// How messages about rows begin. What follows says what is wrong, which may be the table after all.
+/// The start of messages about rows. The rest says what is wrong, which may still be the table.
 const READING: &str = "error while reading data, error message:";
 
 pub(super) fn is_passing(reason: &str) -> bool {
@@ -63,17 +63,17 @@ pub(super) fn is_quota(reason: &str) -> bool {
     matches!(reason, "quotaExceeded" | "dailyLimitExceeded")
 }
 
-/// Returns whether a refusal without a telling reason is about the rate of calls.
+/// Returns whether a message is about the rate of calls, for refusals whose reason does not say so.
 pub(super) fn is_about_rates(message: &str) -> bool {
     contains(message, &["exceeded rate limits", "rate limit exceeded"])
 }
 
-/// Returns whether a refusal without a telling reason is about a quota.
+/// Returns whether a message is about a quota, for refusals whose reason does not say so.
 pub(super) fn is_about_quota(message: &str) -> bool {
     contains(message, &["quota exceeded", "exceeded quota"])
 }
 
-/// Returns whether a denial or a used-up quota is one table's, rather than the project's.
+/// Returns whether a denial or an exhausted quota concerns one table, rather than the project.
 pub(super) fn is_about_a_table(message: &str) -> bool {
     let phrases = [
         "access denied: table",
@@ -86,12 +86,12 @@ pub(super) fn is_about_a_table(message: &str) -> bool {
     contains(message, &phrases)
 }
 
-/// Returns whether what is not found is the dataset or the project, rather than something in it.
+/// Returns whether the dataset or the project was not found, rather than something in it.
 pub(super) fn is_about_dataset(message: &str) -> bool {
     contains(message, &["not found: dataset", "not found: project"])
 }
 
-/// Returns what is not a matter of the service's roles in a refusal that looks like one.
+/// Returns why a call is denied, if roles are not the cause.
 pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
     let off = ["has not been used in project", "api is not enabled", "or it is disabled"];
     let perimeter = ["vpc service controls", "prohibited by organization's policy"];
@@ -104,7 +104,7 @@ pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
     }
 }
 
-/// Returns what stands in the way of a load, where the words name it.
+/// Returns what has to be changed, if the words name it.
 pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
     let billing = [
         "billing has not been enabled",
@@ -127,13 +127,13 @@ pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
     }
 }
 
-/// Returns whether a job's messages are about its rows. The first that says anything decides: the
-/// job's result comes first, the details after it.
+/// Returns whether a job's messages are about its rows. The first message that says so either way
+/// decides.
 pub(super) fn is_about_rows(messages: &[String]) -> bool {
     messages.iter().find_map(|message| about_rows(message)).unwrap_or(false)
 }
 
-/// Returns whether a message is about rows or about the table; `None` if it says neither.
+/// Returns whether a message is about rows (`true`) or the table (`false`); `None` if neither.
 fn about_rows(message: &str) -> Option<bool> {
     let message = message.to_ascii_lowercase();
     let (reading, message) = match message.split_once(READING) {
