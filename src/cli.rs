@@ -38,7 +38,9 @@ Examples:
   spotify-bq check                                  are credentials, dataset, tables and topics in order?
   spotify-bq publish --table episodes               one message to TRIGGER_TOPIC
   spotify-bq publish --all --url http://localhost:8080/
-  spotify-bq redrive --dry-run                      what lies in DEAD_LETTER_SUBSCRIPTION, and why
+  spotify-bq publish --all --wait                   three messages, and the rows of each load
+  spotify-bq check --max-age 26h                    is every table younger than that?
+  spotify-bq redrive --dry-run                      the dead letters in DEAD_LETTER_SUBSCRIPTION, with reasons
 
 Settings are environment variables; README.md lists them. Exit codes: 0 all went well, 1 something
 did not, 2 arguments or settings are wrong.";
@@ -57,9 +59,9 @@ enum Command {
     },
     /// Publishes messages to the trigger topic, or pushes them to a running service
     Publish(publish::Args),
-    /// Publishes dead letters anew, once what was wrong is mended
+    /// Republishes dead letters after you fix the cause
     Redrive(redrive::Args),
-    /// Looks whether settings, credentials, dataset, tables and topics are in order; says what to do
+    /// Checks settings, credentials, show, dataset, tables and topics, and says how to fix what is wrong
     Check(check::Args),
 }
 
@@ -132,10 +134,23 @@ impl From<String> for Error {
 }
 
 async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
-    let project = if Config::project_must_be_asked() {
-        google::project_from_metadata(&Config::metadata_host()).await.ok()
-    } else {
-        None
-    };
+    let mut project = None;
+    if Config::project_must_be_asked() {
+        match google::project_from_metadata(&Config::metadata_host()).await {
+            Ok(found) => project = Some(found),
+            // The settings may be enough without it; if not, this is why.
+            Err(why) => eprintln!("spotify-bq: GOOGLE_CLOUD_PROJECT is not set, and {why}"),
+        }
+    }
     Config::from_env(project, purpose)
+}
+
+/// An age for the eye: what depends on it must not trust this machine's clock.
+fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
 }

@@ -17,6 +17,7 @@ use crate::retry::Backoff;
 pub use crate::text::Phrases;
 pub use reader::ConfigError;
 use reader::Reader;
+pub(crate) use reader::{is_project, resource};
 pub use settings::{SETTINGS, Setting};
 
 /// All that the service is told from outside.
@@ -36,6 +37,8 @@ pub struct Config {
     pub spotify: Spotify,
     /// Where messages go.
     pub pubsub: PubSub,
+    /// Where Google's credentials come from.
+    pub google: Google,
     /// How pushes are verified, where the platform does not.
     pub push_auth: Option<PushAuth>,
     /// How many messages are worked on at once; more wait.
@@ -131,10 +134,25 @@ pub struct PubSub {
     pub trigger_topic: Option<String>,
     /// Where messages go that can never succeed.
     pub dead_letter_topic: Option<String>,
+    /// Where an event is published after each load.
+    pub loaded_topic: Option<String>,
     /// What `redrive` pulls from.
     pub dead_letter_subscription: Option<String>,
     /// `host:port` of an emulator.
     pub emulator: Option<String>,
+    /// Whether calls carry a token. An emulator asks for none.
+    pub with_token: bool,
+}
+
+/// Where Google's credentials come from: the first of these that exists.
+#[derive(Clone, Debug)]
+pub struct Google {
+    /// The file that GOOGLE_APPLICATION_CREDENTIALS names.
+    pub credentials_file: Option<PathBuf>,
+    /// The file that `gcloud auth application-default login` writes.
+    pub gcloud_file: Option<PathBuf>,
+    /// `host` or `host:port` of the metadata server.
+    pub metadata_host: String,
 }
 
 /// How pushes are verified.
@@ -241,21 +259,25 @@ impl Config {
     /// Whether the process runs on Google Cloud and its project must be asked of the metadata
     /// server.
     pub fn project_must_be_asked() -> bool {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        let set = |name| std::env::var(name).is_ok_and(|value| !value.is_empty());
-        !set("GOOGLE_CLOUD_PROJECT") && (set("K_SERVICE") || set("GCE_METADATA_HOST"))
+        !is_set("GOOGLE_CLOUD_PROJECT") && (is_set("K_SERVICE") || is_set("GCE_METADATA_HOST"))
     }
 
     /// Whether the environment says where trusted certificates are, in OpenSSL's variables.
     pub(crate) fn names_certificates() -> bool {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var(name).is_ok())
+        ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| is_set(name))
     }
 
-    /// The address of the metadata server, in the form that Google's libraries take it.
+    /// The service's name in error reports: Cloud Run's, where it runs there.
+    pub(crate) fn service_name() -> String {
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        let name = Reader::new(&|name| std::env::var(name).ok()).optional("K_SERVICE");
+        name.unwrap_or_else(|| "spotify-bq".to_owned())
+    }
+
+    /// The address of the metadata server, which is needed before the settings can be read.
     pub fn metadata_host() -> String {
         #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        std::env::var("GCE_METADATA_HOST").unwrap_or_else(|_| "metadata.google.internal".to_owned())
+        google(&mut Reader::new(&|name| std::env::var(name).ok())).metadata_host
     }
 
     /// Reads settings from `get`, as [`Config::from_env`] does from the environment.
@@ -273,6 +295,7 @@ impl Config {
             mention: from.parsed("MENTION", Phrases::parse),
             spotify: spotify(&mut from, purpose),
             pubsub: pubsub(&mut from, project.as_deref()),
+            google: google(&mut from),
             push_auth: push_auth(&mut from),
             concurrent_messages: from.number("MAX_CONCURRENT_MESSAGES", 1..=1000) as usize,
             // The ack deadline is 600 s at most; 10 s are for the body, 20 s for a dead letter.
@@ -284,6 +307,12 @@ impl Config {
         };
         from.finish(config)
     }
+}
+
+/// Whether a variable is set. An empty one is not.
+fn is_set(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    std::env::var(name).is_ok_and(|value| !value.trim().is_empty())
 }
 
 fn warehouse(from: &mut Reader<'_>, project: Option<&str>, purpose: Purpose) -> Warehouse {
@@ -374,15 +403,51 @@ fn spotify(from: &mut Reader<'_>, purpose: Purpose) -> Spotify {
 }
 
 fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
+    let names = ["TRIGGER_TOPIC", "DEAD_LETTER_TOPIC", "LOADED_TOPIC"];
+    let topics = names.map(|name| from.resource(name, "topics", project));
+    for (at, topic) in topics.iter().enumerate() {
+        let same = topics[..at].iter().position(|other| topic.is_some() && other == topic);
+        if let Some(same) = same {
+            // The service would receive what it publishes there, without end.
+            from.problem(names[at], &format!("must differ from {}", names[same]));
+        }
+    }
+    let [trigger_topic, dead_letter_topic, loaded_topic] = topics;
+    let emulator = from.optional("PUBSUB_EMULATOR_HOST");
     PubSub {
-        trigger_topic: from.resource("TRIGGER_TOPIC", "topics", project),
-        dead_letter_topic: from.resource("DEAD_LETTER_TOPIC", "topics", project),
+        trigger_topic,
+        dead_letter_topic,
+        loaded_topic,
         dead_letter_subscription: from.resource(
             "DEAD_LETTER_SUBSCRIPTION",
             "subscriptions",
             project,
         ),
-        emulator: from.optional("PUBSUB_EMULATOR_HOST"),
+        with_token: emulator.is_none(),
+        emulator,
+    }
+}
+
+fn google(from: &mut Reader<'_>) -> Google {
+    let file = from.optional("GOOGLE_APPLICATION_CREDENTIALS");
+    // A path is shown in errors, so it must not be the key itself, as JSON or in base64.
+    let credentials_file = file.filter(|file| {
+        let is_path = file.len() <= 1024 && !file.contains(['{', '\n']);
+        if !is_path {
+            from.problem(
+                "GOOGLE_APPLICATION_CREDENTIALS",
+                "is not the name of a file: write the credentials to a file and set it to the file's path",
+            );
+        }
+        is_path
+    });
+    let home = from.optional("HOME").map(PathBuf::from);
+    let host = from.optional("GCE_METADATA_HOST").unwrap_or_default();
+    Google {
+        credentials_file: credentials_file.map(PathBuf::from),
+        gcloud_file: home
+            .map(|home| home.join(".config/gcloud/application_default_credentials.json")),
+        metadata_host: host.trim_start_matches("http://").trim_end_matches('/').to_owned(),
     }
 }
 

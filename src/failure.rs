@@ -198,6 +198,12 @@ pub enum Failure {
         /// The load job that had not ended, if the message waited for one.
         job_id: Option<String>,
     },
+    /// Whoever pushed the message closed the connection before the answer.
+    #[error("the client closed the connection before the answer: {progress}")]
+    ClientGone {
+        /// How far it came.
+        progress: String,
+    },
     /// The process ends.
     #[error("the service is shutting down")]
     ShuttingDown,
@@ -290,6 +296,7 @@ impl Failure {
             | Self::PublishFailed { .. }
             | Self::GoogleCredentials(_)
             | Self::DeadlinePassed { .. }
+            | Self::ClientGone { .. }
             | Self::ShuttingDown => Decision::Retry { after: None },
         }
     }
@@ -324,6 +331,7 @@ impl Failure {
             Self::PublishFailed { .. } => "publish_failed",
             Self::GoogleCredentials(_) => "google_credentials",
             Self::DeadlinePassed { .. } => "deadline_passed",
+            Self::ClientGone { .. } => "client_gone",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -331,6 +339,30 @@ impl Failure {
     /// What happened and what to do, in one sentence each: for those who see no log.
     pub fn explained(&self) -> String {
         format!("{self}. What to do: {}", self.advice())
+    }
+
+    /// The same for those who ran a command: nothing is delivered again for them.
+    pub fn explained_at_terminal(&self) -> String {
+        format!("{self}. What to do: {}", self.advice_at_terminal())
+    }
+
+    /// What the person can do whose command met the failure.
+    pub fn advice_at_terminal(&self) -> String {
+        if let Self::WarehouseDenied { denial: Denial::Rights, .. } = self {
+            return "give the account that runs this command roles/bigquery.metadataViewer on the dataset (for `publish --wait` also roles/bigquery.resourceViewer on the project); the service's own account needs roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project".to_owned();
+        }
+        // What is said of the message after a semicolon or full stop is for the service's log.
+        let advice = self.advice();
+        let end = ["; the message", ". Until then the message", " (the next delivery"];
+        let end = end.iter().filter_map(|words| advice.find(words)).min();
+        let advice = &advice[..end.unwrap_or(advice.len())];
+        match advice.strip_prefix("nothing") {
+            None => advice.to_owned(),
+            Some(rest) => match rest.split_once("; ") {
+                Some((_, otherwise)) => format!("run the command again; {otherwise}"),
+                None => "run the command again".to_owned(),
+            },
+        }
     }
 
     /// What the operator can do. Where nothing is to be done, it says that.
@@ -433,13 +465,16 @@ impl Failure {
                 "check that it exists, and that who asks has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` gives the service its own"
             }
             Self::GoogleCredentials(_) => {
-                "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login`"
+                "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file (docs/google-credentials.md)"
             }
             Self::DeadlinePassed { job_id: Some(_), .. } => {
                 "nothing, the load job goes on without this message, and the next delivery looks for its end; if it stays PENDING for hours, see status.cloud.google.com and the project's load jobs, or cancel it with `bq cancel` (the next delivery then sends another)"
             }
             Self::DeadlinePassed { job_id: None, .. } => {
                 "nothing, if it was a slow hour; else raise SPOTIFY_CONCURRENT_CALLS for a show that is too large, or publish fewer messages at once if this one waited"
+            }
+            Self::ClientGone { .. } => {
+                "nothing, Pub/Sub delivers the message again; if it happens often, the subscription's ack deadline is shorter than MESSAGE_DEADLINE_SECONDS"
             }
             Self::ShuttingDown => "nothing, the message comes again",
         }

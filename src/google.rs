@@ -1,21 +1,39 @@
-//! Google's credentials, for BigQuery and Pub/Sub alike: an emulator wants none, all others want a
-//! token of the application default credentials.
+//! Google's credentials, for BigQuery and Pub/Sub: tokens of the application default credentials, or
+//! none for an emulator. google-cloud-auth makes the tokens of credentials files; which file counts
+//! and the tokens of the metadata server are decided here, since the library takes an empty variable
+//! for a path and calls the metadata server through a proxy.
 
+mod file;
+mod metadata;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use google_cloud_auth::credentials::{AccessTokenCredentials, Builder};
-use secrecy::SecretString;
+use google_cloud_auth::credentials::AccessTokenCredentials;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::http;
+use crate::retry::Backoff;
+pub use file::TYPES;
+use metadata::{Metadata, Token};
 
 /// What BigQuery and Pub/Sub ask for; IAM says what it may be used for.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// Google's libraries set themselves no limit.
+/// The time for a token with all attempts. Google's libraries set themselves no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A token endpoint or metadata server that fails for a moment is asked again. No setting: neither
+/// counts calls.
+const BACKOFF: Backoff =
+    Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(2), attempts: 5 };
+
+/// How much of an error is repeated.
+const MAX_ERROR: usize = 800;
 
 /// Where tokens for Google's services come from.
 #[derive(Debug)]
@@ -23,74 +41,167 @@ pub enum GoogleCredentials {
     /// An emulator asks for none.
     None,
     /// Application default credentials, looked for at the first call.
-    Default(Mutex<Option<AccessTokenCredentials>>),
+    Default(Box<Source>),
 }
 
-impl Default for GoogleCredentials {
-    fn default() -> Self {
-        Self::Default(Mutex::default())
-    }
+/// Application default credentials, found at the first call and again after a permanent failure.
+#[derive(Debug)]
+pub struct Source {
+    config: config::Google,
+    metadata: Metadata,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The credentials of a file. The library caches their token and refreshes it in time.
+    file: Option<FileCredentials>,
+    /// The metadata server's token.
+    token: Option<Token>,
+    /// The token that callers were given last.
+    given: Option<SecretString>,
+    failed: Option<(Instant, String)>,
+}
+
+#[derive(Debug)]
+struct FileCredentials {
+    credentials: AccessTokenCredentials,
+    path: PathBuf,
+    secrets: file::Secrets,
 }
 
 impl GoogleCredentials {
-    /// A token, where one is wanted. The library keeps it and renews it in time.
-    pub async fn token(&self) -> Result<Option<SecretString>, Failure> {
-        let Self::Default(slot) = self else { return Ok(None) };
-        let credentials = {
-            let mut slot = slot.lock().await;
-            match &*slot {
-                Some(credentials) => credentials.clone(),
-                None => slot.insert(build()?).clone(),
-            }
-        };
-        let failed = match timeout(TOKEN_TIMEOUT, credentials.access_token()).await {
-            Ok(Ok(token)) => return Ok(Some(SecretString::from(token.token))),
-            Ok(Err(error)) => {
-                // A permanent error ends the library's renewal; only new credentials try again.
-                if !error.is_transient() {
-                    *slot.lock().await = None;
-                }
-                http::describe(&error)
-            }
-            Err(_) => format!("no token within {} s", TOKEN_TIMEOUT.as_secs()),
-        };
-        Err(Failure::GoogleCredentials(failed))
+    /// The application default credentials; no call is made.
+    pub fn new(config: &Config) -> Self {
+        Self::Default(Box::new(Source {
+            metadata: Metadata::new(&config.google.metadata_host),
+            config: config.google.clone(),
+            state: Mutex::default(),
+        }))
     }
 
-    /// A token to replace `refused`, which a service answered with 401.
+    /// A token, or `None` if none is needed.
+    pub async fn token(&self) -> Result<Option<SecretString>, Failure> {
+        match self {
+            Self::None => Ok(None),
+            Self::Default(source) => source.token(None).await.map(Some),
+        }
+    }
+
+    /// A token to replace `refused`, which a service answered with 401. If another caller has
+    /// replaced it meanwhile, that token is returned. A service that refuses this one too must not be
+    /// asked again.
     pub async fn token_other_than(
         &self,
-        _refused: &SecretString,
+        refused: &SecretString,
     ) -> Result<Option<SecretString>, Failure> {
-        if let Self::Default(slot) = self {
-            *slot.lock().await = None;
+        match self {
+            Self::None => Ok(None),
+            Self::Default(source) => source.token(Some(refused)).await.map(Some),
         }
-        self.token().await
     }
 }
 
-fn build() -> Result<AccessTokenCredentials, Failure> {
-    Builder::default()
-        .with_scopes([SCOPE])
-        .build_access_token_credentials()
-        .map_err(|error| Failure::GoogleCredentials(http::describe(&error)))
+impl Source {
+    async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, Failure> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        // Callers that waited for a failed attempt share its failure.
+        if let Some((at, why)) = &state.failed
+            && *at >= asked
+        {
+            return Err(Failure::GoogleCredentials(why.clone()));
+        }
+        let is_given = |refused: &SecretString| {
+            let given = state.given.as_ref().map(ExposeSecret::expose_secret);
+            given == Some(refused.expose_secret())
+        };
+        if refused.is_some_and(is_given) {
+            (state.file, state.token) = (None, None);
+        }
+        match self.current(&mut state).await {
+            Ok(token) => {
+                state.given = Some(token.clone());
+                Ok(token)
+            }
+            Err(why) => {
+                state.failed = Some((Instant::now(), why.clone()));
+                Err(Failure::GoogleCredentials(why))
+            }
+        }
+    }
+
+    async fn current(&self, state: &mut State) -> Result<SecretString, String> {
+        let deadline = Instant::now() + TOKEN_TIMEOUT;
+        if state.file.is_none() {
+            if let Some(token) = state.token.as_ref().filter(|token| token.is_fresh()) {
+                return Ok(token.secret.clone());
+            }
+            match file::find(&self.config)? {
+                Some(found) => state.file = Some(found.build()?),
+                None => return self.metadata_token(state, deadline).await,
+            }
+        }
+        self.file_token(state, deadline).await
+    }
+
+    async fn metadata_token(
+        &self,
+        state: &mut State,
+        deadline: Instant,
+    ) -> Result<SecretString, String> {
+        match self.metadata.token(deadline).await {
+            Ok(token) => Ok(state.token.insert(token).secret.clone()),
+            Err(why) => match &mut state.token {
+                // It is refreshed minutes before it expires.
+                Some(token) if token.is_valid() => {
+                    token.refresh_later();
+                    Ok(token.secret.clone())
+                }
+                _ => Err(format!(
+                    "{why} (no credentials file is used: GOOGLE_APPLICATION_CREDENTIALS is not set, and gcloud has written none)"
+                )),
+            },
+        }
+    }
+
+    async fn file_token(
+        &self,
+        state: &mut State,
+        deadline: Instant,
+    ) -> Result<SecretString, String> {
+        let mut attempt = 1;
+        loop {
+            let file = match &state.file {
+                Some(file) => file,
+                // The library repeats a failure for 10 s; new credentials ask again.
+                None => match file::find(&self.config)? {
+                    Some(found) => state.file.insert(found.build()?),
+                    None => return Err("the credentials file has vanished".to_owned()),
+                },
+            };
+            let (why, is_transient) =
+                match timeout_at(deadline, file.credentials.access_token()).await {
+                    Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
+                    Ok(Err(error)) => {
+                        let why = file.secrets.removed_from(&http::root_first(&error));
+                        (file::in_file(&why, &file.path), error.is_transient())
+                    }
+                    Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),
+                };
+            state.file = None;
+            attempt += 1;
+            // What the library takes for permanent may pass as well, so it is tried twice.
+            let again = BACKOFF.before(attempt).filter(|_| is_transient || attempt == 2);
+            match again.filter(|wait| Instant::now() + *wait < deadline) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(why),
+            }
+        }
+    }
 }
 
-/// The project that the metadata server names
-/// (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>).
-pub async fn project_from_metadata(host: &str) -> Result<String, Failure> {
-    let failed = |why: String| {
-        Failure::GoogleCredentials(format!("the metadata server names no project: {why}"))
-    };
-    let client = http::client(Duration::from_secs(2), Duration::from_secs(5))
-        .map_err(|error| failed(http::describe(&error)))?;
-    let sent = client
-        .get(format!("http://{host}/computeMetadata/v1/project/project-id"))
-        .header("Metadata-Flavor", "Google")
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status);
-    let response = sent.map_err(|error| failed(http::describe(&error)))?;
-    let body = http::read(response, 1024).await.map_err(|error| failed(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&body).trim().to_owned())
+/// The project that the metadata server names.
+pub async fn project_from_metadata(host: &str) -> Result<String, String> {
+    Metadata::new(host).project(Instant::now() + TOKEN_TIMEOUT).await
 }

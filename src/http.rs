@@ -26,8 +26,14 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a ping may remain unanswered.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where Debian, distroless images and Alpine keep all certificates in one file.
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where distributions keep all certificates in one file: Debian, distroless images and Alpine; Red
+/// Hat; SUSE; the BSDs and macOS.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Chooses the one TLS provider; to be called before any client is made. Without it reqwest 0.12
 /// panics, and rustls does not know which of two to take.
@@ -52,12 +58,13 @@ pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
     Ok(TLS.get_or_init(|| tls).clone())
 }
 
-/// The system's certificates. Where Debian's and Alpine's bundle is, only that is read: the folder
-/// beside it holds the same ones again in 290 files, which took ten times as long.
+/// The system's certificates. If there is a bundle, only that is read: the folder of Debian's holds
+/// the same ones again in 290 files, which took ten times as long. Besides, the library would take
+/// an empty SSL_CERT_FILE for a path.
 fn certificates() -> CertificateResult {
     if !Config::names_certificates() {
-        let bundle = load_certs_from_paths(Some(Path::new(BUNDLE)), None);
-        if !bundle.certs.is_empty() {
+        let bundles = BUNDLES.iter().map(|path| load_certs_from_paths(Some(Path::new(path)), None));
+        if let Some(bundle) = bundles.into_iter().find(|bundle| !bundle.certs.is_empty()) {
             return bundle;
         }
     }
@@ -87,6 +94,14 @@ pub enum ClientError {
 /// A client for any service. No redirect is followed: an answer must not send a token elsewhere.
 pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Client, ClientError> {
     Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.build()?)
+}
+
+/// A client for what is on this machine or beside it, and never behind HTTP_PROXY.
+pub(crate) fn direct_client(
+    connect: Duration,
+    call: Duration,
+) -> Result<reqwest::Client, ClientError> {
+    Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.no_proxy().build()?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
@@ -142,6 +157,28 @@ pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+/// An error with its causes, the root first, without addresses and complete: what an operator needs
+/// most is the innermost cause.
+pub(crate) fn root_first(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let text = text.split(" for url (").next().unwrap_or_default();
+        // Many errors repeat their cause at the end.
+        for outer in &mut texts {
+            if let Some(start) = outer.strip_suffix(text) {
+                *outer = start.trim_end_matches([' ', ':']).to_owned();
+            }
+        }
+        texts.push(text.to_owned());
+        next = error.source();
+    }
+    texts.retain(|text| !text.is_empty());
+    texts.reverse();
+    texts.join(": ")
 }
 
 /// An error with its causes, without the address: that has the message's words in it.

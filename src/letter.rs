@@ -1,6 +1,10 @@
-//! Dead letters: a message that can never succeed, with the reason beside it. Pure.
+//! Dead letters: a message that can never succeed, with the reason in its attributes. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::envelope::Message;
 use crate::failure::Failure;
@@ -44,6 +48,58 @@ pub fn original(
         .collect()
 }
 
+/// When a message was first published that its subscription gave up
+/// (<https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts>).
+const SOURCE_TIME: &str = "CloudPubSubDeadLetterSourceTopicPublishTime";
+
+/// A message that was republished and given up by its subscription again becomes a dead letter within
+/// this many seconds, if it does while the republishing still runs.
+const SOON: i64 = 600;
+
+/// What was republished, so that a message that fails again at once is not republished without end.
+/// All times are Pub/Sub's own: the clock of this machine may be wrong.
+#[derive(Debug, Default)]
+pub struct Republished {
+    ids: HashSet<String>,
+    /// By content, when the letter was published that was republished last.
+    contents: HashMap<u64, i64>,
+}
+
+impl Republished {
+    /// Notes that a letter, published at `time`, was republished as message `id`.
+    pub fn add(
+        &mut self,
+        id: String,
+        data: &[u8],
+        attributes: &BTreeMap<String, String>,
+        time: i64,
+    ) {
+        self.ids.insert(id);
+        self.contents.insert(content(data, attributes), time);
+    }
+
+    /// Whether a letter holds a message that was republished before.
+    pub fn has(&self, data: &[u8], attributes: &BTreeMap<String, String>) -> bool {
+        if let Some(id) = attributes.get("message_id") {
+            return self.ids.contains(id);
+        }
+        let source = attributes.get(SOURCE_TIME);
+        let source = source.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+        let letter = self.contents.get(&content(data, attributes));
+        match (source.map(OffsetDateTime::unix_timestamp), letter) {
+            (Some(source), Some(letter)) => (*letter..letter + SOON).contains(&source),
+            _ => false,
+        }
+    }
+}
+
+fn content(data: &[u8], attributes: &BTreeMap<String, String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    original(attributes.clone()).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Whether an attribute is one that Google's own software adds.
 pub fn is_googles(attribute: &str) -> bool {
     ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
@@ -83,6 +139,33 @@ mod tests {
         assert!(!letter.contains_key("") && !letter.contains_key("googfoo"));
         assert_eq!(letter["detail"].len(), 1024);
         assert!(letter["detail"].starts_with("éé"));
+    }
+
+    #[test]
+    fn a_republished_message_that_fails_again_is_recognized() {
+        let attributes = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let mut republished = Republished::default();
+        let first = attributes(&[("reason", "refused"), ("message_id", "1")]);
+        assert!(!republished.has(b"x", &first));
+        republished.add("2".to_owned(), b"x", &first, 1_000_000_000);
+        // The service says which message a letter was.
+        assert!(republished.has(b"x", &attributes(&[("message_id", "2")])));
+        assert!(!republished.has(b"x", &attributes(&[("message_id", "3")])));
+        // The subscription does not, but when it was published: here in September 2001.
+        for (time, is_ours) in [
+            ("2001-09-09T01:46:39Z", false),
+            ("2001-09-09T01:46:40.123Z", true),
+            ("2001-09-09T01:50:00Z", true),
+            ("2001-09-10T01:46:41Z", false),
+            ("yesterday", false),
+        ] {
+            let letter = attributes(&[(SOURCE_TIME, time)]);
+            assert_eq!(republished.has(b"x", &letter), is_ours, "{time}");
+            assert!(!republished.has(b"y", &letter));
+        }
+        assert!(!republished.has(b"x", &attributes(&[])));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use google_cloud_googleapis::pubsub::v1::publisher_client::PublisherClient;
 use google_cloud_googleapis::pubsub::v1::subscriber_client::SubscriberClient;
 use google_cloud_googleapis::pubsub::v1::{
-    AcknowledgeRequest, GetSubscriptionRequest, GetTopicRequest, ModifyAckDeadlineRequest,
-    PublishRequest, PubsubMessage, PullRequest, ReceivedMessage,
+    AcknowledgeRequest, GetSubscriptionRequest, GetTopicRequest, ListTopicSubscriptionsRequest,
+    ModifyAckDeadlineRequest, PublishRequest, PubsubMessage, PullRequest, ReceivedMessage,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -38,10 +38,70 @@ pub struct Pulled {
     pub ack_id: String,
     /// Its own id.
     pub id: String,
-    /// When it became a dead letter, in seconds since 1970.
+    /// When it became a dead letter by Pub/Sub's clock, in seconds since 1970.
     pub published: i64,
     /// What it holds.
     pub message: Outgoing,
+}
+
+/// A subscription, as far as reading it by hand needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// The full name of its topic.
+    pub topic: String,
+    /// Where its messages go if they can't be pulled: a push endpoint or an export.
+    pub sends_to: Option<String>,
+    /// Whether it was detached from its topic.
+    pub is_detached: bool,
+}
+
+/// The topic of subscriptions whose topic was deleted. A new topic of the same name is not theirs
+/// (<https://cloud.google.com/pubsub/docs/delete-topic>).
+pub const DELETED_TOPIC: &str = "_deleted-topic_";
+
+/// Why a call failed, and whether another with the same resource would fail alike.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What failed.
+    pub failure: Failure,
+    /// The code of Pub/Sub's answer; `None` without an answer.
+    code: Option<Code>,
+}
+
+impl Refusal {
+    /// Whether every message or call would be refused: it is about the topic or subscription, or
+    /// about who asks.
+    pub fn concerns_all(&self) -> bool {
+        matches!(
+            self.code,
+            None | Some(Code::NotFound | Code::PermissionDenied | Code::Unauthenticated)
+        )
+    }
+
+    /// Whether the service could not answer, after all attempts.
+    pub fn is_transient(&self) -> bool {
+        self.code.is_some_and(is_passing)
+    }
+
+    /// Whether an answer was too much: too large, or too slow to arrive.
+    pub fn is_too_much(&self) -> bool {
+        matches!(
+            self.code,
+            // tonic's own timeout ends a call with `Cancelled`.
+            Some(
+                Code::DeadlineExceeded
+                    | Code::Cancelled
+                    | Code::ResourceExhausted
+                    | Code::OutOfRange
+            )
+        )
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        refusal.failure
+    }
 }
 
 /// Pub/Sub. The connection is made at the first call.
@@ -56,22 +116,35 @@ pub struct Publisher {
 impl Publisher {
     /// A client; no call is made.
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Self {
-        let emulator = config.pubsub.emulator.clone();
         let none = || Arc::new(GoogleCredentials::None);
         Self {
-            credentials: if emulator.is_some() { none() } else { Arc::clone(google) },
-            emulator,
+            credentials: if config.pubsub.with_token { Arc::clone(google) } else { none() },
+            emulator: config.pubsub.emulator.clone(),
             channel: OnceLock::new(),
             timing: config.timing.clone(),
         }
     }
 
-    /// Publishes all messages in one request and answers their ids.
+    /// Publishes all messages in one request and returns their ids.
     pub async fn publish(
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
     ) -> Result<Vec<String>, Failure> {
+        Ok(self.publish_all(topic, messages).await?)
+    }
+
+    /// Publishes one message and returns its id.
+    pub async fn publish_one(&self, topic: &str, message: Outgoing) -> Result<String, Refusal> {
+        let ids = self.publish_all(topic, vec![message]).await?;
+        Ok(ids.into_iter().next().unwrap_or_default())
+    }
+
+    async fn publish_all(
+        &self,
+        topic: &str,
+        messages: Vec<Outgoing>,
+    ) -> Result<Vec<String>, Refusal> {
         let messages: Vec<PubsubMessage> = messages
             .into_iter()
             .map(|message| PubsubMessage {
@@ -87,8 +160,8 @@ impl Publisher {
         Ok(answer.await?.message_ids)
     }
 
-    /// Whether the topic is there.
-    pub async fn topic(&self, topic: &str) -> Result<(), Failure> {
+    /// Fails unless the topic exists.
+    pub async fn topic(&self, topic: &str) -> Result<(), Refusal> {
         let ask = || GetTopicRequest { topic: topic.to_owned() };
         let answer = self.call(topic, ask, |channel, request| async move {
             PublisherClient::new(channel).get_topic(request).await
@@ -96,25 +169,51 @@ impl Publisher {
         answer.await.map(drop)
     }
 
-    /// Whether the subscription is there.
-    pub async fn subscription(&self, subscription: &str) -> Result<(), Failure> {
+    /// Whether the topic has a subscription.
+    pub async fn has_subscription(&self, topic: &str) -> Result<bool, Refusal> {
+        let ask = || ListTopicSubscriptionsRequest {
+            topic: topic.to_owned(),
+            ..ListTopicSubscriptionsRequest::default()
+        };
+        let answer = self.call(topic, ask, |channel, request| async move {
+            PublisherClient::new(channel).list_topic_subscriptions(request).await
+        });
+        // A page may be empty and have a next one.
+        let answer = answer.await?;
+        Ok(!answer.subscriptions.is_empty() || !answer.next_page_token.is_empty())
+    }
+
+    /// The subscription. Fails unless it exists.
+    pub async fn subscription(&self, subscription: &str) -> Result<Subscription, Refusal> {
         let ask = || GetSubscriptionRequest { subscription: subscription.to_owned() };
         let answer = self.call(subscription, ask, |channel, request| async move {
             SubscriberClient::new(channel).get_subscription(request).await
         });
-        answer.await.map(drop)
+        let found = answer.await?;
+        let endpoint = found.push_config.map(|push| push.push_endpoint);
+        let export = found.bigquery_config.map(|export| format!("BigQuery ({})", export.table));
+        let bucket = found.cloud_storage_config;
+        let export = export.or(bucket.map(|export| format!("Cloud Storage ({})", export.bucket)));
+        Ok(Subscription {
+            topic: found.topic,
+            sends_to: endpoint.filter(|endpoint| !endpoint.is_empty()).or(export),
+            is_detached: found.detached,
+        })
     }
 
-    /// Pulls what is there, without waiting for more.
-    pub async fn pull(&self, subscription: &str, most: i32) -> Result<Vec<Pulled>, Failure> {
-        #[expect(deprecated, reason = "waiting for letters that may never come is no use here")]
+    /// Pulls what is there, without waiting for more. An empty answer does not mean that there is
+    /// nothing.
+    pub async fn pull(&self, subscription: &str, most: i32) -> Result<Vec<Pulled>, Refusal> {
+        #[expect(deprecated, reason = "the caller decides how long to wait for more")]
         let ask = || PullRequest {
             subscription: subscription.to_owned(),
             return_immediately: true,
             max_messages: most,
         };
         let answer = self.call(subscription, ask, |channel, request| async move {
-            SubscriberClient::new(channel).pull(request).await
+            // Messages of 10 MB each may come, and tonic's limit for an answer is 4 MiB.
+            let client = SubscriberClient::new(channel).max_decoding_message_size(usize::MAX);
+            { client }.pull(request).await
         });
         Ok(answer.await?.received_messages.into_iter().filter_map(pulled).collect())
     }
@@ -124,7 +223,7 @@ impl Publisher {
         &self,
         subscription: &str,
         ack_ids: Vec<String>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let ask = || AcknowledgeRequest {
             subscription: subscription.to_owned(),
             ack_ids: ack_ids.clone(),
@@ -141,7 +240,7 @@ impl Publisher {
         subscription: &str,
         ack_ids: Vec<String>,
         seconds: i32,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         let ask = || ModifyAckDeadlineRequest {
             subscription: subscription.to_owned(),
             ack_ids: ack_ids.clone(),
@@ -158,35 +257,48 @@ impl Publisher {
         resource: &str,
         ask: impl Fn() -> Q,
         send: impl Fn(Channel, Request<Q>) -> F,
-    ) -> Result<A, Failure>
+    ) -> Result<A, Refusal>
     where
         F: Future<Output = Result<tonic::Response<A>, Status>>,
     {
+        let no_answer = |failure: Failure| Refusal { failure, code: None };
         let failed = |detail: String| Failure::PublishFailed { topic: resource.to_owned(), detail };
-        let channel = self.channel().map_err(failed)?;
+        let channel = self.channel().map_err(|why| no_answer(failed(why)))?;
+        let mut token = self.credentials.token().await.map_err(no_answer)?;
+        let mut is_new_token = false;
         let mut attempt = 1;
         loop {
             let mut request = Request::new(ask());
             request.set_timeout(self.timing.google_call);
-            if let Some(token) = self.credentials.token().await? {
-                let bearer = format!("Bearer {}", token.expose_secret());
-                let mut value: MetadataValue<_> =
-                    bearer.parse().map_err(|_| failed("the token is no header".to_owned()))?;
-                // Neither shown in a log line nor kept in the connection's table of headers.
-                value.set_sensitive(true);
+            if let Some(token) = &token {
+                let value = bearer(token).map_err(|why| no_answer(failed(why)))?;
                 request.metadata_mut().insert("authorization", value);
             }
             let status = match send(channel.clone(), request).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
+            if status.code() == Code::Unauthenticated
+                && !is_new_token
+                && let Some(refused) = &token
+            {
+                token = self.credentials.token_other_than(refused).await.map_err(no_answer)?;
+                is_new_token = true;
+                continue;
+            }
             attempt += 1;
-            let wait = is_passing(&status).then(|| self.timing.backoff.before(attempt)).flatten();
-            match wait {
+            match self.timing.backoff.before(attempt).filter(|_| is_passing(status.code())) {
                 Some(wait) => sleep(wait).await,
                 None => {
                     let words = text::excerpt(status.message(), http::EXCERPT);
-                    return Err(failed(format!("{:?}: {words}", status.code())));
+                    let detail = format!("{:?}: {words}", status.code());
+                    let failure = if status.code() == Code::Unauthenticated {
+                        let twice = if is_new_token { ", also with a new token" } else { "" };
+                        Failure::GoogleCredentials(format!("Pub/Sub answers {detail}{twice}"))
+                    } else {
+                        failed(detail)
+                    };
+                    return Err(Refusal { failure, code: Some(status.code()) });
                 }
             }
         }
@@ -223,11 +335,19 @@ impl Publisher {
     }
 }
 
+fn bearer(token: &SecretString) -> Result<MetadataValue<tonic::metadata::Ascii>, String> {
+    let value = format!("Bearer {}", token.expose_secret());
+    let mut value: MetadataValue<_> = value.parse().map_err(|_| "the token is no header")?;
+    // Neither shown in a log line nor kept in the connection's table of headers.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// What Google's own clients try again
 /// (<https://cloud.google.com/pubsub/docs/reference/error-codes>).
-fn is_passing(status: &Status) -> bool {
+fn is_passing(code: Code) -> bool {
     matches!(
-        status.code(),
+        code,
         Code::Unavailable
             | Code::DeadlineExceeded
             | Code::Aborted

@@ -65,7 +65,7 @@ enum Attempt {
 impl Service {
     /// The service as configured; nothing is called.
     pub async fn new(config: Config) -> Result<Self, String> {
-        let google = Arc::new(GoogleCredentials::default());
+        let google = Arc::new(GoogleCredentials::new(&config));
         let spotify = Spotify::new(&config.spotify, &config.timing)
             .map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
@@ -89,23 +89,20 @@ impl Service {
     pub async fn handle(&self, envelope: &Envelope) -> Report {
         let meter = Meter::new(self.config.timing.message_deadline);
         let message = &envelope.message;
-        let (request, done) = match job::parse(message, &self.config.naming) {
-            _ if self.draining.is_cancelled() => (None, Err(Failure::ShuttingDown)),
-            Err(refused) => (None, Err(refused)),
+        let mut line = report::Line::new(envelope, &meter);
+        let done = match job::parse(message, &self.config.naming) {
+            _ if self.draining.is_cancelled() => Err(Failure::ShuttingDown),
+            Err(refused) => Err(refused),
             Ok(request) => {
-                let done = self.within_bounds(&request, envelope, &meter).await;
-                (Some(request), done)
+                line.names(&request);
+                self.within_bounds(&request, envelope, &meter).await
             }
         };
         let report = match done {
             Ok(done) => Report::done(done),
             Err(failure) => self.decide(failure, message).await,
         };
-        let job = match &request {
-            Some(Request::Load(job)) => Some(job),
-            _ => None,
-        };
-        report.log(envelope, job, &meter);
+        line.write(&report);
         report
     }
 

@@ -57,6 +57,17 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
+/// `text` as one printable line of at most some `bytes` bytes, with its middle left out if it is
+/// longer: where the cause and the place both matter.
+pub(crate) fn shortened(text: &str, bytes: usize) -> String {
+    let line = excerpt(text, usize::MAX);
+    if line.len() <= bytes {
+        return line;
+    }
+    let tail = line.ceil_char_boundary(line.len() - bytes / 4);
+    format!("{} … {}", cut(&line, bytes * 3 / 4).trim_end(), line[tail..].trim_start())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +76,12 @@ mod tests {
     fn excerpts_are_one_short_line() {
         assert_eq!(excerpt("a\r\n\tb\u{7} c", 100), "a b c");
         assert_eq!(excerpt("ação", 3), "aç…");
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_ends() {
+        assert_eq!(shortened("a\n b", 8), "a b");
+        assert_eq!(shortened("1234567890ab", 8), "123456 … ab");
+        assert_eq!(shortened("ééééééé", 8), "ééé … é");
     }
 }

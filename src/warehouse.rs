@@ -23,6 +23,7 @@ use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
 pub(crate) use bigquery::answer::refusal;
+pub(crate) use bigquery::history::Mark;
 pub(crate) use bigquery::jobs::JobFacts;
 pub(crate) use bigquery::table::TableFacts;
 pub use bigquery::upload::multipart;

@@ -4,10 +4,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::bigquery::error_body;
+use crate::support::bigquery::{Table, error_body};
 use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, answer};
-use crate::support::{World, client};
+use crate::support::{EPISODES, MENTIONS, PODCASTS, World, client};
 
 /// What `check` says: its lines, each problem's with the advice joined to it, and its exit code.
 async fn check(world: &World, arguments: &[&str]) -> (Vec<String>, Option<i32>) {
@@ -44,7 +44,8 @@ async fn each_thing_has_a_line() {
     let (lines, code) = check(&world().await, &[]).await;
     let expected = [
         "ok      settings: all valid",
-        "ok      Spotify: a search for \"data hackers\" finds 3 shows",
+        "ok      Spotify: answers a search for \"data hackers\"",
+        "ok      show: \"Programa 0\" (",
         "ok      Spotify app: Development Mode: search pages have at most 10 items",
         "ok      dataset p1.spotify_podcasts: in southamerica-east1",
         "ok      table tb_datahackers_limitada: not there yet; the first load makes it",
@@ -135,4 +136,159 @@ async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
     }
     let problem = self::problem(&self::world().await.set("GOOGLE_CLOUD_PROJECT", "")).await;
     assert!(problem.contains("set GOOGLE_CLOUD_PROJECT to the project"), "{problem}");
+}
+
+#[tokio::test]
+async fn the_show_is_named() {
+    let world = self::world().await;
+    let named = world.set("SEARCH_TERM", " PROGRAMA 1");
+    let (lines, _) = check(&named, &["--json"]).await;
+    let shown: Value = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .find(|finding: &Value| finding["what"] == "show")
+        .unwrap();
+    let show =
+        named.spotify.catalog.shows.iter().find(|other| other["name"] == "Programa 1").unwrap();
+    assert_eq!(
+        (&shown["showId"], &shown["show"], &shown["showMatch"]),
+        (&show["id"], &show["name"], &json!("name"))
+    );
+
+    let (lines, _) = check(&self::world().await, &["--json"]).await;
+    assert!(lines.iter().any(|line| line.contains(r#""showMatch":"first""#)), "{lines:#?}");
+
+    let nothing = World::new(Spotify::showing(0, 0).await).await;
+    let problem = problem(&nothing.set("TRIGGER_TOPIC", "").set("DEAD_LETTER_TOPIC", "")).await;
+    assert!(problem.contains("show") && problem.contains("SPOTIFY_MARKET"), "{problem}");
+}
+
+#[tokio::test]
+async fn the_dataset_is_asked_for_though_its_location_is_configured() {
+    let world = self::world().await.set("BIGQUERY_LOCATION", "US");
+    let problem = problem(&world).await;
+    assert!(problem.contains("in southamerica-east1, and BIGQUERY_LOCATION is US"), "{problem}");
+    world.bigquery.state.lock().unwrap().dataset = false;
+    let problem = self::problem(&world).await;
+    assert!(problem.contains("does not exist"), "{problem}");
+}
+
+#[tokio::test]
+async fn all_tables_of_ours_are_listed_with_rows_and_age() {
+    let world = self::world().await;
+    let app = world.app().await;
+    for message in [
+        json!({"table": "podcasts"}),
+        json!({"table": "episodes", "search_term": "Café"}),
+        json!({"table": "mentions", "search_term": "日本"}),
+    ] {
+        assert_eq!(app.push(&crate::support::message(&message)).await.status, 204);
+    }
+    {
+        let mut state = world.bigquery.state.lock().unwrap();
+        let ours = state.tables["episodes_cafe"].clone();
+        state
+            .tables
+            .insert("episodes_view".to_owned(), Table { r#type: Some("VIEW"), ..ours.clone() });
+        state.tables.insert("podcasts_other".to_owned(), ours.clone());
+        state.tables.insert("sales".to_owned(), ours);
+    }
+    let (lines, code) = check(&world, &["--json"]).await;
+    let findings: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tables: Vec<&Value> =
+        findings.iter().filter(|finding| finding["table"].is_string()).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table["table"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(&names[..4], [PODCASTS, EPISODES, MENTIONS, "episodes_cafe"]);
+    assert!(names[4].starts_with("mentions__"), "{names:?}");
+    assert!(tables.iter().all(|table| table["ok"] == true), "{tables:#?}");
+    assert_eq!((&tables[0]["rows"], &tables[0]["kind"]), (&json!(3), &json!("podcasts")));
+    assert_eq!(
+        (&tables[3]["rows"], &tables[3]["changed"]),
+        (&json!(7), &json!("2025-11-25T09:00:00Z"))
+    );
+    assert_eq!(tables[1].get("rows"), None);
+    // The topics are not set.
+    assert_eq!(code, Some(1));
+
+    let (lines, _) = check(&world, &["--max-age", "26h"]).await;
+    let late: Vec<&String> =
+        lines.iter().filter(|line| line.starts_with("PROBLEM table")).collect();
+    assert_eq!(late.len(), 5, "{lines:#?}");
+    assert!(
+        late[0].contains("3 rows, last changed") && late[0].contains("older than 93600 s"),
+        "{late:#?}"
+    );
+    assert!(late[1].contains("not there"), "{late:#?}");
+    let (lines, _) = check(&world, &["--max-age", "100000d"]).await;
+    assert_eq!(lines.iter().filter(|line| line.starts_with("PROBLEM table")).count(), 2);
+    let (_, code) = check_with_usage(&world, "soon").await;
+    assert_eq!(code, Some(2));
+}
+
+/// As `check`, for a command line that is refused.
+async fn check_with_usage(world: &World, max_age: &str) -> (String, Option<i32>) {
+    let arguments = ["check", "--max-age", max_age];
+    let output =
+        crate::support::binary::command(&arguments, &world.settings).output().await.unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[tokio::test]
+async fn topics_and_the_subscription_must_lead_somewhere() {
+    let world = World::new(Spotify::showing(3, 7).await)
+        .await
+        .set("DEAD_LETTER_SUBSCRIPTION", "letters-kept")
+        .set("LOADED_TOPIC", "loaded");
+    let (lines, code) = check(&world, &[]).await;
+    assert_eq!(code, Some(0), "{lines:#?}");
+    for line in [
+        "topics/trigger: there, with a subscription",
+        "topics/letters: there, with a subscription",
+        "topics/loaded: there, with a subscription",
+        "subscriptions/letters-kept: there, receives from projects/p1/topics/letters",
+    ] {
+        assert!(lines.iter().any(|found| found.contains(line)), "{line}: {lines:#?}");
+    }
+    let problems = async |break_it: fn(&mut crate::support::subscriber::State)| {
+        *world.pubsub.subscription.lock().unwrap() = Default::default();
+        break_it(&mut world.pubsub.subscription.lock().unwrap());
+        let (lines, code) = check(&world, &[]).await;
+        assert_eq!(code, Some(1), "{lines:#?}");
+        lines.into_iter().filter(|line| line.starts_with("PROBLEM")).collect::<Vec<_>>()
+    };
+    let found = problems(|state| state.subscriptions.clear()).await;
+    assert!(
+        found.len() == 2 && found[0].contains("topics/trigger: it has no subscription"),
+        "{found:#?}"
+    );
+    let found = problems(|state| state.push_to("https://elsewhere/")).await;
+    assert!(found.len() == 1 && found[0].contains("https://elsewhere/"), "{found:#?}");
+    let found = problems(|state| state.subscription.topic = "_deleted-topic_".to_owned()).await;
+    assert!(found.len() == 1 && found[0].contains("its topic was deleted"), "{found:#?}");
+    let found =
+        problems(|state| state.subscription.topic = "projects/p1/topics/x".to_owned()).await;
+    assert!(
+        found.len() == 1 && found[0].contains("topics/x, and DEAD_LETTER_TOPIC is"),
+        "{found:#?}"
+    );
+    // Who may not list subscriptions learns that, and it is no problem.
+    world.pubsub.subscription.lock().unwrap().subscription.topic =
+        "projects/p1/topics/letters".to_owned();
+    world.pubsub.subscription.lock().unwrap().refuses = Box::new(|method| {
+        (method == "ListTopicSubscriptions").then_some(tonic::Code::PermissionDenied)
+    });
+    let (lines, code) = check(&world, &[]).await;
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("is unknown: Pub/Sub fails")), "{lines:#?}");
+
+    let same = world.set("DEAD_LETTER_TOPIC", "trigger");
+    let output =
+        crate::support::binary::command(&["check"], &same.settings).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .contains("DEAD_LETTER_TOPIC must differ from TRIGGER_TOPIC")
+    );
 }

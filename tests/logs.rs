@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::documents::read;
+use crate::support::emulators::eventually;
+use crate::support::log::Log;
 use crate::support::spotify::{Spotify, search_page, show};
-use crate::support::wire::{answer, answer_with};
-use crate::support::{Push, World, client, message, table};
+use crate::support::wire::{Act, answer, answer_with};
+use crate::support::{EPISODES, Push, World, client, message, table};
 
 /// The binary at work, with its log on a pipe.
 struct Binary {
@@ -102,6 +104,7 @@ async fn provoked() -> Vec<Value> {
     tokio::time::sleep(Duration::from_millis(300)).await;
     drop(many);
     lines.extend(binary.stop());
+    lines.extend(crate::panics::provoked().0.into_iter().filter(|line| line["event"] == "panic"));
     lines
 }
 
@@ -174,6 +177,10 @@ fn every_line_is_as_cloud_logging_wants_it(lines: &[Value]) {
     for line in lines {
         assert!(["INFO", "WARNING", "ERROR"].contains(&text(line, "severity")), "{line}");
         assert!(!text(line, "message").is_empty() && text(line, "time").ends_with('Z'), "{line}");
+        let is_error = line["severity"] == "ERROR";
+        for key in ["@type", "serviceContext", "context"] {
+            assert_eq!(line.get(key).is_some(), is_error, "{key}: {line}");
+        }
         if ["message", "spotify_ban"].contains(&text(line, "event")) {
             let trace = "projects/p1/traces/0af7651916cd43dd8448eb211c80319c";
             assert_eq!(text(line, "logging.googleapis.com/trace"), trace);
@@ -217,4 +224,32 @@ fn queries_ask_for_fields_that_there_are(lines: &[Value]) {
             assert!(fields.contains(&rest[..end]), "{path} asks for {}", &rest[..end]);
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_whose_client_has_gone_has_its_line() {
+    let world = World::new(Spotify::showing(3, 7).await).await;
+    let app = world.app().await;
+    let log = Log::start();
+    world.spotify.stub.always("/v1/search", || Act::Hang);
+    let push = table("episodes");
+    {
+        let answer = app.push(&push);
+        tokio::pin!(answer);
+        while world.spotify.api_calls().is_empty() {
+            tokio::select! {
+                answer = &mut answer => panic!("{answer:?}"),
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+        }
+        // The connection is closed with it.
+    }
+    eventually("a line", || async { log.lines("message").pop() }).await;
+    let line = log.outcome(&push.id);
+    assert_eq!((line["outcome"].as_str(), line["reason"].as_str()), ("retry", "client_gone"));
+    assert_eq!(line["table"], EPISODES);
+    // The table is free, and the next delivery loads it.
+    world.spotify.stub.heal();
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(log.lines("message").len(), 2);
 }

@@ -114,6 +114,7 @@ fn every_failure() -> Vec<Failure> {
             "the load job spotify-bq_episodes_…_0 is PENDING since 2026-11-25T09:00:00Z",
             Some("spotify-bq_episodes_…_0"),
         ),
+        Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
         Failure::NotAnEnvelope("it is no JSON object".to_owned()),
@@ -147,13 +148,14 @@ fn every_failure() -> Vec<Failure> {
             Failure::NotAnEnvelope(_) => 22,
             Failure::Unauthenticated(_) => 23,
             Failure::Forbidden(_) => 24,
+            Failure::ClientGone { .. } => 100,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 11,
             Failure::SpotifyOdd { .. } => 26,
             Failure::Denied { .. } => 27,
         })
         .collect();
-    assert_eq!(variants.len(), 28, "a failure is missing from the list above");
+    assert_eq!(variants.len(), 29, "a failure is missing from the list above");
     all
 }
 
@@ -200,5 +202,16 @@ fn advice_is_advice() {
         let (words, advice) = (failure.to_string(), failure.advice());
         assert!(advice.len() > 20 && !advice.ends_with('.'), "{words}: {advice}");
         assert!(!words.ends_with('.') && !words.contains('\n'), "{words}");
+    }
+}
+
+#[test]
+fn nobody_at_a_terminal_is_told_that_a_message_is_delivered_again() {
+    for failure in every_failure() {
+        let advice = failure.advice_at_terminal();
+        for untrue in ["comes again", "deliver", "retried", "nothing"] {
+            assert!(!advice.contains(untrue), "{}: {advice}", failure.reason());
+        }
+        assert!(failure.explained_at_terminal().ends_with(&advice));
     }
 }

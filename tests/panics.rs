@@ -1,4 +1,10 @@
-//! A panic in the handler: 500, and the service goes on.
+//! A panic in the handler: 500, and the service goes on. A panic anywhere is one line of the log.
+
+use std::process::Command;
+
+use serde_json::Value;
+use spotify_bq::config::Log as Settings;
+use spotify_bq::telemetry;
 
 use crate::support::log::{Line, Log};
 use crate::support::spotify::Spotify;
@@ -22,4 +28,50 @@ async fn a_panic_is_answered_500_and_the_service_goes_on() {
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
+}
+
+/// Not a test: what another process does, since a panic's line belongs to the whole process.
+#[test]
+#[ignore = "panics; the test below runs it"]
+fn in_another_process() {
+    telemetry::init(&Settings { json: true, filter: "info".to_owned() });
+    let panicked = std::panic::catch_unwind(|| panic!("a \"defect\"\nin two lines"));
+    assert!(panicked.is_err());
+    tracing::error!("an error after it");
+}
+
+/// The log lines of a process that panics, and what else it writes.
+pub fn provoked() -> (Vec<Value>, String) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["panics::in_another_process", "--exact", "--ignored", "--nocapture"])
+        .env("K_SERVICE", "my-service")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    let printed = String::from_utf8(child.stdout).unwrap();
+    let lines = printed.lines().filter_map(|line| serde_json::from_str(line).ok());
+    (lines.filter(Value::is_object).collect(), String::from_utf8(child.stderr).unwrap())
+}
+
+#[test]
+fn a_panic_is_one_line_that_error_reporting_takes() {
+    let (lines, errors) = provoked();
+    assert!(!errors.contains("defect"), "{errors}");
+    let [panic, after] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(
+        (panic["event"].as_str(), panic["severity"].as_str()),
+        (Some("panic"), Some("ERROR"))
+    );
+    assert!(panic["message"].as_str().unwrap().contains("a \"defect\"\nin two lines"), "{panic}");
+    for line in [panic, after] {
+        assert!(line["@type"].as_str().unwrap().ends_with(".ReportedErrorEvent"));
+        assert_eq!(line["serviceContext"]["service"], "my-service");
+        assert_eq!(line["serviceContext"]["version"], env!("CARGO_PKG_VERSION"));
+        let place = &line["context"]["reportLocation"];
+        assert!(place["filePath"].as_str().unwrap().ends_with("tests/panics.rs"), "{line}");
+        assert!(place["lineNumber"].as_u64().unwrap() > 1, "{line}");
+        assert!(!place["functionName"].as_str().unwrap().is_empty(), "{line}");
+    }
+    let line = |line: &Value| line["context"]["reportLocation"]["lineNumber"].as_u64();
+    assert_ne!(line(panic), line(after));
 }

@@ -1,25 +1,29 @@
-//! `check`: a doctor. One line for each thing that must be in order, with what to do where it is
-//! not.
+//! `check`: a doctor. It looks at everything that must be in order, and says how to fix what is not.
 
+mod bigquery;
+mod pubsub;
+mod spotify;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anstyle::AnsiColor;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::config::{Config, Warehouse as Place};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::meter::Meter;
-use crate::names::Kind;
-use crate::publisher::Publisher;
-use crate::spotify::{CallError, Spotify};
-use crate::warehouse::Warehouse;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
+    /// Report tables that are absent or were last changed longer ago, such as 26h or 2d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_age: Option<Duration>,
 }
 
 /// What was looked at, and how it is.
@@ -30,155 +34,63 @@ struct Finding {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// For scripts, what the detail says in words.
+    #[serde(flatten)]
+    facts: BTreeMap<&'static str, Value>,
 }
 
 impl Finding {
     fn ok(what: &str, detail: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), ok: true, detail: detail.into(), advice: None }
+        let (what, detail) = (what.to_owned(), detail.into());
+        Self { what, ok: true, detail, advice: None, facts: BTreeMap::new() }
     }
 
     fn problem(what: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
-        let advice = Some(advice.into());
-        Self { what: what.to_owned(), ok: false, detail: detail.into(), advice }
+        Self { ok: false, advice: Some(advice.into()), ..Self::ok(what, detail) }
     }
 
     fn failure(what: &str, failure: &Failure) -> Self {
-        Self::problem(what, failure.to_string(), failure.advice())
+        Self::problem(what, failure.to_string(), failure.advice_at_terminal())
+    }
+
+    /// Adds a fact, unless there is none.
+    fn with(mut self, name: &'static str, fact: impl Into<Value>) -> Self {
+        let fact = fact.into();
+        if !fact.is_null() {
+            self.facts.insert(name, fact);
+        }
+        self
+    }
+
+    fn say(&self, json: bool) -> Result<(), String> {
+        if json {
+            say!("{}", serde_json::to_string(self).map_err(|error| error.to_string())?);
+            return Ok(());
+        }
+        let (color, mark) = if self.ok {
+            (AnsiColor::Green.on_default(), "ok     ")
+        } else {
+            (AnsiColor::Red.on_default().bold(), "PROBLEM")
+        };
+        say!("{color}{mark}{color:#} {}: {}", self.what, self.detail);
+        if let Some(advice) = &self.advice {
+            say!("        → {advice}");
+        }
+        Ok(())
     }
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
-    let google = Arc::new(GoogleCredentials::default());
+    let google = Arc::new(GoogleCredentials::new(config));
     let mut findings = vec![Finding::ok("settings", "all valid")];
-    findings.extend(spotify(config).await?);
-    findings.extend(warehouse(config, &google).await?);
-    findings.extend(pubsub(config, &google).await);
+    findings.extend(spotify::findings(config).await?);
+    findings.extend(bigquery::findings(config, &google, args.max_age).await?);
+    findings.extend(pubsub::findings(config, &google).await);
     findings.push(push_verification(config));
     for finding in &findings {
-        if args.json {
-            say!("{}", serde_json::to_string(finding).map_err(|error| error.to_string())?);
-        } else {
-            let (colour, mark) = if finding.ok {
-                (AnsiColor::Green.on_default(), "ok     ")
-            } else {
-                (AnsiColor::Red.on_default().bold(), "PROBLEM")
-            };
-            say!("{colour}{mark}{colour:#} {}: {}", finding.what, finding.detail);
-            if let Some(advice) = &finding.advice {
-                say!("        → {advice}");
-            }
-        }
+        finding.say(args.json)?;
     }
     Ok(findings.iter().all(|finding| finding.ok))
-}
-
-async fn spotify(config: &Config) -> Result<Vec<Finding>, String> {
-    let client =
-        Spotify::new(&config.spotify, &config.timing).map_err(|error| error.to_string())?;
-    let size = config.spotify.search_page_size;
-    let search = async |limit: u32| {
-        let meter = Meter::new(config.timing.message_deadline);
-        let found = client.search(&config.naming.term, 0, limit, &meter, |paging| {
-            paging.total.unwrap_or(paging.items.len() as u64)
-        });
-        found.await
-    };
-    let what = "Spotify";
-    Ok(match search(size).await {
-        Ok(total) => {
-            let mut findings = vec![Finding::ok(
-                what,
-                format!("a search for {:?} finds {total} shows", config.naming.term.text()),
-            )];
-            let mode = match search(50).await {
-                Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
-                Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
-                    "Development Mode: search pages have at most 10 items"
-                }
-                Err(_) => "unknown: Spotify did not answer",
-            };
-            findings.push(Finding::ok("Spotify app", mode));
-            findings
-        }
-        Err(CallError::Failed(failure)) => vec![Finding::failure(what, &failure)],
-        Err(CallError::NotFound(_)) => {
-            vec![Finding::problem(what, "404 to a search", "check SPOTIFY_API_URL")]
-        }
-    })
-}
-
-async fn warehouse(
-    config: &Config,
-    google: &Arc<GoogleCredentials>,
-) -> Result<Vec<Finding>, String> {
-    let warehouse = Warehouse::new(config, google)?;
-    let Some(bigquery) = warehouse.bigquery() else {
-        return Ok(vec![Finding::ok("warehouse", "a SQLite file, made at the first load")]);
-    };
-    if matches!(&config.warehouse, Place::BigQuery(place) if place.project.is_empty()) {
-        let advice = "set GOOGLE_CLOUD_PROJECT to the project that has the dataset";
-        return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
-    }
-    let place = bigquery.place();
-    let mut findings = match bigquery.location().await {
-        Ok(location) => vec![Finding::ok(
-            &format!("dataset {place}"),
-            location.map_or("there".to_owned(), |location| format!("in {location}")),
-        )],
-        Err(failure) => return Ok(vec![Finding::failure(&format!("dataset {place}"), &failure)]),
-    };
-    for kind in Kind::ALL {
-        let table = config.naming.configured(kind);
-        let what = format!("table {table}");
-        findings.push(match bigquery.table(table).await {
-            Ok(None) => Finding::ok(&what, "not there yet; the first load makes it"),
-            Ok(Some(found)) => match found.standing(kind, table) {
-                Ok(_) => Finding::ok(&what, "its columns are ours"),
-                Err(failure) => Finding::failure(&what, &failure),
-            },
-            Err(failure) => Finding::failure(&what, &failure),
-        });
-    }
-    Ok(findings)
-}
-
-async fn pubsub(config: &Config, google: &Arc<GoogleCredentials>) -> Vec<Finding> {
-    let publisher = Publisher::new(config, google);
-    let mut findings = Vec::new();
-    let pubsub = &config.pubsub;
-    for (setting, topic, without) in [
-        (
-            "TRIGGER_TOPIC",
-            &pubsub.trigger_topic,
-            "set it to the topic's name; fan-outs, `publish` and `redrive` need it",
-        ),
-        (
-            "DEAD_LETTER_TOPIC",
-            &pubsub.dead_letter_topic,
-            "set it to the topic's name; without it messages that can never succeed are answered 400 and come again",
-        ),
-    ] {
-        findings.push(match topic {
-            Some(topic) => found(topic, publisher.topic(topic).await),
-            None => Finding::problem(setting, "not set", without),
-        });
-    }
-    findings.push(match &pubsub.dead_letter_subscription {
-        Some(name) => found(name, publisher.subscription(name).await),
-        None => Finding::problem(
-            "DEAD_LETTER_SUBSCRIPTION",
-            "not set",
-            "set it to the subscription's name; `redrive` needs it",
-        ),
-    });
-    findings
-}
-
-fn found(name: &str, answer: Result<(), Failure>) -> Finding {
-    match answer {
-        Ok(()) => Finding::ok(name, "there"),
-        Err(failure) => Finding::failure(name, &failure),
-    }
 }
 
 fn push_verification(config: &Config) -> Finding {
@@ -188,5 +100,43 @@ fn push_verification(config: &Config) -> Finding {
             "push verification",
             format!("tokens of {} for {}", auth.service_account, auth.audience),
         ),
+    }
+}
+
+/// Reads a duration such as 90s, 30m, 26h, 2d or 1d12h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number and s, m, h or d, such as 26h".to_owned();
+    let mut seconds: u64 = 0;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let unit = match rest.as_bytes()[digits] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            _ => return Err(wrong()),
+        };
+        let more = number.checked_mul(unit);
+        seconds = more.and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+        rest = &rest[digits + 1..];
+    }
+    if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("26h", 93_600), ("1d12h", 129_600)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "26", "h", "-1h", "1.5h", "2 weeks", "0h", "1é", "99999999999999999999d"]
+        {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Error;
-use super::wait::Watch;
-use crate::config::Config;
+use super::wait::{Awaited, Watch};
+use crate::config::{self, Config};
 use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Order, Request};
@@ -40,16 +41,19 @@ pub(super) struct Args {
     /// Push to a running service and wait for its answer, instead of publishing
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Follow the load jobs to their end, and answer 1 where one of the tables is not loaded
+    /// Follow the load jobs to their end; the exit code is 1 unless every table is loaded
     #[arg(long, conflicts_with = "url")]
     wait: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let orders = orders(config, args)?;
     match &args.url {
-        Some(url) => push_all(config, url, &orders).await,
-        None => publish_all(config, args, &orders).await,
+        Some(url) => push_all(config, args, url, &orders).await,
+        None => publish_all(config, args, orders).await,
     }
 }
 
@@ -73,7 +77,7 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, Error> {
 }
 
 /// What the service will take a message for.
-pub(super) fn understand(config: &Config, order: &Order) -> Result<Request, Error> {
+fn understand(config: &Config, order: &Order) -> Result<Request, Error> {
     let message = Message {
         id: String::new(),
         publish_time: String::new(),
@@ -83,42 +87,79 @@ pub(super) fn understand(config: &Config, order: &Order) -> Result<Request, Erro
     job::parse(&message, &config.naming).map_err(|refused| Error::usage(&refused.to_string()))
 }
 
-async fn publish_all(config: &Config, args: &Args, orders: &[Order]) -> Result<bool, Error> {
+/// The messages, those of fan-outs one by one, each with the table that it loads. The service would
+/// publish them itself, and only it would know their ids.
+fn split(config: &Config, orders: Vec<Order>) -> Result<Vec<(Order, job::Job)>, Error> {
+    let mut split = Vec::new();
+    for order in orders {
+        let parts = match understand(config, &order)? {
+            Request::Load(job) => {
+                split.push((order, job));
+                continue;
+            }
+            Request::FanOut(parts) => parts,
+        };
+        for order in parts {
+            if let Request::Load(job) = understand(config, &order)? {
+                split.push((order, job));
+            }
+        }
+    }
+    Ok(split)
+}
+
+async fn publish_all(config: &Config, args: &Args, orders: Vec<Order>) -> Result<bool, Error> {
     let topic = match &args.topic {
-        Some(topic) => topic_name(config, topic)?,
+        Some(topic) => config::resource(topic, "topics", config.project.as_deref())
+            .map_err(|why| Error::usage(&format!("--topic {why}")))?,
         None => config.pubsub.trigger_topic.clone().ok_or_else(|| {
             Error::usage("no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url")
         })?,
     };
-    let watch = if args.wait { Some(Watch::start(config).await?) } else { None };
-    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::default()));
+    let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::new(config)));
+    if !args.wait {
+        publish(&publisher, args, &topic, &orders).await?;
+        return Ok(true);
+    }
+    let watch = Watch::start(config).await?;
+    let (orders, jobs): (Vec<Order>, Vec<job::Job>) = split(config, orders)?.into_iter().unzip();
+    let ids = publish(&publisher, args, &topic, &orders).await?;
+    let awaited = ids.into_iter().zip(jobs).map(|(id, job)| (id, Awaited::new(job))).collect();
+    watch.follow(config, args.json, awaited).await
+}
+
+async fn publish(
+    publisher: &Publisher,
+    args: &Args,
+    topic: &str,
+    orders: &[Order],
+) -> Result<Vec<String>, Error> {
     let messages = orders
         .iter()
         .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
         .collect();
-    let published = publisher.publish(&topic, messages).await;
-    let ids = published.map_err(|failure| failure.explained())?;
-    for (order, id) in orders.iter().zip(ids) {
-        say!("{id} {}", String::from_utf8_lossy(&order.to_data()));
+    let published = publisher.publish(topic, messages).await;
+    let ids = published.map_err(|failure| failure.explained_at_terminal())?;
+    for (order, id) in orders.iter().zip(&ids) {
+        if args.json {
+            say!("{}", json!({"event": "published", "messageId": id, "data": data_of(order)}));
+        } else {
+            say!("{id} {}", String::from_utf8_lossy(&order.to_data()));
+        }
     }
-    match watch {
-        Some(watch) => watch.follow(config, orders).await,
-        None => Ok(true),
-    }
+    Ok(ids)
 }
 
-fn topic_name(config: &Config, topic: &str) -> Result<String, Error> {
-    if topic.contains('/') {
-        return Ok(topic.to_owned());
-    }
-    let project = config.project.as_deref();
-    let project = project.ok_or_else(|| {
-        Error::usage("--topic is an id: set GOOGLE_CLOUD_PROJECT, or give the full name")
-    })?;
-    Ok(format!("projects/{project}/topics/{topic}"))
+fn data_of(order: &Order) -> Value {
+    serde_json::from_slice(&order.to_data()).unwrap_or_default()
 }
 
-async fn push_all(config: &Config, url: &str, orders: &[Order]) -> Result<bool, Error> {
+async fn push_all(
+    config: &Config,
+    args: &Args,
+    url: &str,
+    orders: &[Order],
+) -> Result<bool, Error> {
     let mut all = true;
     for order in orders {
         let data = order.to_data();
@@ -127,6 +168,14 @@ async fn push_all(config: &Config, url: &str, orders: &[Order]) -> Result<bool, 
         let envelope = push::envelope(&data, &id, &now.format(&Rfc3339).unwrap_or_default());
         let answer = push::push(url, &envelope, &config.timing).await?;
         all &= answer.is_acknowledged() && !answer.outcome.starts_with("dead_lettered");
+        if args.json {
+            let line = json!({
+                "event": "answered", "messageId": id, "data": data_of(order),
+                "status": answer.status, "outcome": answer.outcome, "detail": answer.detail,
+            });
+            say!("{line}");
+            continue;
+        }
         say!("{} {} {}", answer.status, answer.outcome, String::from_utf8_lossy(&data));
         if !answer.detail.is_empty() {
             say!("    {}", answer.detail);

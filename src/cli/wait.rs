@@ -1,116 +1,178 @@
-//! `publish --wait`: follows the load jobs that the published messages lead to.
+//! `publish --wait`: follows the load jobs that the published messages lead to. A job is known by its
+//! labels and destination, so other people's jobs and other messages' loads are passed over; when it
+//! was created is told by BigQuery's clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 
 use super::Error;
-use super::publish::understand;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::job::{Order, Request};
+use crate::job::Job;
 use crate::text;
-use crate::warehouse::{JobFacts, Warehouse};
+use crate::warehouse::{BigQuery, JobFacts, Mark, Warehouse, labels};
 
-/// Pauses between two looks: the first soon, later ones longer.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
-const LAST_LOOK: Duration = Duration::from_secs(5);
-/// Clocks of this machine and Google's may differ by this much.
-const SKEW: Duration = Duration::from_secs(5);
+/// The pause before the first look; later ones are longer, up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The warehouse's load jobs, watched from before messages are published.
+/// The load that a message leads to.
+pub(super) struct Awaited(Job);
+
+impl Awaited {
+    pub(super) fn new(job: Job) -> Self {
+        Self(job)
+    }
+
+    fn is_loaded_by(&self, load: &JobFacts) -> bool {
+        load.destination.as_ref().is_some_and(|[_, _, table]| *table == self.0.table)
+    }
+}
+
+/// The warehouse, from before messages are published.
 pub(super) struct Watch {
     warehouse: Warehouse,
-    since: u64,
-    told: BTreeSet<String>,
+    mark: Mark,
 }
 
 impl Watch {
-    /// Notes the loads that have nothing to do with what will be published.
+    /// Notes the moment from which jobs count.
     pub(super) async fn start(config: &Config) -> Result<Self, Error> {
-        let google = Arc::new(GoogleCredentials::default());
+        let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
-        if warehouse.bigquery().is_none() {
-            return Err(Error::usage(
-                "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url \
-                 instead",
-            ));
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let since = u64::try_from(now.saturating_sub(SKEW).as_millis()).unwrap_or(u64::MAX);
-        let mut watch = Self { warehouse, since, told: BTreeSet::new() };
-        let before = watch.loads().await.map_err(|failure| failure.explained())?;
-        watch.told.extend(before.into_iter().map(|load| load.id));
-        Ok(watch)
+        let mark = bigquery(&warehouse)?.mark().await.map_err(|failure| {
+            format!("nothing was published: {}", failure.explained_at_terminal())
+        })?;
+        Ok(Self { warehouse, mark })
     }
 
-    async fn loads(&self) -> Result<Vec<JobFacts>, Failure> {
-        let Some(bigquery) = self.warehouse.bigquery() else { return Ok(Vec::new()) };
-        bigquery.loads_since(self.since).await
-    }
-
-    /// Waits until each table that the messages mean has been loaded, and tells of each load.
-    pub(super) async fn follow(mut self, config: &Config, orders: &[Order]) -> Result<bool, Error> {
-        let mut waiting = tables(config, orders)?;
-        let end = Instant::now() + config.timing.message_deadline;
-        let mut pause = FIRST_LOOK;
-        while !waiting.is_empty() && Instant::now() < end {
+    /// Waits until each message's table has been loaded, and tells of each load. Gives up when nothing
+    /// was loaded for as long as a message may take.
+    pub(super) async fn follow(
+        self,
+        config: &Config,
+        json: bool,
+        mut awaited: BTreeMap<String, Awaited>,
+    ) -> Result<bool, Error> {
+        let bigquery = bigquery(&self.warehouse)?;
+        let patience = config.timing.message_deadline;
+        let mut end = Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        let mut failed: HashSet<String> = HashSet::new();
+        let mut unanswered = None;
+        while !awaited.is_empty() && Instant::now() < end {
             sleep(pause).await;
-            pause = pause.mul_f64(1.5).min(LAST_LOOK);
-            let loads = match self.loads().await {
+            pause = pause.mul_f64(1.5).min(LAST_PAUSE);
+            let ids: Vec<String> = awaited.keys().cloned().collect();
+            let loads = match bigquery.loads_of(self.mark, ids.iter().map(String::as_str)).await {
                 Ok(loads) => loads,
                 // What was published is published; the next look may succeed.
-                Err(Failure::WarehouseUnavailable { .. }) => continue,
-                Err(failure) => return Err(failure.explained().into()),
-            };
-            for load in loads.into_iter().filter(JobFacts::is_done) {
-                let Some([_, _, table]) = &load.destination else { continue };
-                if !waiting.contains(table) || !self.told.insert(load.id.clone()) {
+                Err(
+                    failure
+                    @ (Failure::WarehouseUnavailable { .. } | Failure::GoogleCredentials(_)),
+                ) => {
+                    unanswered = Some(failure);
                     continue;
                 }
+                Err(failure) => {
+                    let why = failure.explained_at_terminal();
+                    return Err(format!("the messages are published; {why}").into());
+                }
+            };
+            unanswered = None;
+            for (id, load) in loads.iter().filter(|(_, load)| load.is_done()) {
+                let Some(job) = awaited.get(*id).filter(|job| job.is_loaded_by(load)) else {
+                    continue;
+                };
                 match &load.error {
                     None => {
-                        let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
-                        say!("{table}: {rows} rows, job {}", load.id);
-                        waiting.remove(table);
+                        tell(id, &job.0, load, json);
+                        awaited.remove(*id);
+                        end = Instant::now() + patience;
                     }
-                    Some((_, messages)) => {
-                        let error = text::excerpt(&messages.join("; "), 300);
-                        say!("{table}: job {} failed, waiting for the next: {error}", load.id);
+                    Some((_, messages)) if failed.insert(load.id.clone()) => {
+                        tell_failed(id, &job.0, load, &messages.join("; "), json);
                     }
+                    Some(_) => {}
                 }
             }
         }
-        for table in &waiting {
-            say!(
-                "{table}: no load within {} s. What to do: look at the service's log and the dead letters \
-             (spotify-bq redrive --dry-run)",
-                config.timing.message_deadline.as_secs()
-            );
+        for (id, job) in &awaited {
+            tell_missing(id, &job.0, patience, unanswered.as_ref(), json);
         }
-        Ok(waiting.is_empty())
+        Ok(awaited.is_empty())
     }
 }
 
-/// The tables that the messages mean, those of fan-outs included.
-fn tables(config: &Config, orders: &[Order]) -> Result<BTreeSet<String>, Error> {
-    let mut tables = BTreeSet::new();
-    for order in orders {
-        match understand(config, order)? {
-            Request::Load(job) => {
-                tables.insert(job.table);
-            }
-            Request::FanOut(orders) => {
-                for order in &orders {
-                    if let Request::Load(job) = understand(config, order)? {
-                        tables.insert(job.table);
-                    }
-                }
-            }
-        }
+fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
+    warehouse.bigquery().ok_or_else(|| {
+        Error::usage(
+            "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url instead",
+        )
+    })
+}
+
+fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
+    let origin = labels::origin(&load.labels);
+    let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
+    if !json {
+        let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
+        let show = show.map_or(String::new(), |show| format!(", show {show}"));
+        say!("{}: {rows} rows, job {}{show}", job.table, load.id);
+        return;
     }
-    Ok(tables)
+    let read_at = origin.as_ref().and_then(|origin| {
+        let read_at = OffsetDateTime::from(origin.read_at);
+        read_at.replace_millisecond(read_at.millisecond()).unwrap_or(read_at).format(&Rfc3339).ok()
+    });
+    // How the service found the show is in its log, and its name nowhere but in Spotify.
+    let named = job.show.as_ref().map(|_| "show_id");
+    let line = json!({
+        "event": "loaded", "messageId": message, "table": job.table, "kind": job.kind.name(),
+        "term": job.term.text(), "rows": load.rows, "jobId": load.id,
+        "showId": show.map(|show| show.as_str()), "show": null, "showMatch": named,
+        "readAt": read_at,
+    });
+    say!("{line}");
+}
+
+fn tell_failed(message: &str, job: &Job, load: &JobFacts, error: &str, json: bool) {
+    let error = text::excerpt(error, 300);
+    if json {
+        let line = json!({
+            "event": "failed", "messageId": message, "table": job.table, "kind": job.kind.name(),
+            "term": job.term.text(), "jobId": load.id, "detail": error,
+        });
+        say!("{line}");
+    } else {
+        say!("{}: job {} failed, waiting for the next: {error}", job.table, load.id);
+    }
+}
+
+fn tell_missing(
+    message: &str,
+    job: &Job,
+    patience: Duration,
+    unanswered: Option<&Failure>,
+    json: bool,
+) {
+    let why = unanswered.map_or(String::new(), |failure| format!(" ({failure})"));
+    let detail = format!("no load of message {message} within {} s{why}", patience.as_secs());
+    let advice = "search the service's log for the message's id, and see the dead letters with `spotify-bq redrive --dry-run`";
+    if json {
+        let line = json!({
+            "event": "missing", "messageId": message, "table": job.table, "kind": job.kind.name(),
+            "term": job.term.text(), "detail": detail, "advice": advice,
+        });
+        say!("{line}");
+    } else {
+        say!("{}: {detail}. What to do: {advice}", job.table);
+    }
 }

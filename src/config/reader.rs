@@ -94,11 +94,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn project(&mut self, name: &str) -> Option<String> {
         let project = self.optional(name)?;
-        let fits = project.len() <= 63
-            && project.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)
-            });
-        if !fits {
+        if !is_project(&project) {
             self.problem(name, "must be a project's id: lower-case letters, digits and -");
         }
         Some(project)
@@ -133,34 +129,45 @@ impl<'a> Reader<'a> {
         project: Option<&str>,
     ) -> Option<String> {
         let value = self.optional(name)?;
-        let parts: Vec<&str> = value.split('/').collect();
-        let id = |id: &str| {
-            (3..=255).contains(&id.len())
-                && id.starts_with(|first: char| first.is_ascii_alphabetic())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte))
-        };
-        match (parts.as_slice(), project) {
-            (["projects", _, part, last], _) if *part == collection && id(last) => Some(value),
-            ([last], Some(project)) if id(last) => {
-                Some(format!("projects/{project}/{collection}/{last}"))
-            }
-            ([last], None) if id(last) => {
-                let full = format!("projects/…/{collection}/{last}");
-                self.problem(
-                    name,
-                    &format!("is an id: set GOOGLE_CLOUD_PROJECT too, or write {full}"),
-                );
-                None
-            }
-            _ => {
-                self.problem(
-                    name,
-                    &format!("is {value:?}: must be an id or projects/PROJECT/{collection}/ID"),
-                );
-                None
-            }
-        }
+        resource(&value, collection, project).map_err(|why| self.problem(name, &why)).ok()
     }
+}
+
+/// A topic's or subscription's full name, or what is wrong with it, to follow the setting's name.
+pub(crate) fn resource(
+    value: &str,
+    collection: &str,
+    project: Option<&str>,
+) -> Result<String, String> {
+    let parts: Vec<&str> = value.split('/').collect();
+    let id = |id: &str| {
+        (3..=255).contains(&id.len())
+            && id.starts_with(|first: char| first.is_ascii_alphabetic())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte))
+    };
+    match (parts.as_slice(), project) {
+        (["projects", project, part, last], _)
+            if *part == collection && id(last) && is_project(project) =>
+        {
+            Ok(value.to_owned())
+        }
+        ([last], Some(project)) if id(last) => {
+            Ok(format!("projects/{project}/{collection}/{last}"))
+        }
+        ([last], None) if id(last) => {
+            let full = format!("projects/…/{collection}/{last}");
+            Err(format!("is an id: set GOOGLE_CLOUD_PROJECT too, or write {full}"))
+        }
+        _ => Err(format!("is {value:?}: must be an id or projects/PROJECT/{collection}/ID")),
+    }
+}
+
+/// Whether a text is a project's id, as Google's older ones with a domain are too.
+pub(crate) fn is_project(id: &str) -> bool {
+    (1..=63).contains(&id.len())
+        && id.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)
+        })
 }
 
 /// A wrong value, but for a URL's user and password.

@@ -76,6 +76,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("DEAD_LETTER_SUBSCRIPTION", "", "subscription that `redrive` pulls from"),
     setting(
+        "LOADED_TOPIC",
+        "",
+        "topic that gets an event after each load; not TRIGGER_TOPIC or DEAD_LETTER_TOPIC",
+    ),
+    setting(
         "PUSH_AUDIENCE",
         "",
         "audience of the pushes' tokens, where the platform does not check them (unset on Cloud Run)",
@@ -101,4 +106,9 @@ impl Setting {
 }
 
 /// The platform's own variables: read, but not set by anybody who runs the service.
-pub(super) const PLATFORM: &[Setting] = &[setting("K_SERVICE", "", "set by Cloud Run")];
+pub(super) const PLATFORM: &[Setting] = &[
+    setting("K_SERVICE", "", "set by Cloud Run"),
+    setting("GOOGLE_APPLICATION_CREDENTIALS", "", "file with Google credentials"),
+    setting("GCE_METADATA_HOST", "metadata.google.internal", "where the metadata server is"),
+    setting("HOME", "", "where gcloud keeps its credentials"),
+];

@@ -70,7 +70,9 @@ fn wrong_values_say_what_is_right() {
         ("MENTION", "a|", "no phrase may be empty"),
         ("TRIGGER_TOPIC", "projects/p/subscriptions/s", "projects/PROJECT/topics/ID"),
         ("TRIGGER_TOPIC", "a", "projects/PROJECT/topics/ID"),
+        ("TRIGGER_TOPIC", "projects//topics/abc", "projects/PROJECT/topics/ID"),
         ("DEAD_LETTER_SUBSCRIPTION", "projects/p/topics/abc", "projects/PROJECT/subscriptions/ID"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "{\"private_key\":\"hush\"}", "the file's path"),
         ("PUSH_SERVICE_ACCOUNT", "a@b", "PUSH_AUDIENCE must be set together"),
         ("LOG_FORMAT", "xml", "`json` or `text`"),
         ("RUST_LOG", "a=b=c", "is no filter"),
@@ -103,6 +105,44 @@ fn ids_become_full_names_and_empty_means_unset() {
     assert!(config.log.json);
     let Warehouse::BigQuery(bigquery) = config.warehouse else { panic!() };
     assert!(bigquery.emulator && bigquery.url == "http://127.0.0.1:9050");
+}
+
+#[test]
+fn no_two_topics_are_the_same() {
+    for (one, other) in [
+        ("TRIGGER_TOPIC", "DEAD_LETTER_TOPIC"),
+        ("TRIGGER_TOPIC", "LOADED_TOPIC"),
+        ("DEAD_LETTER_TOPIC", "LOADED_TOPIC"),
+    ] {
+        let error = with(&[(one, "topic"), (other, "projects/p1/topics/topic")]).unwrap_err();
+        assert!(error.to_string().contains(&format!("{other} must differ from {one}")), "{error}");
+        assert!(with(&[(one, "topic"), (other, "projects/p2/topics/topic")]).is_ok());
+    }
+}
+
+#[test]
+fn googles_own_variables_may_be_empty() {
+    let google =
+        with(&[("GOOGLE_APPLICATION_CREDENTIALS", " "), ("GCE_METADATA_HOST", ""), ("HOME", "")])
+            .unwrap()
+            .google;
+    assert_eq!((google.credentials_file, google.gcloud_file), (None, None));
+    assert_eq!(google.metadata_host, "metadata.google.internal");
+    let google = with(&[
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/key.json"),
+        ("GCE_METADATA_HOST", "http://127.0.0.1:8080/"),
+        ("HOME", "/home/me"),
+    ])
+    .unwrap()
+    .google;
+    assert_eq!(google.credentials_file.unwrap(), PathBuf::from("/key.json"));
+    assert!(google.gcloud_file.unwrap().starts_with("/home/me/.config/gcloud"));
+    assert_eq!(google.metadata_host, "127.0.0.1:8080");
+    for key in ["{\"private_key\":\"hush\"}", &"aHVzaGh1c2g=".repeat(200)] {
+        let key: &'static str = key.to_owned().leak();
+        let error = problem("GOOGLE_APPLICATION_CREDENTIALS", key);
+        assert!(!error.contains("hush") && !error.contains("aHVzaA"), "{error}");
+    }
 }
 
 #[test]

@@ -79,6 +79,12 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
 }
 
 impl Extractor {
+    /// The term's show.
+    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<TakenShow, Failure> {
+        let slot = self.shows.slot(term.folded());
+        self.show_of(term, &slot, meter).await.map(|(taken, _)| taken)
+    }
+
     /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
     /// search in progress.
     pub(super) async fn show_of(

@@ -7,7 +7,7 @@ use super::Done;
 use crate::envelope::Envelope;
 use crate::extraction::{About, ShowMatch, TakenShow};
 use crate::failure::{Decision, Failure};
-use crate::job::Job;
+use crate::job::{Job, Request};
 use crate::meter::Meter;
 use crate::text;
 
@@ -41,6 +41,43 @@ impl Outcome {
             Self::DeadLettered => "dead_lettered",
             Self::Retry { .. } => "retry",
             Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// The one line of a message. If the work on it is dropped, which the server does when the client has
+/// gone, the line says so.
+pub(super) struct Line<'a> {
+    envelope: &'a Envelope,
+    job: Option<Job>,
+    meter: &'a Meter,
+    is_written: bool,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(envelope: &'a Envelope, meter: &'a Meter) -> Self {
+        Self { envelope, job: None, meter, is_written: false }
+    }
+
+    /// Lets the line name the table that the message asks for.
+    pub(super) fn names(&mut self, request: &Request) {
+        if let Request::Load(job) = request {
+            self.job = Some(job.clone());
+        }
+    }
+
+    pub(super) fn write(mut self, report: &Report) {
+        self.is_written = true;
+        report.log(self.envelope, self.job.as_ref(), self.meter);
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        // A panic has a line of its own.
+        if !self.is_written && !std::thread::panicking() {
+            let report = Report::failed(Failure::ClientGone { progress: self.meter.progress() });
+            report.log(self.envelope, self.job.as_ref(), self.meter);
         }
     }
 }
@@ -136,7 +173,7 @@ impl Report {
 
     /// The message in one line. Severity is what an operator must know by: INFO for what is done,
     /// WARNING for what comes again, ERROR for what does not.
-    pub(super) fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
+    fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
         let table = job.map(|job| job.table.as_str());
         let text = self.text(job);
         let concern = self.concern();

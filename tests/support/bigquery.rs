@@ -40,6 +40,10 @@ pub struct State_ {
     /// Ids of the jobs in the order in which they were accepted.
     pub accepted: Vec<String>,
     pub fate: Fates,
+    /// Jobs of others, as `jobs.list` tells them, newer than all of ours.
+    pub others: Vec<Value>,
+    /// The show that the jobs' labels name where they name none.
+    pub show: Option<String>,
     sessions: Vec<Value>,
 }
 
@@ -71,14 +75,17 @@ impl BigQuery {
             jobs: BTreeMap::new(),
             accepted: Vec::new(),
             fate: Box::new(|_| Fate::default()),
+            others: Vec::new(),
+            show: None,
             sessions: Vec::new(),
         }));
         let base = "/bigquery/v2/projects/p1";
         let table = format!("{base}/datasets/spotify_podcasts/tables");
         let router = Router::new()
             .route(&format!("{base}/datasets/spotify_podcasts"), get(dataset))
-            .route(&table, post(make_table))
+            .route(&table, post(make_table).get(list_tables))
             .route(&format!("{table}/{{table}}"), get(get_table))
+            .route(&format!("{base}/jobs"), get(list_jobs))
             .route(&format!("{base}/jobs/{{job}}"), get(get_job))
             .route("/upload/bigquery/v2/projects/p1/jobs", post(upload).put(session))
             .with_state(Arc::clone(&state));
@@ -147,6 +154,49 @@ async fn make_table(State(state): Shared, axum::Json(table): axum::Json<Value>) 
     };
     state.tables.insert(name, made);
     axum::Json(table).into_response()
+}
+
+/// Two on a page, so that there is more than one.
+async fn list_tables(
+    State(state): Shared,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let state = state.lock().unwrap();
+    let reference = |name: &String| json!({"tableReference": {"tableId": name}});
+    let tables: Vec<Value> = state.tables.keys().map(reference).collect();
+    page("tables", &tables, &query, 2)
+}
+
+/// Newest first, whatever `minCreationTime` says: the moments here are all the same.
+async fn list_jobs(
+    State(state): Shared,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let state = state.lock().unwrap();
+    let ours = state.accepted.iter().rev().map(|id| {
+        let mut job = job_answer(id, &state.jobs[id]);
+        let table = job["configuration"]["load"]["destinationTable"]["tableId"].as_str().unwrap();
+        let rows = state.tables.get(table).map_or(0, |table| table.rows.len());
+        job["statistics"]["load"] = json!({"outputRows": rows.to_string()});
+        let labels = job["configuration"]["labels"].as_object_mut().unwrap();
+        if let Some(show) = &state.show {
+            let hex: String = show.bytes().map(|byte| format!("{byte:02x}")).collect();
+            labels.entry("show").or_insert(json!(hex));
+        }
+        job
+    });
+    let jobs: Vec<Value> = state.others.iter().cloned().chain(ours).collect();
+    page("jobs", &jobs, &query, 3)
+}
+
+fn page(key: &str, items: &[Value], query: &BTreeMap<String, String>, most: usize) -> Response {
+    let from = query.get("pageToken").map_or(0, |token| token.parse().unwrap());
+    let end = (from + most).min(items.len());
+    let mut page = json!({ key: items[from..end] });
+    if end < items.len() {
+        page["nextPageToken"] = json!(end.to_string());
+    }
+    axum::Json(page).into_response()
 }
 
 async fn get_job(

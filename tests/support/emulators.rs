@@ -84,6 +84,30 @@ impl Cloud {
         answer["messageIds"][0].as_str().unwrap().to_owned()
     }
 
+    /// Deletes a topic and creates another of the same name.
+    pub async fn create_topic_again(&self, topic: &str) {
+        let url = format!("{}/topics/{topic}", self.pubsub);
+        self.send("DELETE", &url, &json!({})).await;
+        self.send("PUT", &url, &json!({})).await;
+    }
+
+    /// Takes this many messages from a subscription, and returns their data.
+    pub async fn take(&self, subscription: &str, count: usize) -> Vec<String> {
+        let url = format!("{}/subscriptions/{subscription}", self.pubsub);
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            let ask = json!({"maxMessages": 100, "returnImmediately": true});
+            let answer = self.send("POST", &format!("{url}:pull"), &ask).await;
+            for received in answer["receivedMessages"].as_array().into_iter().flatten() {
+                let data = STANDARD.decode(received["message"]["data"].as_str().unwrap()).unwrap();
+                taken.push(String::from_utf8(data).unwrap());
+                let done = json!({"ackIds": [received["ackId"]]});
+                self.send("POST", &format!("{url}:acknowledge"), &done).await;
+            }
+        }
+        taken
+    }
+
     /// The dead letters that are there now: data and attributes. They stay.
     pub async fn letters(&self) -> Vec<(String, BTreeMap<String, String>)> {
         let url = format!("{}/subscriptions/letters-kept", self.pubsub);

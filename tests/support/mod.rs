@@ -3,10 +3,12 @@
 pub mod bigquery;
 pub mod binary;
 pub mod emulators;
+pub mod google;
 pub mod issuer;
 pub mod log;
 pub mod pubsub;
 pub mod spotify;
+pub mod subscriber;
 pub mod wire;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! A simulated Pub/Sub that takes publishes: the gRPC call by hand, since the crate has no server.
+//! A simulated Pub/Sub: gRPC by hand, since the crate has no server. Publishing is here, pulling in
+//! `subscriber`.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,6 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use super::subscriber::State;
 
 /// A message that was published.
 #[derive(Clone, Debug)]
@@ -35,6 +38,12 @@ pub struct PubSub {
     pub publishes: Arc<Mutex<Vec<usize>>>,
     hook: Arc<Mutex<Hook>>,
     lost: Arc<Mutex<Hook>>,
+    /// The header of each call, empty where it had none.
+    pub authorizations: Arc<Mutex<Vec<String>>>,
+    /// May refuse a message by its data.
+    pub refuses: Arc<Mutex<Hook>>,
+    /// The one subscription.
+    pub subscription: Arc<Mutex<State>>,
     /// Changes when something was published.
     pub news: watch::Sender<()>,
 }
@@ -48,6 +57,9 @@ impl PubSub {
             publishes: Arc::default(),
             hook: Arc::new(Mutex::new(Box::new(|_| None))),
             lost: Arc::new(Mutex::new(Box::new(|_| None))),
+            authorizations: Arc::default(),
+            refuses: Arc::new(Mutex::new(Box::new(|_| None))),
+            subscription: Arc::default(),
             news: watch::Sender::new(()),
         };
         let inner = pubsub.clone();
@@ -90,14 +102,27 @@ impl PubSub {
     ) -> Response<
         StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<>>,
     > {
-        assert_eq!(request.uri().path(), "/google.pubsub.v1.Publisher/Publish");
+        let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        let authorization = request.headers().get("authorization");
+        let authorization = authorization.map_or("", |value| value.to_str().unwrap()).to_owned();
+        self.authorizations.lock().unwrap().push(authorization);
         let mut code = Some(tonic::Code::Cancelled);
         let mut frames = Vec::new();
         // The caller may have gone away meanwhile.
         if let Ok(body) = request.into_body().collect().await {
             // A frame of gRPC: a flag, four bytes of length, the message.
-            let publish = PublishRequest::decode(&body.to_bytes()[5..]).unwrap();
-            code = self.publish(publish, &mut frames);
+            let body = &body.to_bytes()[5..];
+            code = if method == "Publish" {
+                self.publish(PublishRequest::decode(body).unwrap(), &mut frames)
+            } else {
+                match self.subscription.lock().unwrap().answer(&method, body) {
+                    Ok(answer) => {
+                        frames.push(frame(&answer));
+                        None
+                    }
+                    Err(code) => Some(code),
+                }
+            };
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", (code.unwrap_or(tonic::Code::Ok) as i32).into());
@@ -116,15 +141,17 @@ impl PubSub {
         if let Some(code) = (self.hook.lock().unwrap())(&publish.topic) {
             return Some(code);
         }
+        for message in &publish.messages {
+            let data = String::from_utf8_lossy(&message.data);
+            if let Some(code) = (self.refuses.lock().unwrap())(&data) {
+                return Some(code);
+            }
+        }
         let lost = (self.lost.lock().unwrap())(&publish.topic);
         let answer = PublishResponse { message_ids: self.take(publish) }.encode_to_vec();
         self.news.send_replace(());
         if lost.is_none() {
-            let mut frame = BytesMut::new();
-            frame.put_u8(0);
-            frame.put_u32(answer.len() as u32);
-            frame.put_slice(&answer);
-            frames.push(Ok(Frame::data(frame.freeze())));
+            frames.push(frame(&answer));
         }
         lost
     }
@@ -144,4 +171,12 @@ impl PubSub {
         };
         publish.messages.into_iter().map(take).collect()
     }
+}
+
+fn frame(answer: &[u8]) -> Result<Frame<Bytes>, Infallible> {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(answer.len() as u32);
+    frame.put_slice(answer);
+    Ok(Frame::data(frame.freeze()))
 }

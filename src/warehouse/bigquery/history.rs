@@ -1,4 +1,6 @@
-//! The service's recent load jobs, for the command line.
+//! Lists of BigQuery's for the commands: the load jobs that messages led to, and the dataset's tables.
+
+use std::time::{Duration, SystemTime};
 
 use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Projection};
 use serde_json::Value;
@@ -6,55 +8,123 @@ use serde_json::Value;
 use super::BigQuery;
 use super::jobs::{JobFacts, string};
 use crate::failure::{Denial, Failure};
+use crate::warehouse::labels;
 
-/// The parts of a job that are requested. The project's other jobs may contain queries of a megabyte.
+/// The parts of a job that are read. The project's other jobs may hold queries of a megabyte each.
 const FIELDS: &str = "nextPageToken,jobs(jobReference,state,errorResult,status,configuration(labels,\
                       load(destinationTable)),statistics(creationTime,startTime,endTime,load(outputRows)))";
 
+/// The clocks of BigQuery's locations may differ by this much.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Pages of a list that are read: one that goes on for longer repeats itself.
+const MAX_PAGES: usize = 1000;
+
+/// A moment by BigQuery's own clock, before which no job is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(Option<SystemTime>);
+
 impl BigQuery {
-    /// Returns the service's load jobs that were created at `since` or later (milliseconds since 1970),
-    /// newest first.
-    pub(crate) async fn loads_since(&self, since: u64) -> Result<Vec<JobFacts>, Failure> {
+    /// Returns the moment of the project's newest job. A job that is created later has a later moment,
+    /// whatever the clock of this machine says.
+    pub(crate) async fn mark(&self) -> Result<Mark, Failure> {
+        let parameters = JobListParameters {
+            all_users: Some(true),
+            max_results: Some(1),
+            ..JobListParameters::default()
+        };
+        let page = self.page(&["jobs"], &parameters, FIELDS, "").await?;
+        Ok(Mark(JobFacts::of(&page["jobs"][0]).created))
+    }
+
+    /// Returns the load jobs of these messages into this dataset that were created since `mark`, each
+    /// with its message's id, newest first. Jobs of other services, datasets and messages are passed
+    /// over.
+    pub(crate) async fn loads_of<'a>(
+        &self,
+        mark: Mark,
+        messages: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<(&'a str, JobFacts)>, Failure> {
+        let messages: Vec<&str> = messages.collect();
+        let since = mark.0.and_then(|mark| mark.checked_sub(SKEW));
+        let since = since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
         let parameters = JobListParameters {
             all_users: Some(true),
             max_results: Some(1000),
-            min_creation_time: Some(since),
+            min_creation_time: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
             projection: Some(Projection::Full),
             ..JobListParameters::default()
         };
         let mut loads = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let url = self.jobs_url(&parameters, &page_token);
-            let page =
-                self.api.get(&url).await.map_err(|refusal| self.failed(refusal, "jobs.list"))?;
-            for job in page["jobs"].as_array().into_iter().flatten() {
-                let facts = JobFacts::of(job);
-                if facts.is_ours() && !job["configuration"].is_object() {
-                    return Err(Failure::WarehouseDenied {
-                        what: "the details of the service's load jobs".to_owned(),
-                        detail: "this account needs roles/bigquery.resourceViewer on the project"
-                            .to_owned(),
-                        denial: Denial::Rights,
-                    });
-                }
-                if facts.is_ours() {
-                    loads.push(facts);
-                }
+        for job in self.list(&["jobs"], &parameters, FIELDS, "jobs").await? {
+            let facts = JobFacts::of(&job);
+            if facts.is_ours() && !job["configuration"].is_object() {
+                return Err(Failure::WarehouseDenied {
+                    what: "the details of the service's load jobs".to_owned(),
+                    detail: "this account needs roles/bigquery.resourceViewer on the project"
+                        .to_owned(),
+                    denial: Denial::Rights,
+                });
             }
-            let next = string(&page["nextPageToken"]);
-            if next.is_empty() || next == page_token {
-                return Ok(loads);
+            let message =
+                messages.iter().find(|id| labels::is_of_message(&facts.labels, id)).copied();
+            let is_here = facts.destination.as_ref().is_some_and(|[project, dataset, _]| {
+                *project == self.project && *dataset == self.dataset
+            });
+            if let (Some(id), true, true) = (message, is_here, labels::is_ours(&facts.labels)) {
+                loads.push((id, facts));
             }
-            page_token = next;
         }
+        Ok(loads)
     }
 
-    fn jobs_url(&self, parameters: &JobListParameters, page_token: &str) -> url::Url {
-        let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs"]);
+    /// Returns the names of the dataset's tables, views and whatever else has a table's name.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, Failure> {
+        let path = ["datasets", &self.dataset, "tables"];
+        let parameters =
+            JobListParameters { max_results: Some(1000), ..JobListParameters::default() };
+        let fields = "nextPageToken,tables(tableReference)";
+        let tables = self.list(&path, &parameters, fields, "tables").await?;
+        Ok(tables.iter().map(|table| string(&table["tableReference"]["tableId"])).collect())
+    }
+
+    /// Reads a list to its end.
+    async fn list(
+        &self,
+        path: &[&str],
+        parameters: &JobListParameters,
+        fields: &str,
+        key: &str,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        let mut token = String::new();
+        for _ in 0..MAX_PAGES {
+            let mut page = self.page(path, parameters, fields, &token).await?;
+            if let Value::Array(more) = page[key].take() {
+                items.extend(more);
+            }
+            let next = string(&page["nextPageToken"]);
+            if next.is_empty() || next == token {
+                break;
+            }
+            token = next;
+        }
+        Ok(items)
+    }
+
+    async fn page(
+        &self,
+        path: &[&str],
+        parameters: &JobListParameters,
+        fields: &str,
+        token: &str,
+    ) -> Result<Value, Failure> {
+        let project = ["bigquery", "v2", "projects", &self.project];
+        let path: Vec<&str> = project.into_iter().chain(path.iter().copied()).collect();
+        let mut url = self.api.url(&path);
         {
             let mut query = url.query_pairs_mut();
-            // Serialized by name; each value is a string, a number or a boolean.
+            // The client library's names for the parameters; each value is a plain one.
             let parameters = serde_json::to_value(parameters).unwrap_or_default();
             for (name, value) in parameters.as_object().into_iter().flatten() {
                 let value = match value {
@@ -63,11 +133,12 @@ impl BigQuery {
                 };
                 query.append_pair(name, &value);
             }
-            if !page_token.is_empty() {
-                query.append_pair("pageToken", page_token);
+            if !token.is_empty() {
+                query.append_pair("pageToken", token);
             }
-            query.append_pair("fields", FIELDS);
+            query.append_pair("fields", fields);
         }
-        url
+        let what = format!("{}.list", path.last().copied().unwrap_or_default());
+        self.api.get(&url).await.map_err(|refusal| self.failed(refusal, &what))
     }
 }

@@ -1,0 +1,185 @@
+//! The metadata server: it names the project and gives the service's account a token
+//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>). It is reached without
+//! a proxy. All its failures are retried, since it is known to answer 403, 404 or 500 for a moment.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{BACKOFF, SCOPE};
+use crate::http;
+use crate::text;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// An answer has some hundred bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// How long before its end a token is refreshed: the server itself gives out a new one 4 to 5
+/// minutes before.
+const MARGIN: Duration = Duration::from_secs(240);
+
+/// How long a token is used if a refresh fails, before the next attempt.
+const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a token is used whose life the server does not tell.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
+
+#[derive(Debug)]
+pub(super) struct Metadata {
+    host: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    refresh_at: Instant,
+    end: Instant,
+}
+
+impl Token {
+    pub(super) fn is_fresh(&self) -> bool {
+        Instant::now() < self.refresh_at
+    }
+
+    pub(super) fn is_valid(&self) -> bool {
+        Instant::now() < self.end
+    }
+
+    pub(super) fn refresh_later(&mut self) {
+        self.refresh_at = (Instant::now() + REFRESH_PAUSE).min(self.end);
+    }
+}
+
+impl Metadata {
+    pub(super) fn new(host: &str) -> Self {
+        Self { host: host.to_owned() }
+    }
+
+    /// A token of the account that the service runs as.
+    pub(super) async fn token(&self, deadline: Instant) -> Result<Token, String> {
+        let path = format!("instance/service-accounts/default/token?scopes={SCOPE}");
+        self.get(&path, "token", token, deadline).await
+    }
+
+    /// The project's id.
+    pub(super) async fn project(&self, deadline: Instant) -> Result<String, String> {
+        self.get("project/project-id", "project", project, deadline).await
+    }
+
+    async fn get<T>(
+        &self,
+        path: &str,
+        what: &str,
+        read: fn(&[u8]) -> Option<T>,
+        deadline: Instant,
+    ) -> Result<T, String> {
+        let client = http::direct_client(CONNECT_TIMEOUT, CALL_TIMEOUT)
+            .map_err(|error| http::root_first(&error))?;
+        let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
+        let mut attempt = 1;
+        let mut why = "it did not answer in time".to_owned();
+        loop {
+            match timeout_at(deadline, ask(&client, &url, what, read)).await {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(failed)) => why = failed,
+                Err(_) => {}
+            }
+            attempt += 1;
+            let wait = BACKOFF.before(attempt).filter(|wait| Instant::now() + *wait < deadline);
+            let Some(wait) = wait else {
+                return Err(format!("the metadata server {} gives no {what}: {why}", self.host));
+            };
+            sleep(wait).await;
+        }
+    }
+}
+
+async fn ask<T>(
+    client: &reqwest::Client,
+    url: &str,
+    what: &str,
+    read: fn(&[u8]) -> Option<T>,
+) -> Result<T, String> {
+    let sent = client.get(url).header("Metadata-Flavor", "Google").send().await;
+    let response = sent.map_err(|error| http::root_first(&error))?;
+    let status = response.status();
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    let kind = text::excerpt(kind.unwrap_or("no content type"), 100);
+    let body = http::read(response, MAX_ANSWER).await;
+    if !status.is_success() {
+        // The status tells even if the body can't be read.
+        let body = body.unwrap_or_default();
+        let words = text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT);
+        return Err(format!("it answers {status} {words}").trim_end().to_owned());
+    }
+    let body = body.map_err(|error| http::root_first(&error))?;
+    // The body is not repeated: a token that can't be read is still a token.
+    read(&body).ok_or_else(|| {
+        format!("it answers {status} with {} bytes of {kind} that are no {what}", body.len())
+    })
+}
+
+fn token(body: &[u8]) -> Option<Token> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let secret = body["access_token"].as_str().filter(|token| is_header_value(token))?;
+    let life = &body["expires_in"];
+    let seconds = life.as_f64().or_else(|| life.as_str()?.parse().ok());
+    let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // A day at most: a larger number could not be added to a clock.
+    let life = life.unwrap_or(UNKNOWN_LIFE).min(Duration::from_secs(24 * 3600));
+    let now = Instant::now();
+    let refresh_after = life.saturating_sub(MARGIN).max(REFRESH_PAUSE).min(life);
+    Some(Token {
+        secret: SecretString::from(secret),
+        refresh_at: now + refresh_after,
+        end: now + life,
+    })
+}
+
+fn is_header_value(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn project(body: &[u8]) -> Option<String> {
+    let id = std::str::from_utf8(body).ok()?.trim();
+    crate::config::is_project(id).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_whatever_its_life_looks_like() {
+        for (life, is_fresh, is_valid) in [
+            ("3599", true, true),
+            ("\"3599\"", true, true),
+            ("3599.5", true, true),
+            ("60", true, true),
+            ("0", false, false),
+            ("-1", true, true),
+            ("null", true, true),
+            ("1e300", true, true),
+        ] {
+            let body = format!(r#"{{"access_token":"ya29.x","expires_in":{life}}}"#);
+            let token = token(body.as_bytes()).unwrap();
+            assert_eq!((token.is_fresh(), token.is_valid()), (is_fresh, is_valid), "{life}");
+        }
+        for body in ["", "<html>", "{}", r#"{"access_token":""}"#, r#"{"access_token":"a\nb"}"#] {
+            assert!(token(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_project_is_an_id() {
+        assert_eq!(project(b"my-project-1\n").unwrap(), "my-project-1");
+        assert_eq!(project(b"example.com:my-project").unwrap(), "example.com:my-project");
+        for body in ["", "<html>", "My Project", "a/b", "{\"a\":1}"] {
+            assert_eq!(project(body.as_bytes()), None, "{body}");
+        }
+    }
+}
