@@ -1,10 +1,5 @@
 //! Texts of others: folded to be compared, and cut to be repeated.
 
-use std::time::SystemTime;
-
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 mod fold;
 mod phrases;
 
@@ -49,12 +44,6 @@ pub(crate) fn excerpt(text: &str, bytes: usize) -> String {
     }
     line.truncate(line.trim_end().len());
     line
-}
-
-/// A time as RFC 3339 in UTC, to the second.
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
 /// `text` as one printable line of at most some `bytes` bytes, with its middle left out if it is

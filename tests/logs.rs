@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::documents::read;
 use crate::support::emulators::eventually;
 use crate::support::log::Log;
-use crate::support::spotify::{Spotify, search_page, show};
+use crate::support::spotify::{Spotify, episode, episode_page, search_page, show};
 use crate::support::wire::{Act, answer, answer_with};
 use crate::support::{EPISODES, Push, World, client, message, table};
 
@@ -84,6 +84,12 @@ async fn provoked() -> Vec<Value> {
     // Half as many shows would be no news.
     world.spotify.stub.always("/v1/search", || search_page(&[show(0)], 1));
     assert_eq!(binary.push(&table("podcasts")).await, 204);
+    // 6 of 7 episodes, which the tolerance allows.
+    world.spotify.stub.on(|call| match call.path.ends_with("/episodes") {
+        true => episode_page(&(0..6).map(episode).collect::<Vec<_>>(), 7),
+        false => Act::Pass,
+    });
+    assert_eq!(binary.push(&table("episodes")).await, 204);
     world.spotify.stub.heal();
     assert_eq!(binary.push(&message(&json!({"search_term": ["a", "b"]}))).await, 204);
     let unknown = message(&json!({"tabel": "x"}));

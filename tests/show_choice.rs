@@ -123,7 +123,7 @@ async fn a_show_is_not_remembered_for_ever() {
 async fn a_show_that_was_just_found_and_does_not_answer_is_a_failure_of_the_moment() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let app = world.app().await;
-    world.spotify.stub.always("/episodes", non_existing);
+    world.spotify.stub.always("/v1/shows/", non_existing);
     let push = table("episodes");
     assert_eq!(app.push(&push).await.told(), (503, "retry show_vanished"));
     world.spotify.stub.heal();

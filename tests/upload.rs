@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::bigquery::{Fate, LOCATION, error_body};
-use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows};
+use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows, show as show_value};
 use crate::support::wire::{Act, Call, answer};
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
@@ -50,6 +50,10 @@ fn without_own_labels(mut configuration: Value, push: &crate::support::Push) -> 
     let read_at: u128 = labels.remove("read_at").unwrap().as_str().unwrap().parse().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     assert!((0..60_000).contains(&(now.as_millis() - read_at)), "{read_at}");
+    let show = labels.remove("show").map(|label| label.as_str().unwrap().to_owned());
+    let first = show_value(0)["id"].as_str().unwrap().to_owned();
+    let hex: String = first.bytes().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(show, (labels["kind"] != "podcasts").then_some(hex));
     configuration
 }
 

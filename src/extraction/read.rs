@@ -39,7 +39,11 @@ where
     let mut listing = Listing::new(rules);
     let mut under_way = FuturesUnordered::new();
     loop {
-        match listing.step() {
+        let step = listing.step();
+        let (read, listed) = listing.progress();
+        meter.read.set(read);
+        meter.listed.set(listed);
+        match step {
             Step::Done(verdict) => return Ok(verdict),
             Step::Ask(requests) => under_way.extend(requests.into_iter().map(ask)),
         }
@@ -56,9 +60,6 @@ where
             Err(CallError::Failed(failure)) => return Err(failure),
         };
         listing.answer(request, answer);
-        let (read, listed) = listing.progress();
-        meter.read.set(read);
-        meter.listed.set(listed);
     }
 }
 

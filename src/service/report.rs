@@ -195,7 +195,7 @@ impl Report {
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
                     show_match = show.map(|show| show.r#match.name()),
-                    read_at = about.map(|about| text::timestamp(about.read_at)),
+                    read_at = about.map(|about| text::moment(about.read_at)),
                     shared_reading = about.map(|about| about.shared),
                     rows = self.rows,
                     rows_before = self.rows_before,
@@ -249,6 +249,9 @@ impl Report {
                 let loaded =
                     format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" });
                 match self.concern() {
+                    Some(Concern::Shrunk { before }) => {
+                        format!("{table} shrank from {before} to {rows} rows: if Spotify did not remove that much, docs/restore.md says how to compare and bring rows back")
+                    }
                     Some(concern) => format!("{loaded}, but {concern}"),
                     None => loaded,
                 }
