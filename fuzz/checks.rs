@@ -126,7 +126,9 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         let id = row["id"].as_str().expect("an id is a text").to_owned();
         assert!(!id.trim().is_empty() && !ids.contains(&id), "{id:?} is no id of its own");
         ids.push(id);
-        assert!(!row.to_string().contains("\\u0000"), "{row}");
+        let texts =
+            row.as_object().into_iter().flat_map(|row| row.values()).filter_map(Value::as_str);
+        assert!(!texts.into_iter().any(|text| text.contains('\0')), "{row}");
     }
     assert_eq!(ids.len() as u64, rows.count());
     if let Listed::Items(items) = listed {
