@@ -34,7 +34,7 @@ async fn a_terms_tables_are_made_with_columns_and_descriptions() {
 }
 
 #[tokio::test]
-async fn a_table_is_made_once_and_looked_for_once() {
+async fn a_table_is_made_once_and_looked_at_once_for_each_message() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     for _ in 0..3 {
@@ -42,7 +42,7 @@ async fn a_table_is_made_once_and_looked_for_once() {
     }
     let made = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
     let looked_for = world.bigquery.stub.calls_to("GET", "/tables/podcasts_x");
-    assert_eq!((made.len(), looked_for.len()), (1, 1));
+    assert_eq!((made.len(), looked_for.len()), (1, 3));
     // Another process finds it and makes none.
     let other = world.app().await;
     other.push(&message(&json!({"table": "podcasts", "search_term": "x"}))).await;
