@@ -167,3 +167,16 @@ async fn a_dataset_that_moved_is_found_again() {
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(asked(), 2, "the location is asked for again");
 }
+
+#[tokio::test]
+async fn a_dataset_that_was_deleted_is_told_by_the_look() {
+    let (world, app) = ready().await;
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    world.bigquery.state.lock().unwrap().dataset = false;
+    let posts = || world.bigquery.stub.calls_to("POST", "/").len();
+    let before = posts();
+    let told = app.push(&table("podcasts")).await;
+    assert_eq!(told.told(), (503, "retry dataset_missing"));
+    assert!(told.detail().contains("Not found: Dataset p1:spotify_podcasts"), "{}", told.detail());
+    assert_eq!(posts(), before, "no table and no job is created");
+}

@@ -34,7 +34,7 @@ async fn a_terms_tables_are_made_with_columns_and_descriptions() {
 }
 
 #[tokio::test]
-async fn a_table_is_made_once_and_looked_at_for_each_message() {
+async fn a_table_is_made_once_and_looked_at_once_for_each_message() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     for _ in 0..3 {

@@ -126,7 +126,11 @@ async fn dataset(State(state): Shared) -> Response {
 }
 
 async fn get_table(State(state): Shared, Path(name): Path<String>) -> Response {
-    match state.lock().unwrap().tables.get(&name) {
+    let state = state.lock().unwrap();
+    if !state.dataset {
+        return error(404, "notFound", "Not found: Dataset p1:spotify_podcasts");
+    }
+    match state.tables.get(&name) {
         None => error(404, "notFound", "Not found: Table"),
         Some(table) => axum::Json(json!({
             "tableReference": {"projectId": "p1", "datasetId": "spotify_podcasts", "tableId": name},
