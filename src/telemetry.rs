@@ -68,11 +68,12 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let payload = info.payload_as_str().unwrap_or("a panic without words");
     let place = info.location().map(|at| (at.file().to_owned(), at.line()));
     let at = place.as_ref().map_or("?".to_owned(), |(file, line)| format!("{file}:{line}"));
-    // A panic of the logging itself would otherwise come back here.
-    if IN_HOOK.replace(true) {
-        eprintln!("spotify-bq: a panic at {at} while another was logged: {payload}");
+    // RUST_LOG may leave errors out, and a panic of the logging itself would come back here.
+    if !tracing::enabled!(Level::ERROR) || IN_HOOK.get() {
+        eprintln!("spotify-bq: a panic at {at}: {payload}");
         return;
     }
+    IN_HOOK.set(true);
     PANIC.set(place);
     tracing::error!(
         event = "panic",

@@ -34,7 +34,9 @@ async fn a_panic_is_answered_500_and_the_service_goes_on() {
 #[test]
 #[ignore = "panics; the test below runs it"]
 fn in_another_process() {
-    telemetry::init(&Settings { json: true, filter: "info".to_owned() });
+    #[expect(clippy::disallowed_methods, reason = "what its parent says")]
+    let filter = std::env::var("FILTER").unwrap_or_else(|_| "info".to_owned());
+    telemetry::init(&Settings { json: true, filter });
     let panicked = std::panic::catch_unwind(|| panic!("a \"defect\"\nin two lines"));
     assert!(panicked.is_err());
     tracing::error!("an error after it");
@@ -42,9 +44,14 @@ fn in_another_process() {
 
 /// The log lines of a process that panics, and what else it writes.
 pub fn provoked() -> (Vec<Value>, String) {
+    provoked_with("info")
+}
+
+fn provoked_with(filter: &str) -> (Vec<Value>, String) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["panics::in_another_process", "--exact", "--ignored", "--nocapture"])
         .env("K_SERVICE", "my-service")
+        .env("FILTER", filter)
         .output()
         .unwrap();
     assert!(child.status.success(), "{child:?}");
@@ -74,4 +81,11 @@ fn a_panic_is_one_line_that_error_reporting_takes() {
     }
     let line = |line: &Value| line["context"]["reportLocation"]["lineNumber"].as_u64();
     assert_ne!(line(panic), line(after));
+}
+
+#[test]
+fn a_panic_is_told_though_nothing_is_logged() {
+    let (lines, errors) = provoked_with("off");
+    assert!(lines.is_empty(), "{lines:#?}");
+    assert!(errors.contains("a panic at ") && errors.contains("defect"), "{errors}");
 }
