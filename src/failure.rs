@@ -406,7 +406,7 @@ impl Failure {
                 }
                 Subject::Market => "set SPOTIFY_MARKET to a country where Spotify is available",
                 Subject::App => {
-                    "look at the app at developer.spotify.com: Spotify may have restricted it, or its mode does not allow this call"
+                    "check the app at developer.spotify.com: Spotify may have restricted it, or its mode may not allow this call; if the app is in order, set SPOTIFY_MARKET to a country where Spotify is available"
                 }
                 Subject::Address => {
                     "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL; the service follows no redirect"

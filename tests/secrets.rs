@@ -73,11 +73,22 @@ fn failing(call: &Call) -> Act {
         "throttled" => answer_with(429, &[("retry-after", "0")], &echo),
         "cut" => Act::Cut,
         "not found" => answer(404, &echo),
+        "no market" => answer(451, &echo),
+        "closed" => answer(499, &echo),
+        "no query" => answer(400, &format!("No search query: {echo}")),
+        "odd" => answer(200, &echo),
+        "odd json" => answer(200, &json!({"words": echo}).to_string()),
+        "error inside" => {
+            answer(200, &json!({"error": {"status": 403, "message": echo}}).to_string())
+        }
+        "token inside" => {
+            answer(200, &json!({"error": format!("access token {echo}")}).to_string())
+        }
         _ => Act::Pass,
     }
 }
 
-const FAILURES: [&str; 11] = [
+const FAILURES: [&str; 18] = [
     "plain echo",
     "json echo",
     "premium echo",
@@ -89,6 +100,13 @@ const FAILURES: [&str; 11] = [
     "throttled",
     "cut",
     "not found",
+    "no market",
+    "closed",
+    "no query",
+    "odd",
+    "odd json",
+    "error inside",
+    "token inside",
 ];
 
 /// Everything that was seen of a run.
@@ -166,12 +184,17 @@ async fn no_failure_of_the_token_shows_a_secret() {
             answer(401, &words.to_string())
         }),
         Box::new(move |call| answer(403, &echo(call))),
+        Box::new(move |call| answer(404, &echo(call))),
+        Box::new(move |call| answer(499, &echo(call))),
+        Box::new(move |call| answer(200, &echo(call))),
+        Box::new(move |call| answer(200, &json!({"error": echo(call)}).to_string())),
+        Box::new(move |call| {
+            let error = json!({"error": {"status": 403, "message": echo(call)}});
+            answer(200, &error.to_string())
+        }),
         Box::new(move |call| answer_with(429, &[("retry-after", "9999")], &echo(call))),
         // Tokens that are none, or that no header can hold.
         Box::new(|_| answer(200, &json!({"access_token": [SPOTIFY_TOKEN]}).to_string())),
-        Box::new(|_| {
-            answer(200, &json!({"access_token": SPOTIFY_TOKEN, "expires_in": SECRET}).to_string())
-        }),
         Box::new(|_| {
             answer(200, &json!({"access_token": format!("{SPOTIFY_TOKEN}\r\nx: y")}).to_string())
         }),

@@ -23,7 +23,7 @@ use crate::telemetry::traced;
 /// The longest answer that is read. A page of 50 episodes has about 300 kB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
-/// A call, as it is sent and as it is named in errors.
+/// A call to the Web API. `Display` is its name in errors.
 pub(super) struct Call<'a> {
     pub(super) path: &'a [&'a str],
     /// The term of a search.
@@ -45,15 +45,15 @@ enum Answer {
         body: Bytes,
         after: Option<Duration>,
     },
-    /// Anything but a success, with Spotify's words.
+    /// Not a success; `detail` has the status and Spotify's words.
     Refused {
         refusal: Refusal,
         detail: String,
         after: Option<Duration>,
     },
-    /// Too many calls; the throttle knows.
+    /// Too many calls. The throttle has recorded it.
     Throttled,
-    /// No answer, or not all of it.
+    /// No complete answer.
     None(String),
 }
 
@@ -145,7 +145,7 @@ impl Spotify {
         url
     }
 
-    /// A success that is no page: an error in its place, or something else.
+    /// Decides about a success that cannot be read: an error in its place, or something else.
     fn unreadable(
         &self,
         call: &Call<'_>,
@@ -170,7 +170,7 @@ impl Spotify {
             refusal if matches!(why, Unreadable::Said { .. }) => {
                 self.refused(call, token, refusal, detail, after)
             }
-            // Other words may be those of a page.
+            // Other words may come from a page that is cut short.
             _ => Next::Later { failure: odd(call, detail), after },
         }
     }
@@ -184,8 +184,8 @@ impl Spotify {
         after: Option<Duration>,
     ) -> Next {
         match refusal {
-            // Another token helps, unless this one has just replaced one that was refused: a valid
-            // token is refused at times, and accepted after a pause.
+            // Another token helps, unless this one has just replaced a refused one: Spotify at times
+            // refuses a valid token and accepts it after a pause.
             Refusal::Token if self.tokens.refused(token) => Next::Again,
             Refusal::Token => {
                 let detail = format!("{detail} (the token has just been issued)");
@@ -223,8 +223,8 @@ fn odd(call: &Call<'_>, detail: String) -> Failure {
     Failure::SpotifyOdd { call: call.to_string(), detail }
 }
 
-/// Sends one request and tells the throttle how Spotify took it, but for failures that may pass: those
-/// are the caller's to tell.
+/// Sends one request and reports the result to the throttle, except for transient failures: the caller
+/// reports those.
 async fn send(
     request: reqwest::RequestBuilder,
     mut pass: Pass,
@@ -248,7 +248,7 @@ async fn send(
             Err(error) => (Answer::None(error.to_string()), pass),
         };
     }
-    // The status says enough where the body is cut short.
+    // If the body is cut short, the status is enough.
     let body = body.unwrap_or_default();
     let (words, reason) = error_words(&body, &[token.secret.expose_secret()]);
     let refusal = refusal(status.as_u16(), &words, reason.as_deref());

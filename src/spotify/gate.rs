@@ -1,8 +1,8 @@
-//! Whether calls to Spotify may be made now, as a state machine without a clock, locks or I/O.
+//! Decides whether calls to Spotify may be made now: a state machine without a clock, locks or I/O.
 //!
-//! What one call finds out holds for all of them: a ban, or that Spotify fails. While the state is
-//! unknown or Spotify fails, one call at a time goes out, and its result counts for everything that
-//! waits. A single call that fails while others succeed stops nothing.
+//! A ban or an outage that one call finds out holds for all of them. While the state is unknown or
+//! Spotify fails, one call at a time goes out, and its result counts for all calls that wait. A single
+//! call that fails while others succeed stops no other.
 
 use std::time::Duration;
 
@@ -19,8 +19,12 @@ pub(super) struct Gate {
     state: State,
     /// Cooldowns in a row: since the last success.
     cooldowns: u32,
-    /// Failures in a row; those of calls that were sent before Spotify was found failing count once.
-    failures: u32,
+    /// Failures, and how many of them there were at the last success. Calls that were in flight when
+    /// the gate closed do not count.
+    failures: u64,
+    failures_at_success: u64,
+    /// Whether an outage was found since the last success. One failure is enough to find it again.
+    outage: bool,
     by: By,
     /// The last failure, for messages that cannot wait for the next call, and its time.
     last: Option<(Failure, Instant)>,
@@ -33,7 +37,8 @@ pub(super) struct Gate {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// Nothing is known: at the start of the process, and when a probe was cut off.
+    /// Nothing is known: at the start of the process, after a probe without a result, and after a
+    /// refusal of all calls.
     Unknown,
     /// One call is in flight to find out.
     Probing,
@@ -55,21 +60,32 @@ enum By {
     Several,
 }
 
-/// One call with all its attempts, as the gate knows it.
+/// Identifies one call, with all its attempts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     call: u64,
-    /// The findings that were known when the call began. Later ones end it.
+    /// How many findings there were when the call began. A later one ends it.
     findings: u64,
+    /// How many failures there were when the call began.
+    failures: u64,
+    /// Whether there was an outage when the call began.
+    outage: bool,
 }
 
-/// What a failure tells about other calls.
+/// Which calls a failure concerns.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scope {
     /// Other calls may succeed.
     Call(Ticket),
-    /// All calls do the same, so all would fail.
-    All,
+    /// All calls make the same request, so all would fail.
+    All(Ticket),
+}
+
+impl Scope {
+    fn ticket(self) -> Ticket {
+        let (Self::Call(ticket) | Self::All(ticket)) = self;
+        ticket
+    }
 }
 
 /// Whether a call may be made.
@@ -79,11 +95,11 @@ pub(super) enum Admission {
     Wait { until: Option<Instant>, banned: bool },
 }
 
-/// What a 429 led to.
+/// The cooldown after a 429.
 #[derive(Debug, PartialEq)]
 pub(super) struct Cooldown {
     pub(super) left: Duration,
-    /// Whether it is the first one that is longer than messages wait.
+    /// Whether it is longer than messages wait, and the one before was not.
     pub(super) is_ban: bool,
 }
 
@@ -93,6 +109,8 @@ impl Gate {
             state: State::Unknown,
             cooldowns: 0,
             failures: 0,
+            failures_at_success: 0,
+            outage: false,
             by: By::None,
             last: None,
             finding: None,
@@ -105,7 +123,12 @@ impl Gate {
 
     pub(super) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
-        Ticket { call: self.tickets, findings: self.findings }
+        Ticket {
+            call: self.tickets,
+            findings: self.findings,
+            failures: self.failures,
+            outage: self.outage,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -124,6 +147,12 @@ impl Gate {
             && let Some(finding) = &self.finding
         {
             return Err(finding.clone());
+        }
+        if self.is_lasting(ticket)
+            && let Some((last, _)) = self.last.clone()
+        {
+            self.outage = true;
+            return Err(self.share(last));
         }
         let until = match self.state {
             State::Open => return Ok(Admission::Go { probe: false }),
@@ -165,7 +194,7 @@ impl Gate {
         }
     }
 
-    /// Spotify answered, and did not refuse calls as such. Returns whether anything changed.
+    /// Records an answer that is neither a 429 nor a transient failure. Returns whether the state changed.
     pub(super) fn succeeded(&mut self, probe: bool) -> bool {
         // A call that was sent before a ban says nothing about the time after it.
         if !probe && self.cooldowns > 0 {
@@ -175,13 +204,14 @@ impl Gate {
         if matches!(self.state, State::Banned { .. }) {
             return false;
         }
-        let news = self.state != State::Open || self.failures > 0;
+        let news = self.state != State::Open || self.in_a_row() > 0;
         self.state = State::Open;
-        (self.cooldowns, self.failures, self.by) = (0, 0, By::None);
+        self.cooldowns = 0;
+        self.forget();
         news
     }
 
-    /// A call failed in a way that may pass. Returns a failure if it ends all calls that wait.
+    /// Records a transient failure. Returns a failure if it ends all calls that wait.
     pub(super) fn failed(
         &mut self,
         scope: Scope,
@@ -193,7 +223,7 @@ impl Gate {
         let last = self.last.replace((failure.clone(), now));
         let is_old = last.is_some_and(|(_, at)| now - at > self.patience);
         if is_old && self.state == State::Open {
-            (self.failures, self.by) = (0, By::None);
+            self.forget();
         }
         self.by = match (scope, self.by) {
             (Scope::Call(ticket), By::None) => By::One(ticket.call),
@@ -207,15 +237,31 @@ impl Gate {
         if !probe && self.by != By::Several {
             return None;
         }
-        let wait = self.backoff.wait(self.failures + 1);
+        let wait = self.backoff.wait(self.in_a_row() + 1);
         let long = after.is_some_and(|after| after > self.patience);
         if !matches!(self.state, State::Banned { .. }) {
-            // A long pause is for the failure to tell; whether it holds is one call's to find out.
+            // The failure reports a long pause to Pub/Sub. The next call finds out whether it holds.
             let after = after.filter(|_| !long).unwrap_or_default();
             self.state = State::Failing { until: now + wait.max(after) };
         }
-        let lasting = self.failures >= self.backoff.attempts && self.by == By::Several;
+        let lasting = self.is_lasting(scope.ticket());
+        self.outage |= lasting;
         (lasting || long).then(|| self.share(failure.clone()))
+    }
+
+    fn forget(&mut self) {
+        (self.failures_at_success, self.by, self.outage) = (self.failures, By::None, false);
+    }
+
+    fn in_a_row(&self) -> u32 {
+        u32::try_from(self.failures - self.failures_at_success).unwrap_or(u32::MAX - 1)
+    }
+
+    /// Returns whether the call has seen all attempts fail, and not only its own.
+    fn is_lasting(&self, ticket: Ticket) -> bool {
+        let seen = self.failures - self.failures_at_success.max(ticket.failures);
+        let attempts = if ticket.outage && self.outage { 1 } else { self.backoff.attempts };
+        self.by == By::Several && seen >= u64::from(attempts)
     }
 
     /// Ends all calls that wait, and those that are between two attempts, with this failure.
@@ -225,8 +271,8 @@ impl Gate {
         failure
     }
 
-    /// Spotify refused a call in a way that concerns all calls: ends those that wait. Whether it still
-    /// refuses them is for the next one to find out.
+    /// Records a refusal that concerns all calls, and ends those that wait. The next call finds out
+    /// whether it still holds.
     pub(super) fn refused(&mut self, failure: Failure) -> Failure {
         if !matches!(self.state, State::Banned { .. }) {
             self.state = State::Unknown;
@@ -234,8 +280,8 @@ impl Gate {
         self.share(failure)
     }
 
-    /// Spotify answered 429: no call is made for `wait`, and not for less than a time that grows with
-    /// every cooldown in a row.
+    /// Records a 429: no call is made for `wait`, or for a time that grows with every cooldown in a row
+    /// if that is longer.
     pub(super) fn banned(&mut self, wait: Option<Duration>, quota: bool, now: Instant) -> Cooldown {
         let before = match self.state {
             // Another call of the same burst.
@@ -256,7 +302,7 @@ impl Gate {
         Cooldown { left, is_ban }
     }
 
-    /// A probe ended without a result. Returns whether anything changed.
+    /// Records that a call ended without a result. Returns whether the state changed.
     pub(super) fn cut_off(&mut self, probe: bool) -> bool {
         let news = probe && self.state == State::Probing;
         if news {
@@ -342,6 +388,22 @@ mod tests {
     }
 
     #[test]
+    fn failures_before_a_call_began_do_not_count_for_it() {
+        let mut run = Run::new();
+        let early = run.gate.ticket();
+        for _ in 0..3 {
+            run.probe(early);
+            run.fails(early, true);
+        }
+        // Given up here by its message. The next one has all attempts.
+        let late = run.gate.ticket();
+        for n in 1..=5 {
+            run.probe(late);
+            assert_eq!(run.fails(late, true).is_some(), n == 5);
+        }
+    }
+
+    #[test]
     fn one_call_that_fails_again_and_again_ends_no_other() {
         let mut run = Run::open();
         let bad = run.gate.ticket();
@@ -402,7 +464,8 @@ mod tests {
         let ticket = run.gate.ticket();
         for n in 1..=5 {
             run.probe(ticket);
-            let shared = run.gate.failed(Scope::All, true, &failure("x"), None, run.now);
+            let all = Scope::All(ticket);
+            let shared = run.gate.failed(all, true, &failure("x"), None, run.now);
             assert_eq!(shared.is_some(), n == 5);
         }
     }

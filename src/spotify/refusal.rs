@@ -1,5 +1,5 @@
-//! What Spotify means by an answer that is not what was asked for. Pure: status and words in, meaning
-//! out. The words decide first, since proxies and Spotify itself send them with several statuses.
+//! The meaning of an answer that is not a success. Pure: status and words in, meaning out. Words that
+//! name the cause decide before the status, because the same refusal comes with several statuses.
 
 use crate::failure::Subject;
 
@@ -17,16 +17,16 @@ pub(super) enum Refusal {
     NotFound,
     /// The app's owner has no Premium subscription.
     Premium,
-    /// Nothing can be searched for with this term.
+    /// Spotify cannot search for this term.
     SearchTerm,
-    /// It may pass. `odd` if Spotify works but answers strangely.
+    /// A transient failure; `odd` if Spotify is up but answers strangely.
     Again { odd: bool },
-    /// The same call is refused again until somebody changes something.
+    /// The call is refused until somebody changes something.
     Lasting(Subject),
 }
 
-/// The meaning of an answer with this status, or of an error with this status in the body of a 200.
-/// The status is 0 if such an error names none.
+/// Returns the meaning of an answer with this status, or of an error with this status in the body of a
+/// 200. The status is 0 if such an error names none.
 pub(super) fn refusal(status: u16, words: &str, reason: Option<&str>) -> Refusal {
     let words = words.to_lowercase();
     let says = |part: &str| words.contains(part);

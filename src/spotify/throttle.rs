@@ -1,5 +1,5 @@
-//! The gate before Spotify for all messages of the process: how many calls are made at once, and who
-//! waits. The rules are the [`Gate`]'s; this file waits, in order of arrival.
+//! Limits the calls of the process to Spotify and makes them wait, in order of arrival, as the
+//! [`Gate`] decides.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -61,13 +61,13 @@ impl Throttle {
         self.gate.borrow().is_open()
     }
 
-    /// Begins a call. What is found out about Spotify from now on ends it.
+    /// Begins a call. A finding about Spotify from now on ends it.
     pub(super) fn ticket(&self) -> Ticket {
         self.change(|gate| (gate.ticket(), false))
     }
 
-    /// Waits until a call may be made, but for no cooldown that lasts longer than patience or the
-    /// message's time, and only until another call has found out that Spotify fails.
+    /// Waits until a call may be made. Fails if a cooldown lasts longer than patience or the message's
+    /// deadline allows, or if another call finds out meanwhile that Spotify fails.
     pub(super) async fn enter(
         self: &Arc<Self>,
         ticket: Ticket,
@@ -140,7 +140,7 @@ impl Throttle {
         cooldown.left
     }
 
-    /// Changes the gate; `change` returns whether those who wait must know.
+    /// Changes the gate. `change` also returns whether to wake the calls that wait.
     fn change<T>(&self, change: impl FnOnce(&mut Gate) -> (T, bool)) -> T {
         let mut result = None;
         self.gate.send_if_modified(|gate| {
@@ -154,18 +154,18 @@ impl Throttle {
 }
 
 impl Pass {
-    /// Spotify answered, whatever it was. A later report may say more.
+    /// Records that Spotify answered. A later report replaces this one.
     pub(super) fn answered(&mut self) {
         self.result = Reported::Answered;
     }
 
-    /// Spotify answered 429. Returns for how long no call is made.
+    /// Records a 429. Returns for how long no call is made.
     pub(super) fn banned(&mut self, wait: Option<Duration>, quota: bool) -> Duration {
         self.result = Reported::Done;
         self.throttle.close(wait, quota)
     }
 
-    /// The call failed in a way that may pass. Returns a failure if it ends all calls that wait.
+    /// Records a transient failure. Returns a failure if it ends all calls that wait.
     pub(super) fn failed(
         mut self,
         scope: Scope,
@@ -177,7 +177,7 @@ impl Pass {
         self.throttle.change(|gate| (gate.failed(scope, self.probe, failure, after, now), true))
     }
 
-    /// Spotify refused the call in a way that concerns all calls: ends those that wait.
+    /// Records a refusal that concerns all calls, and ends those that wait.
     pub(super) fn refused(mut self, failure: Failure) -> Failure {
         self.result = Reported::Done;
         self.throttle.change(|gate| (gate.refused(failure), true))

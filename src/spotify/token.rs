@@ -43,9 +43,9 @@ pub(super) struct Tokens {
 #[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
-    /// A token was refused, and none has been accepted since.
+    /// Whether a token was refused and none has been accepted since.
     in_doubt: bool,
-    /// The token was refused although it is new, and kept.
+    /// Whether the token was refused although it is new, and kept.
     kept: bool,
 }
 
@@ -67,10 +67,10 @@ struct Client {
     client_secret: SecretString,
 }
 
-/// What came of one request.
+/// The result of one request.
 enum Answer {
     Token(Token),
-    /// It may pass.
+    /// A transient failure.
     Later {
         failure: Failure,
         after: Option<Duration>,
@@ -80,7 +80,7 @@ enum Answer {
         wait: Duration,
         quota: bool,
     },
-    /// It does not pass by itself.
+    /// A failure that lasts until somebody changes something.
     Refused(Failure),
 }
 
@@ -103,12 +103,12 @@ impl Tokens {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest token, also if it is about to expire.
+    /// Returns the newest token, even if it is about to expire.
     pub(super) fn latest(&self) -> Option<Token> {
         self.state().token.clone()
     }
 
-    /// Spotify accepted the token.
+    /// Records that Spotify accepted the token.
     pub(super) fn accepted(&self, token: &Token) {
         let mut state = self.state();
         if state.token.as_ref().is_some_and(|current| current.is(token)) {
@@ -116,14 +116,14 @@ impl Tokens {
         }
     }
 
-    /// Spotify refused the token. Returns whether it makes sense to try another one at once. It does
-    /// not for a token that has just replaced a refused one: that is kept once, and replaced when it
-    /// is refused again.
+    /// Records that Spotify refused the token. Returns whether to try another one at once. A token that
+    /// has just replaced a refused one is kept for one more attempt after a pause, since Spotify at
+    /// times refuses a valid token.
     pub(super) fn refused(&self, token: &Token) -> bool {
         let mut state = self.state();
         match &state.token {
             Some(current) if current.is(token) => {}
-            // Another call has replaced it.
+            // Another call has replaced the token.
             _ => return true,
         }
         let was_in_doubt = std::mem::replace(&mut state.in_doubt, true);
@@ -156,7 +156,8 @@ impl Tokens {
             api.cooled_down(meter).await?;
             let secrets = self.client().await?;
             meter.calls.add(1);
-            // A task of its own, as for every call: the throttle must hear of a 429.
+            // In a task of its own, as every call: a cooldown must be recorded even if the message is
+            // given up.
             let request = Request {
                 builder: client.post(self.url.clone()),
                 client: secrets,
@@ -181,7 +182,7 @@ impl Tokens {
                 }
                 Answer::Later { failure, after } => (failure, after),
             };
-            if let Some(shared) = pass.failed(Scope::All, &failure, after) {
+            if let Some(shared) = pass.failed(Scope::All(ticket), &failure, after) {
                 return Err(shared);
             }
             match attempts.next(after) {
@@ -333,7 +334,7 @@ fn meaning(status: u16, words: &str, reason: Option<&str>, is_html: bool) -> Mea
     }
     match (refusal(status, words, reason), status) {
         (Refusal::Token | Refusal::Lasting(_), 400 | 403) if is_html => {
-            // Not the endpoint's own: a proxy before it.
+            // The page of a proxy in between, not the endpoint's answer.
             Meaning::Other(Refusal::Again { odd: true })
         }
         (Refusal::Token, _) | (Refusal::Lasting(_), 400 | 403) => Meaning::Credentials,
