@@ -2,6 +2,7 @@
 
 import base64
 import shutil
+import sqlite3
 import struct
 import tempfile
 import unittest
@@ -9,9 +10,10 @@ import uuid
 from pathlib import Path
 
 import nbformat
+from nbclient.exceptions import CellExecutionError
 
 import notebook
-from support import BINARY, EMULATOR, demo_dataset, demo_file
+from support import BINARY, EMULATOR, REPOSITORY, demo_dataset, demo_file
 
 PLOTS = 5
 
@@ -35,6 +37,13 @@ def pictures(executed):
                 head = base64.b64decode(output["data"]["image/png"])[:24]
                 sizes.append(struct.unpack(">II", head[16:24]))
     return sizes
+
+
+class Badge(unittest.TestCase):
+    def test_it_opens_this_file(self):
+        path = notebook.NOTEBOOK.relative_to(REPOSITORY)
+        first = nbformat.read(notebook.NOTEBOOK, as_version=4).cells[0].source
+        self.assertRegex(first, rf"\(https://colab\.research\.google\.com/github/[\w-]+/[\w-]+/blob/main/{path}\)")
 
 
 @unittest.skipUnless(BINARY, "BINARY names no built spotify-bq")
@@ -64,6 +73,20 @@ class Notebook(unittest.TestCase):
         demo_file(self.folder)
         executed = notebook.run(self.folder)
         self.assertEqual(texts(executed)[-1], ["Nada mudou desde ontem.\n"])
+
+    def test_one_episode_that_no_mention_is_of(self):
+        file = demo_file(self.folder)
+        with sqlite3.connect(file) as connection:
+            connection.execute("DELETE FROM tb_datahackers_episodios_boticario")
+            connection.execute("DELETE FROM tb_datahackers_limitada WHERE name != 'Data Hackers'")
+            connection.execute("DELETE FROM tb_datahackers_episodios_total WHERE release_date != '2026-11-17'")
+        connection.close()
+        executed = notebook.run(self.folder)
+        self.assertEqual(len(pictures(executed)), PLOTS)
+
+    def test_without_the_file_it_says_what_to_do(self):
+        with self.assertRaisesRegex(CellExecutionError, "rode `spotify-bq demo`"):
+            notebook.run(self.folder)
 
     @unittest.skipUnless(EMULATOR, "no BigQuery emulator is running")
     def test_bigquery_shows_the_same(self):
