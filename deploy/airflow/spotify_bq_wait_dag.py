@@ -7,6 +7,8 @@ needs a subscription of its own to it, with the filter `attributes.table = "tb_d
 acknowledgement deadline of 60 s and roles/pubsub.subscriber on it for Airflow's account (terraform/examples/complete has one).
 Two DAGs must not share a subscription: each would take events that the other waits for.
 
+The account also needs roles/pubsub.publisher on the trigger topic: list it in Terraform's `publishers`.
+
 Three Airflow variables say where: `spotify_bq_project`, `spotify_bq_topic` and `spotify_bq_loaded_subscription` (both ids,
 without the project).
 """
