@@ -39,6 +39,18 @@ tool() { # PACKAGE==VERSION COMMAND ARGUMENTS…
   PATH=$folder/bin:$PATH "$@"
 }
 
+# The folder of a Python environment, installed again when its requirements or constraints change.
+environment() { # NAME REQUIREMENTS CONSTRAINTS
+  local folder=$tools/$1
+  if ! cat "$2" "$3" | cmp -s - "$folder/installed"; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" -q install -r "$2" -c "$3" >&2
+    cat "$2" "$3" > "$folder/installed"
+  fi
+  echo "$folder"
+}
+
 close() {
   local name
   for name in "${broken[@]+"${broken[@]}"}"; do echo "failed: $name"; done

@@ -2,7 +2,8 @@
 
 Cloud Scheduler does the same for cents, and Terraform makes its jobs: use one or the other (`schedules = {}` in the
 .tfvars turns Scheduler's off). Airflow only publishes. What became of a message stands in the service's log, and a failed
-one is delivered again by Pub/Sub, so a task of this DAG that succeeds means "published", not "loaded".
+one is delivered again by Pub/Sub, so a task of this DAG that succeeds means "published", not "loaded". Where the next task
+reads a table, use `spotify_bq_wait_dag.py`.
 
 Two Airflow variables say where: `spotify_bq_project` and `spotify_bq_topic` (the id that `terraform output` shows).
 Airflow's account needs roles/pubsub.publisher on that topic: list it in Terraform's `publishers`.

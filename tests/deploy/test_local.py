@@ -125,13 +125,15 @@ class AsANewcomer(LocalTest):
                 os.killpg(group, signal.SIGCONT)
 
     @unittest.skipUnless(os.environ.get("AIRFLOW"), "AIRFLOW is not set")
-    def test_the_dag_loads_the_three_tables(self):
+    def test_the_dags_load_the_tables_and_wait_for_a_load(self):
         run = self.sh(
             f"{REPOSITORY}/tests/deploy/airflow",
             PUBSUB_EMULATOR_HOST="127.0.0.1:" + self.environment["PUBSUB_PORT"],
             AIRFLOW_VAR_SPOTIFY_BQ_PROJECT="spotify-bq-local",
             AIRFLOW_VAR_SPOTIFY_BQ_TOPIC="spotify-bq",
+            AIRFLOW_VAR_SPOTIFY_BQ_LOADED_SUBSCRIPTION="episodes-loaded",
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         for table in ("limitada", "episodios_total", "episodios_boticario"):
             self.wait_for(f"tb_datahackers_{table} .*was replaced")
+        self.wait_for("tb_datahackers_episodios_total .*was replaced", 2)
