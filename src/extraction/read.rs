@@ -34,7 +34,17 @@ where
             // What contradicts itself needs time, and never less than this.
             sleep(backoff.bound(request.attempt + 1)).await;
         }
-        (request, page(request.offset, request.limit).await)
+        let answer = page(request.offset, request.limit).await;
+        // Some pages fail at one size and come at another: what comes is a short page.
+        let answer = match answer {
+            Err(CallError::Failed(Failure::SpotifyUnavailable { after: None, .. }))
+                if request.limit > 1 =>
+            {
+                page(request.offset, request.limit / 2).await
+            }
+            answer => answer,
+        };
+        (request, answer)
     };
     let mut listing = Listing::new(rules);
     let mut under_way = FuturesUnordered::new();
