@@ -283,3 +283,17 @@ async fn fields_that_are_missing_are_null() {
         })]
     );
 }
+
+#[tokio::test]
+async fn a_page_that_fails_at_one_size_comes_at_another() {
+    let world = World::new(Spotify::showing(1, 120).await).await;
+    world.spotify.stub.on(|call| {
+        let fails = call.path.ends_with("/episodes")
+            && call.number("offset") == 50
+            && call.number("limit") == 50;
+        if fails { crate::support::wire::answer(500, "") } else { Act::Pass }
+    });
+    let app = world.app().await;
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+}
