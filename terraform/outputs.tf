@@ -22,7 +22,7 @@ output "service_uri" {
 
 output "image_is_placeholder" {
   description = "True while the service runs Google's sample: build an image and apply again with its digest."
-  value       = !strcontains(var.image, "@sha256:")
+  value       = local.image_is_placeholder
 }
 
 output "image_repository" {
@@ -46,13 +46,31 @@ output "secret_id" {
 }
 
 output "tables" {
-  description = "The configured term's tables, as a query names them."
-  value       = { for kind, id in var.tables : kind => "${var.project_id}.${local.dataset_id}.${id}" }
+  description = "The configured term's tables, as a query names them. If the service names them and Terraform cannot work out the slug, it is written <slug>."
+  value = {
+    for kind in ["podcasts", "episodes", "mentions"] : kind => join(".", [
+      var.project_id, local.dataset_id, local.table_ids == null ? "${kind}_${coalesce(local.slug, "<slug>")}" : local.table_ids[kind],
+    ])
+  }
+}
+
+output "tables_rule" {
+  description = "Who names and creates the configured term's tables."
+  value = local.table_ids != null ? "The names are those of variable tables; ${var.create_tables ? "Terraform creates them." : "Terraform does not create them."}" : join(" ", [
+    "search_term is not the default one, so the service names and creates the tables: podcasts_<slug>, episodes_<slug> and mentions_<slug>.",
+    "The slug is the term in lower case without accents, words joined by _, with eight hex digits if that loses more; `spotify-bq check` shows the names.",
+    "To keep the old names (${join(", ", values(local.old_table_ids))}), set tables = {}.",
+  ])
 }
 
 output "trigger_topic" {
   description = "Where to publish messages."
   value       = google_pubsub_topic.trigger.id
+}
+
+output "loaded_topic" {
+  description = "Where the service publishes an event after each load; null unless variable loaded_topic is true."
+  value       = one(google_pubsub_topic.loaded[*].id)
 }
 
 output "dead_letter_topic" {

@@ -42,22 +42,25 @@ variable "create_tables" {
 }
 
 variable "tables" {
-  description = "The configured term's tables. Other terms have tables of their own (podcasts_TERM and so on), which the service makes."
+  description = <<-EOT
+    The configured term's tables, by kind; a name that is left out is the old one, so {} means the three old names. Null: the
+    old names if search_term is the default one, and otherwise the service names and creates the tables (podcasts_TERM and
+    so on), as it does for all other terms.
+  EOT
   type = object({
     podcasts = optional(string, "tb_datahackers_limitada")
     episodes = optional(string, "tb_datahackers_episodios_total")
     mentions = optional(string, "tb_datahackers_episodios_boticario")
   })
-  default  = {}
-  nullable = false
+  default = null
 
   validation {
-    condition     = alltrue([for id in values(var.tables) : can(regex("^[A-Za-z0-9_]+$", id)) && length(id) <= 1024])
+    condition     = var.tables == null ? true : alltrue([for id in values(var.tables) : can(regex("^[A-Za-z0-9_]+$", id)) && length(id) <= 1024])
     error_message = "tables: a table's name has at most 1,024 letters, digits and _, without project and dataset."
   }
 
   validation {
-    condition     = length(distinct([for name in values(var.tables) : lower(name)])) == 3
+    condition     = var.tables == null ? true : length(distinct([for name in values(var.tables) : lower(name)])) == 3
     error_message = "tables: the three names must differ by more than case, since each load replaces its whole table."
   }
 }
@@ -74,6 +77,11 @@ variable "column_policy_tags" {
   }
 
   validation {
+    condition     = length(flatten([for columns in values(var.column_policy_tags) : keys(columns)])) == 0 || (var.create_tables && local.table_ids != null)
+    error_message = "column_policy_tags need tables that Terraform creates: set tables (with a search_term of your own, the service creates them otherwise), and leave create_tables true."
+  }
+
+  validation {
     condition = alltrue([
       for tag in flatten([for columns in values(var.column_policy_tags) : values(columns)]) :
       can(regex("^projects/[^/]+/locations/[^/]+/taxonomies/[^/]+/policyTags/[^/]+$", tag))
@@ -83,26 +91,31 @@ variable "column_policy_tags" {
 }
 
 variable "search_term" {
-  description = "The configured term: what a message without a term means, and whose tables are `tables`."
+  description = "The configured term: what a message without a term means, and whose tables are `tables`. With another than the default, those tables are named after it unless `tables` is set."
   type        = string
   default     = "data hackers"
   nullable    = false
 
   validation {
-    condition     = length(trimspace(var.search_term)) >= 1 && length(var.search_term) <= 100
-    error_message = "search_term has 1 to 100 characters and is not blank."
+    condition = (
+      length(regexall("(?s).", trimspace(var.search_term))) <= 100 && can(regex("[\\p{L}\\p{N}]", var.search_term)) &&
+      !can(regex("\\p{Cc}", trimspace(var.search_term)))
+    )
+    error_message = "search_term has 1 to 100 characters, at least one letter or digit of any script, and no control character."
   }
 }
 
 variable "mention" {
-  description = "What an episode's name or description must hold to be in the mentions tables."
+  description = "What an episode's name or description must contain to be in the mentions tables: a phrase, or up to 20 phrases separated by `|`, of which any one is enough."
   type        = string
   default     = "Grupo Boticário"
   nullable    = false
 
   validation {
-    condition     = length(trimspace(var.mention)) >= 1 && length(var.mention) <= 100
-    error_message = "mention has 1 to 100 characters and is not blank."
+    condition = length(split("|", var.mention)) <= 20 && alltrue([
+      for phrase in split("|", var.mention) : trimspace(phrase) != "" && length(regexall("(?s).", trimspace(phrase))) <= 100
+    ])
+    error_message = "mention is 1 to 20 phrases separated by |, each of 1 to 100 characters and none blank."
   }
 }
 

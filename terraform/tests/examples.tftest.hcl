@@ -1,9 +1,24 @@
 # The examples, as the README shows them.
 
 mock_provider "google" {
+  override_during = plan
+
   mock_data "google_project" {
     defaults = {
       number = "123456789012"
+    }
+  }
+
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = {
+      latest_created_revision = "revision-1"
+      latest_ready_revision   = "revision-1"
+    }
+  }
+
+  mock_resource "google_service_account" {
+    defaults = {
+      name = "projects/test-project/serviceAccounts/account@test-project.iam.gserviceaccount.com"
     }
   }
 }

@@ -108,6 +108,7 @@ run "on_request" {
 
   variables {
     publishers        = { composer = "serviceAccount:airflow@other.iam.gserviceaccount.com", people = "group:data@example.com" }
+    loaded_topic      = true
     schedules         = {}
     github_repository = "example/repository"
     state_bucket      = "test-state"
@@ -116,6 +117,7 @@ run "on_request" {
   assert {
     condition = sort(concat(
       [for g in google_project_iam_member.deployer : "project ${g.project}: ${g.role}: ${g.member}"],
+      [for key, g in google_pubsub_topic_iam_member.runtime : "topic ${g.topic}: ${g.role}: ${g.member}" if !contains(["trigger", "dead_letter"], key)],
       [for g in google_pubsub_topic_iam_member.publishers : "topic ${g.topic}: ${g.role}: ${g.member}"],
       [for g in google_pubsub_topic_iam_member.scheduler : "topic ${g.topic}: ${g.role}: ${g.member}"],
       [for g in google_cloud_run_v2_service_iam_member.deployer : "service ${g.name}: ${g.role}: ${g.member}"],
@@ -130,6 +132,7 @@ run "on_request" {
       "project test-project: roles/run.viewer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
       "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
       "service spotify-bq: roles/run.developer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "topic spotify-bq-loaded: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq: roles/pubsub.publisher: group:data@example.com",
       "topic spotify-bq: roles/pubsub.publisher: serviceAccount:airflow@other.iam.gserviceaccount.com",
     ])
@@ -158,6 +161,25 @@ run "on_request" {
   assert {
     condition     = contains(keys(google_project_service.this), "sts.googleapis.com")
     error_message = "Tokens are exchanged by an API of its own."
+  }
+}
+
+run "an_owner_is_known_by_number" {
+  command = plan
+
+  variables {
+    github_repository = "example/repository"
+    github_owner_id   = "12345"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.github["this"].attribute_condition == "assertion.repository == \"example/repository\" && assertion.repository_owner_id == \"12345\" && assertion.ref == \"refs/heads/main\""
+    error_message = "Whoever takes over the owner's name does not get in."
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.github["this"].attribute_mapping["attribute.repository_owner_id"] == "assertion.repository_owner_id"
+    error_message = "The claim is GitHub's own."
   }
 }
 

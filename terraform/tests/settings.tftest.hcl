@@ -15,7 +15,7 @@ run "every_setting_is_set_or_left_out_on_purpose" {
   assert {
     condition = toset(concat(keys(local.settings), keys(local.settings_left_out))) == toset([
       "BIGQUERY_DATASET", "BIGQUERY_EMULATOR_HOST", "BIGQUERY_LOCATION", "DEAD_LETTER_SUBSCRIPTION", "DEAD_LETTER_TOPIC",
-      "EPISODES_TABLE", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "LOG_FORMAT",
+      "EPISODES_TABLE", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "LOADED_TOPIC", "LOG_FORMAT",
       "MAX_CONCURRENT_MESSAGES", "MENTION", "MENTIONS_TABLE", "MESSAGE_DEADLINE_SECONDS", "PODCASTS_TABLE", "PORT",
       "PUBSUB_EMULATOR_HOST", "PUSH_AUDIENCE", "PUSH_SERVICE_ACCOUNT", "RUST_LOG", "SEARCH_TERM", "SPOTIFY_ACCOUNTS_URL",
       "SPOTIFY_API_URL", "SPOTIFY_CONCURRENT_CALLS", "SPOTIFY_CREDENTIALS", "SPOTIFY_CREDENTIALS_FILE", "SPOTIFY_MARKET",
@@ -99,6 +99,24 @@ run "the_settings_follow_the_variables" {
       RUST_LOG                 = "info,spotify_bq=debug"
     }
     error_message = "A variable does not reach the service, or the location of a dataset that is not ours is guessed."
+  }
+}
+
+run "the_loaded_topic_is_set_on_request" {
+  command = plan
+
+  variables {
+    loaded_topic = true
+  }
+
+  assert {
+    condition     = output.settings.set.LOADED_TOPIC == "projects/test-project/topics/loaded" && output.loaded_topic == "projects/test-project/topics/loaded"
+    error_message = "The service publishes loaded events to the topic, and consumers are told its name."
+  }
+
+  assert {
+    condition     = google_pubsub_topic.loaded[0].name == "spotify-bq-loaded" && length(distinct([google_pubsub_topic.trigger.name, google_pubsub_topic.dead_letter.name, google_pubsub_topic.loaded[0].name])) == 3
+    error_message = "It is a topic of its own: the service refuses the trigger or dead-letter topic."
   }
 }
 

@@ -57,6 +57,13 @@ override_resource {
 }
 
 override_resource {
+  target = google_pubsub_topic.loaded
+  values = {
+    id = "projects/test-project/topics/loaded"
+  }
+}
+
+override_resource {
   target = google_pubsub_subscription.dead_letter
   values = {
     id = "projects/test-project/subscriptions/dead-letter"
@@ -66,7 +73,9 @@ override_resource {
 override_resource {
   target = google_cloud_run_v2_service.this
   values = {
-    uri = "https://spotify-bq-abc.a.run.app"
+    uri                     = "https://spotify-bq-abc.a.run.app"
+    latest_created_revision = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00001-abc"
+    latest_ready_revision   = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00001-abc"
   }
 }
 
