@@ -150,7 +150,8 @@ check "rollout" {
       "The newest revision of ${var.name} (${try(basename(google_cloud_run_v2_service.this.latest_created_revision), "unknown")}) is not ready.",
       "Requests still go to the revision before it, if there is one: ${try(coalesce(basename(google_cloud_run_v2_service.this.latest_ready_revision)), "there is none")}.",
       "Cloud Run says: ${try(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "nothing")}.",
-      "Fix the cause, then apply a working image, or create a new revision of this one as docs/deploy.md says.",
+      "Deploy a working image. If the cause was another one (a right, the secret) and is fixed, create a new revision of the same image:",
+      "gcloud run services update ${var.name} --image=${var.image} --region=${var.region} --project=${var.project_id}",
     ])
   }
 }
