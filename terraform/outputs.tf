@@ -46,7 +46,7 @@ output "secret_id" {
 }
 
 output "tables" {
-  description = "The configured term's tables, as a query names them. If the service names them and Terraform cannot work out the slug, it is written <slug>."
+  description = "The configured term's tables, as a query names them. If the service names them and Terraform cannot work out the slug, it is written as `<slug>`."
   value = {
     for kind in ["podcasts", "episodes", "mentions"] : kind => join(".", [
       var.project_id, local.dataset_id, local.table_ids == null ? "${kind}_${coalesce(local.slug, "<slug>")}" : local.table_ids[kind],
@@ -74,12 +74,12 @@ output "loaded_topic" {
 }
 
 output "dead_letter_topic" {
-  description = "Where messages go that can't succeed."
+  description = "Where messages go that can never succeed."
   value       = google_pubsub_topic.dead_letter.id
 }
 
 output "dead_letter_subscription" {
-  description = "Where they wait."
+  description = "Subscription that keeps dead letters until `spotify-bq redrive` pulls them."
   value       = google_pubsub_subscription.dead_letter.id
 }
 
@@ -97,7 +97,7 @@ output "settings" {
 }
 
 output "operator_environment" {
-  description = "Environment for spotify-bq publish, redrive and check on a person's own machine, where they act with that person's rights."
+  description = "Environment for `spotify-bq publish`, `redrive` and `check` on your own machine, where they act with your rights."
   value = {
     for name, value in merge(local.settings, { DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letter.id }) :
     name => tostring(value) if value != null && !contains(["SPOTIFY_CREDENTIALS_FILE", "LOG_FORMAT", "RUST_LOG"], name)
@@ -105,7 +105,7 @@ output "operator_environment" {
 }
 
 output "service_accounts" {
-  description = "Whom the service, Pub/Sub's pushes and the builds act as."
+  description = "Accounts of the service, of Pub/Sub's pushes and of the builds."
   value = {
     runtime = google_service_account.runtime.email
     push    = google_service_account.push.email
@@ -124,6 +124,6 @@ output "workload_identity_provider" {
 }
 
 output "deployer_service_account" {
-  description = "As whom the workflow deploys; null without github_repository."
+  description = "Account that the workflow deploys as; null without github_repository."
   value       = one([for account in google_service_account.deployer : account.email])
 }

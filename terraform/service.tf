@@ -149,7 +149,7 @@ check "rollout" {
     error_message = join(" ", [
       "The newest revision of ${var.name} (${try(basename(google_cloud_run_v2_service.this.latest_created_revision), "unknown")}) is not ready.",
       "Requests still go to the revision before it, if there is one: ${try(coalesce(basename(google_cloud_run_v2_service.this.latest_ready_revision)), "there is none")}.",
-      "Cloud Run says: ${try(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "nothing")}.",
+      "Cloud Run says: ${try(trimsuffix(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "."), "nothing")}.",
       "Deploy a working image. If the cause was another one (a right, the secret) and is fixed, create a new revision of the same image:",
       "gcloud run services update ${var.name} --image=${var.image} --region=${var.region} --project=${var.project_id}",
     ])

@@ -1,7 +1,7 @@
-# Who may send messages, when messages come by themselves, who is told when something is wrong, who may deploy.
+# Who may publish messages, when messages are published on a schedule, who is notified, who may deploy.
 
 variable "publishers" {
-  description = "Who else may publish to the trigger topic: a name of your own → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
+  description = "Who else may publish to the trigger topic: a name of your choice → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -25,15 +25,15 @@ variable "loaded_topic" {
 
 variable "schedules" {
   description = <<-EOT
-    Messages that Cloud Scheduler publishes: a name of your own → cron, and what to load: a table (podcasts, episodes,
-    mentions), search terms, or both. No table: all three. No terms: the configured one. More than one table or term is
-    split by the service, so a list of terms costs one job, not one for each. max_missing_percent says how much of a listing
-    may be missing, for a show that Spotify never shows completely.
+    Messages that Cloud Scheduler publishes: a name of your choice → cron, and what to load: a table (podcasts, episodes,
+    mentions), search terms, or both. Without a table: all three. Without terms: the configured one. The service splits a
+    message for more than one table or term, so a list of terms costs one job. max_missing_percent says how much of a
+    listing may be missing, for a show that Spotify never shows completely.
 
-    The default loads the three tables two minutes apart. The service keeps what it read for 15 minutes, as long as the
-    instance lives: the search of `podcasts` also tells the other two their show, and `mentions` uses the episodes that
-    `episodes` read. For a show of seven pages of episodes that is 12 calls to Spotify instead of 20. Schedules further apart
-    than that read everything again. They go by one after the other, so keep this order.
+    By default the three tables are loaded two minutes apart, in an order that saves calls to Spotify: the search of
+    `podcasts` also finds the show of the other two, and `mentions` uses the episodes that were read for `episodes`. A show
+    with seven pages of episodes takes 12 calls instead of 20. The service keeps a reading for 15 minutes at most, and not
+    after it has scaled to zero, so keep tables of one term close together and in this order.
   EOT
   type = map(object({
     cron         = string
@@ -108,14 +108,14 @@ variable "schedules" {
 }
 
 variable "alerts" {
-  description = "Whether alert policies are made. Google charges by the condition, at a price that has changed more than once; without them the dashboard still shows all of it."
+  description = "Whether to create alert policies. Google charges for each condition (docs/costs.md); the dashboard shows the same without them."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "alert_email" {
-  description = "Who is told of alerts. Without it they can be seen in Cloud Monitoring only."
+  description = "Address that alerts are sent to. Without it and notification_channels, alerts are in Cloud Monitoring only."
   type        = string
   default     = null
 
@@ -195,7 +195,7 @@ variable "budget" {
 }
 
 variable "github_repository" {
-  description = "OWNER/REPOSITORY whose workflows may push an image and roll it out, without a key. Null: none."
+  description = "OWNER/REPOSITORY on GitHub whose workflows may push an image and deploy it, without a key. Null: none."
   type        = string
   default     = null
 
@@ -220,7 +220,7 @@ variable "github_owner_id" {
 }
 
 variable "github_ref" {
-  description = "The only ref whose workflows may deploy: a pull request from a fork runs on another one."
+  description = "The only ref whose workflows may deploy. A pull request from a fork runs on another ref."
   type        = string
   default     = "refs/heads/main"
   nullable    = false
@@ -232,7 +232,7 @@ variable "github_ref" {
 }
 
 variable "state_bucket" {
-  description = "Bucket of the terraform state, so that the deploying workflow may read and write it. Without a meaning when github_repository is null."
+  description = "Bucket of Terraform's state, which the deploying workflow may then read and write. Ignored if github_repository is null."
   type        = string
   default     = null
 

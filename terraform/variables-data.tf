@@ -1,4 +1,4 @@
-# What is read from Spotify and where it lands in BigQuery.
+# What is read from Spotify and where it is stored in BigQuery.
 
 variable "dataset_id" {
   description = "The BigQuery dataset. Ids are case-sensitive: Spotify_podcasts is another dataset than spotify_podcasts."
@@ -14,8 +14,8 @@ variable "dataset_id" {
 
 variable "bigquery_location" {
   description = <<-EOT
-    Where a new dataset is made; it can't be changed later. US is where BigQuery itself looks when a query names no place,
-    and where most older datasets are. Without a meaning when create_dataset is false: the service asks the dataset.
+    Location of a new dataset, which can't be changed later. US is where BigQuery runs a query that names no location, and
+    where most older datasets are. Ignored if create_dataset is false: the service asks BigQuery where the dataset is.
   EOT
   type        = string
   default     = "US"
@@ -28,14 +28,14 @@ variable "bigquery_location" {
 }
 
 variable "create_dataset" {
-  description = "False when the dataset exists and stays someone else's: it is then used, never changed or destroyed."
+  description = "False if the dataset exists and others own it: the service uses it, and Terraform never changes or destroys it."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "create_tables" {
-  description = "False when the three tables exist and stay as they are: the service replaces their rows. Their columns must be those of schemas/."
+  description = "False if the three tables exist and Terraform should not touch them: the service replaces their rows. Their columns must be those of schemas/."
   type        = bool
   default     = true
   nullable    = false
@@ -66,7 +66,7 @@ variable "tables" {
 }
 
 variable "column_policy_tags" {
-  description = "Policy tags: kind of table → column → tag. Terraform owns the columns, so a tag attached by hand would be taken off at the next apply; loads leave tags alone."
+  description = "Policy tags: kind of table → column → tag. Terraform owns the columns, so the next apply removes a tag that was attached by hand. Loads keep tags."
   type        = map(map(string))
   default     = {}
   nullable    = false
@@ -91,7 +91,7 @@ variable "column_policy_tags" {
 }
 
 variable "search_term" {
-  description = "The configured term: what a message without a term means, and whose tables are `tables`. With another than the default, those tables are named after it unless `tables` is set."
+  description = "The configured term, which a message without a term means. If it is not the default, its tables are named after it unless `tables` is set."
   type        = string
   default     = "data hackers"
   nullable    = false
@@ -120,7 +120,7 @@ variable "mention" {
 }
 
 variable "market" {
-  description = "Country whose catalogue is read. Spotify answers client credentials without one with nothing but nulls."
+  description = "Country whose catalog is read. Without one, Spotify answers an app with nulls only."
   type        = string
   default     = "BR"
   nullable    = false
@@ -132,7 +132,7 @@ variable "market" {
 }
 
 variable "search_page_size" {
-  description = "Shows a search call asks for. An app in Development Mode gets 400 above 10; with Extended Quota 50 saves calls. The result is the same."
+  description = "Shows per search call. Above 10, Spotify answers 400 to an app in Development Mode; with Extended Quota, 50 saves calls. The result is the same."
   type        = number
   default     = 10
   nullable    = false
@@ -144,7 +144,7 @@ variable "search_page_size" {
 }
 
 variable "spotify_concurrent_calls" {
-  description = "Calls to Spotify at one time; null leaves it to the service's own default."
+  description = "Concurrent calls to Spotify; null is the service's own default."
   type        = number
   default     = null
 
@@ -155,7 +155,7 @@ variable "spotify_concurrent_calls" {
 }
 
 variable "credentials_secret" {
-  description = "Secret that holds the Spotify app's {\"client_id\",\"client_secret\"}. Terraform makes the secret; its value is put in beside terraform and so never in the state."
+  description = "Secret that holds the Spotify app's {\"client_id\",\"client_secret\"}. Terraform creates the secret without a value, so the value is never in the state."
   type        = string
   default     = "spotify-credentials"
   nullable    = false

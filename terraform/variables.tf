@@ -1,4 +1,4 @@
-# Where the stack stands and how it runs. What it reads and writes: variables-data.tf; who and when: variables-access.tf.
+# Where the stack is and how it runs. What it reads and writes: variables-data.tf; who and when: variables-access.tf.
 
 variable "project_id" {
   description = "The Google Cloud project, which must exist and have billing."
@@ -13,8 +13,8 @@ variable "project_id" {
 
 variable "region" {
   description = <<-EOT
-    Region of Cloud Run, Cloud Scheduler, Artifact Registry and the build bucket. São Paulo by default, where the users of
-    the data are: the work is a few seconds a day within the free tier, so a cheaper region would save nothing.
+    Region of Cloud Run, Cloud Scheduler, Artifact Registry and the build bucket. São Paulo by default, close to the users of
+    the data. The work of a few seconds a day is within the free tier, so a cheaper region would save nothing.
   EOT
   type        = string
   default     = "southamerica-east1"
@@ -41,9 +41,9 @@ variable "name" {
 
 variable "image" {
   description = <<-EOT
-    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…): a moved tag would make no new
-    revision. The default is Google's sample, for a first apply before there is an image; it acknowledges messages and
-    loads nothing, so the schedules stay paused until there is a true one.
+    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…), since a moved tag creates no new
+    revision. The default is Google's sample image, for a first apply before you have built one. It acknowledges messages
+    without loading anything, so the schedules are paused until the image is the service's.
   EOT
   type        = string
   default     = "us-docker.pkg.dev/cloudrun/container/hello"
@@ -73,7 +73,7 @@ variable "max_instances" {
 }
 
 variable "log_level" {
-  description = "What the service logs. Less than info is not offered: the metrics and alerts count lines of that level."
+  description = "What the service logs. Levels below info are not allowed, because metrics and alerts count lines of that level."
   type        = string
   default     = "info"
   nullable    = false
@@ -85,7 +85,7 @@ variable "log_level" {
 }
 
 variable "deletion_protection" {
-  description = "Whether terraform refuses to destroy the service, the dataset and the tables. To tear down: apply with false, then destroy, which deletes the tables of all terms too."
+  description = "Whether Terraform refuses to destroy the service, the dataset and the tables. To tear down the stack, apply with false, then destroy; that also deletes the tables of all other terms."
   type        = bool
   default     = true
   nullable    = false
