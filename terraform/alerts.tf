@@ -80,7 +80,7 @@ locals {
         labels = { table = "EXTRACT(jsonPayload.table)" }
         advice = <<-EOT
           The table $${log.extracted_label.table} was replaced, but look at it. In the log line, `rows` is what it has now, `rowsBefore` what it had before, and `listed` how many items Spotify promised.
-          If Spotify's listing is wrong: pause the schedule, compare with the table as it was before the load (BigQuery's time travel reaches back seven days), and restore those rows as the runbook says.
+          If Spotify's listing is wrong: pause the schedule, compare with the table as it was before the load (BigQuery's time travel reaches back seven days), and restore those rows as docs/restore.md says.
         EOT
       }
     },

@@ -113,9 +113,11 @@ variable "mention" {
 
   validation {
     condition = length(split("|", var.mention)) <= 20 && alltrue([
-      for phrase in split("|", var.mention) : trimspace(phrase) != "" && length(regexall("(?s).", trimspace(phrase))) <= 100
+      for phrase in split("|", var.mention) : (
+        trimspace(phrase) != "" && length(regexall("(?s).", trimspace(phrase))) <= 100 && !can(regex("\\p{Cc}", trimspace(phrase)))
+      )
     ])
-    error_message = "mention is 1 to 20 phrases separated by |, each of 1 to 100 characters and none blank."
+    error_message = "mention is 1 to 20 phrases separated by |, each of 1 to 100 characters, none blank and none with a control character."
   }
 }
 

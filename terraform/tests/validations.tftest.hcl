@@ -347,7 +347,7 @@ run "refused_05" {
     column_policy_tags = { shows = { name = "projects/p/locations/us/taxonomies/1/policyTags/2" } }
     # a phrase at the end that is empty
     mention = "Natura|"
-    # a key's version
+    # a key with its version
     kms_key           = "projects/p/locations/southamerica-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
     bigquery_location = "southamerica-east1"
     # a schedule for a table that is none
@@ -371,12 +371,15 @@ run "refused_06" {
     name = "gcp-bq"
     # a tag by its display name
     column_policy_tags = { podcasts = { name = "secret" } }
+    # a phrase with a line break
+    mention = "Grupo\nBoticário"
     # a schedule for nothing
     schedules = { x = { cron = "0 6 * * *" } }
   }
 
   expect_failures = [
     var.column_policy_tags,
+    var.mention,
     var.name,
     var.schedules,
   ]
