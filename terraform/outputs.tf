@@ -97,7 +97,7 @@ output "settings" {
 }
 
 output "operator_environment" {
-  description = "Environment for `spotify-bq publish`, `redrive` and `check` on your own machine, where they act with your rights."
+  description = "Environment for the commands publish, redrive and check of spotify-bq on your own machine, where they act with your rights."
   value = {
     for name, value in merge(local.settings, { DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letter.id }) :
     name => tostring(value) if value != null && !contains(["SPOTIFY_CREDENTIALS_FILE", "LOG_FORMAT", "RUST_LOG"], name)
