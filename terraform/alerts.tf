@@ -207,7 +207,7 @@ resource "google_monitoring_alert_policy" "log" {
 
     condition_matched_log {
       filter           = each.value.filter
-      label_extractors = each.value.labels
+      label_extractors = length(each.value.labels) == 0 ? null : each.value.labels
     }
   }
 
