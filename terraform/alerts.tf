@@ -17,12 +17,14 @@ resource "google_monitoring_notification_channel" "email" {
 locals {
   alert_channels = concat(google_monitoring_notification_channel.email[*].name, var.notification_channels)
 
-  runbook_url = try(coalesce(var.runbook_url, var.github_repository == null ? null : "https://github.com/${var.github_repository}/blob/main/docs/logs.md#alerts"), null)
+  runbook_url = var.runbook_url != null ? var.runbook_url : one([
+    for repository in local.github : "https://github.com/${repository}/blob/main/docs/logs.md#alerts"
+  ])
 
   # Where each alert sends its reader: the page that explains it, and the log.
   alert_links = merge(
     { for url in local.runbook_url[*] : "Runbook" => url },
-    { "Log of ${var.name}" = "https://console.cloud.google.com/logs/query;query=${urlencode(local.service_log)}?project=${var.project_id}" },
+    { "Log of ${var.name}" = "https://console.cloud.google.com/logs/query;query=${replace(urlencode(local.service_log), "+", "%20")}?project=${var.project_id}" },
   )
 
   subscription_metric = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"%s\" AND metric.type = \"pubsub.googleapis.com/subscription/%s\""
@@ -76,7 +78,7 @@ locals {
       }
       loaded_with_warning = {
         title  = "a table shrank, or was loaded with items missing"
-        filter = "${local.loaded_with_warning} AND severity=WARNING"
+        filter = local.loaded_with_warning
         labels = { table = "EXTRACT(jsonPayload.table)" }
         advice = <<-EOT
           The table $${log.extracted_label.table} was replaced, but look at it. In the log line, `rows` is what it has now, `rowsBefore` what it had before, and `listed` how many items Spotify promised.
