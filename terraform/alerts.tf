@@ -17,8 +17,12 @@ resource "google_monitoring_notification_channel" "email" {
 locals {
   alert_channels = concat(google_monitoring_notification_channel.email[*].name, var.notification_channels)
 
+  # Where the repository is published is said once, in Cargo.toml. OWNER is a placeholder.
+  published  = try(regex("(?m)^repository = \"https://github.com/([^\"]+)\"", file("${path.module}/../Cargo.toml"))[0], "OWNER/spotify-bq")
+  repository = var.github_repository != null ? var.github_repository : startswith(local.published, "OWNER/") ? null : local.published
+
   runbook_url = var.runbook_url != null ? var.runbook_url : one([
-    for repository in local.github : "https://github.com/${repository}/blob/main/docs/logs.md#alerts"
+    for repository in local.repository[*] : "https://github.com/${repository}/blob/main/docs/logs.md#alerts"
   ])
 
   # Where each alert sends its reader: the page that explains it, and the log.

@@ -155,7 +155,7 @@ variable "nothing_loaded_hours" {
 }
 
 variable "runbook_url" {
-  description = "Web address of docs/logs.md, or of a runbook of your own, which each alert links to. Null: that page in github_repository; without that either, alerts link to the log only."
+  description = "Web address of docs/logs.md, or of a runbook of your own, which each alert links to. Null: that page in github_repository, or where this module is published. Each alert also links to the service's log."
   type        = string
   default     = null
 
