@@ -1,5 +1,8 @@
-# When someone is told, and what to do then. None of them reads a log-based metric: a policy is refused for up to ten
-# minutes after its metric was made, which would break a first apply.
+# Alerts, and what to do about each. None of them reads a log-based metric: Cloud Monitoring refuses such a policy for up to
+# ten minutes after the metric was created, which would break a first apply.
+#
+# There is no alert on push answers other than 2xx: on the first day pushes are refused until IAM takes effect, and a 503
+# asks for a later delivery. A problem that stays is one of the others: a message that waits, or a dead letter.
 
 resource "google_monitoring_notification_channel" "email" {
   count = var.alert_email == null ? 0 : 1
@@ -12,6 +15,22 @@ resource "google_monitoring_notification_channel" "email" {
 }
 
 locals {
+  alert_channels = concat(google_monitoring_notification_channel.email[*].name, var.notification_channels)
+
+  # Where the repository is published is said once, in Cargo.toml. OWNER is a placeholder.
+  published  = try(regex("(?m)^repository = \"https://github.com/([^\"]+)\"", file("${path.module}/../Cargo.toml"))[0], "OWNER/spotify-bq")
+  repository = var.github_repository != null ? var.github_repository : startswith(local.published, "OWNER/") ? null : local.published
+
+  runbook_url = var.runbook_url != null ? var.runbook_url : one([
+    for repository in local.repository[*] : "https://github.com/${repository}/blob/main/docs/logs.md#alerts"
+  ])
+
+  # Where each alert sends its reader: the page that explains it, and the log.
+  alert_links = merge(
+    { for url in local.runbook_url[*] : "Runbook" => url },
+    { "Log of ${var.name}" = "https://console.cloud.google.com/logs/query;query=${replace(urlencode(local.service_log), "+", "%20")}?project=${var.project_id}" },
+  )
+
   subscription_metric = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"%s\" AND metric.type = \"pubsub.googleapis.com/subscription/%s\""
 
   metric_alerts = {
@@ -20,57 +39,54 @@ locals {
       title     = "dead letters are waiting"
       severity  = "ERROR"
       filter    = format(local.subscription_metric, google_pubsub_subscription.dead_letter.name, "num_undelivered_messages")
-      period    = "300s"
-      aligner   = "ALIGN_MAX"
       reducer   = "REDUCE_SUM"
-      group_by  = []
       threshold = 0
       advice    = <<-EOT
-        A message could not succeed; its table still holds the rows of the last load. See why:
-        `gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letter.name} --project=${var.project_id} --limit=10` (attributes `reason` and `detail`).
-        Put right what it says, then send the messages back with `spotify-bq redrive`. They wait for 31 days.
+        A message could not succeed; its table still has the rows of the last load. To see why, read the attributes `reason` and `detail`:
+        `gcloud pubsub subscriptions pull ${google_pubsub_subscription.dead_letter.name} --project=${var.project_id} --limit=10`
+        Fix the cause, then republish the messages with `spotify-bq redrive`. Dead letters are kept for 31 days.
       EOT
     }
     oldest_message = {
       title     = "a message has waited for an hour"
       severity  = "WARNING"
       filter    = format(local.subscription_metric, google_pubsub_subscription.push.name, "oldest_unacked_message_age")
-      period    = "300s"
-      aligner   = "ALIGN_MAX"
       reducer   = "REDUCE_MAX"
-      group_by  = []
       threshold = 3600
       advice    = <<-EOT
-        It is being retried. The service's log says why (outcome `retry`, `reason`, `advice`); a log without such lines means
-        that Pub/Sub does not get through: see the alert on push answers. Nothing is lost: after about 15 hours it is a dead letter.
-      EOT
-    }
-    # More than a few in an hour is a message that keeps failing; one or two are a passing 503.
-    push_failures = {
-      title     = "pushes are not answered with 2xx"
-      severity  = "ERROR"
-      filter    = "${format(local.subscription_metric, google_pubsub_subscription.push.name, "push_request_count")} AND metric.labels.response_class != \"ack\""
-      period    = "3600s"
-      aligner   = "ALIGN_DELTA"
-      reducer   = "REDUCE_SUM"
-      group_by  = ["metric.label.response_class"]
-      threshold = 5
-      advice    = <<-EOT
-        `remote_server_4xx`: 403 is Cloud Run refusing Pub/Sub, which no log of the service shows; is ${google_service_account.push.email} still its invoker? `terraform apply` puts that back.
-        429 is more messages than the instances take; they come again.
-        `remote_server_5xx`: the service's log says why. `deadline_exceeded`: a message takes longer than ${local.ack_deadline_seconds} s.
+        Pub/Sub keeps delivering the message, and it becomes a dead letter after about 15 hours. The service's log says why it is retried (outcome `retry`, `reason`, `advice`).
+        If the log has no such lines, Pub/Sub does not reach the service: look for requests with status 403 or 429 in the log.
+        403: ${google_service_account.push.email} is not an invoker of the service, and `terraform apply` restores that. 429: more messages at once than the instances take.
       EOT
     }
   }
+
+  # Only for schedules that should run: without any, no load is expected.
+  nothing_loaded = var.alerts && var.nothing_loaded_hours != null && anytrue([for schedule in values(var.schedules) : !schedule.paused])
+
+  acknowledged = join("", [
+    "pubsub_googleapis_com:subscription_push_request_count{monitored_resource=\"pubsub_subscription\",",
+    "project_id=\"${var.project_id}\",subscription_id=\"${google_pubsub_subscription.push.name}\",response_class=\"ack\"}",
+  ])
 
   log_alerts = merge(
     {
       spotify_ban = {
         title  = "Spotify refuses all calls for a while"
         filter = local.log_filters.spotify_bans
+        labels = {}
         advice = <<-EOT
-          The line's `retryAfterSeconds` says for how long. Until then messages are answered 503 without a call, and come again.
-          Nothing is to be done, but if it happens often: fewer terms, further apart, and one stack for each Spotify account.
+          `retryAfterSeconds` in the log line says for how long. Until then the service answers 503 without calling Spotify, and Pub/Sub redelivers the messages.
+          You need to do nothing. If it happens often: load fewer terms, spread the schedules, or use one stack for each Spotify account.
+        EOT
+      }
+      loaded_with_warning = {
+        title  = "a table shrank, or was loaded with items missing"
+        filter = local.loaded_with_warning
+        labels = { table = "EXTRACT(jsonPayload.table)" }
+        advice = <<-EOT
+          The table $${log.extracted_label.table} was replaced, but look at it. In the log line, `rows` is what it has now, `rowsBefore` what it had before, and `listed` how many items Spotify promised.
+          If Spotify's listing is wrong: pause the schedule, compare with the table as it was before the load (BigQuery's time travel reaches back seven days), and restore those rows as docs/restore.md says.
         EOT
       }
     },
@@ -78,8 +94,9 @@ locals {
       schedule_failed = {
         title  = "a schedule could not publish its message"
         filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.location=\"${var.region}\" AND resource.labels.job_id=~\"^${var.name}-(${join("|", keys(var.schedules))})$\" AND severity>=ERROR"
+        labels = {}
         advice = <<-EOT
-          No message, so no table was loaded and no other alert will tell. The log line has the reason; run the job by hand when it is put right:
+          There was no message, so no table was loaded. The log line has the reason. Fix it, then run the job by hand:
           `gcloud scheduler jobs run JOB --location=${var.region} --project=${var.project_id}`
         EOT
       }
@@ -94,7 +111,7 @@ resource "google_monitoring_alert_policy" "metric" {
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = each.value.severity
-  notification_channels = google_monitoring_notification_channel.email[*].name
+  notification_channels = local.alert_channels
   user_labels           = local.labels
 
   conditions {
@@ -107,10 +124,9 @@ resource "google_monitoring_alert_policy" "metric" {
       duration        = "0s"
 
       aggregations {
-        alignment_period     = each.value.period
-        per_series_aligner   = each.value.aligner
+        alignment_period     = "300s"
+        per_series_aligner   = "ALIGN_MAX"
         cross_series_reducer = each.value.reducer
-        group_by_fields      = each.value.group_by
       }
     }
   }
@@ -118,6 +134,63 @@ resource "google_monitoring_alert_policy" "metric" {
   documentation {
     mime_type = "text/markdown"
     content   = each.value.advice
+
+    dynamic "links" {
+      for_each = local.alert_links
+
+      content {
+        display_name = links.key
+        url          = links.value
+      }
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+  }
+}
+
+# A schedule that was paused or deleted by hand publishes nothing, fails nothing and logs nothing. "Some in 30 days" keeps
+# the alert quiet before the first load.
+resource "google_monitoring_alert_policy" "nothing_loaded" {
+  count = local.nothing_loaded ? 1 : 0
+
+  project               = local.project
+  display_name          = "${var.name}: nothing was loaded for ${var.nothing_loaded_hours} hours"
+  combiner              = "OR"
+  severity              = "ERROR"
+  notification_channels = local.alert_channels
+  user_labels           = local.labels
+
+  conditions {
+    display_name = "nothing was loaded for ${var.nothing_loaded_hours} hours"
+
+    condition_prometheus_query_language {
+      query               = "(sum(increase(${local.acknowledged}[30d])) > 0) unless (sum(increase(${local.acknowledged}[${var.nothing_loaded_hours}h])) > 0)"
+      duration            = "0s"
+      evaluation_interval = "300s"
+
+      # The metric exists only after the first push.
+      disable_metric_validation = true
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = <<-EOT
+      The service has acknowledged no message for ${var.nothing_loaded_hours} hours, so no table was loaded. Is a schedule paused or gone?
+      `gcloud scheduler jobs list --location=${var.region} --project=${var.project_id}`; resume it with `gcloud scheduler jobs resume JOB`, or restore it with `terraform apply`.
+      If messages come and fail, other alerts say so: the table is loaded when the cause is fixed. If your schedules run more rarely, raise `nothing_loaded_hours`.
+    EOT
+
+    dynamic "links" {
+      for_each = local.alert_links
+
+      content {
+        display_name = links.key
+        url          = links.value
+      }
+    }
   }
 
   alert_strategy {
@@ -132,20 +205,30 @@ resource "google_monitoring_alert_policy" "log" {
   display_name          = "${var.name}: ${each.value.title}"
   combiner              = "OR"
   severity              = "WARNING"
-  notification_channels = google_monitoring_notification_channel.email[*].name
+  notification_channels = local.alert_channels
   user_labels           = local.labels
 
   conditions {
     display_name = each.value.title
 
     condition_matched_log {
-      filter = each.value.filter
+      filter           = each.value.filter
+      label_extractors = length(each.value.labels) == 0 ? null : each.value.labels
     }
   }
 
   documentation {
     mime_type = "text/markdown"
     content   = each.value.advice
+
+    dynamic "links" {
+      for_each = local.alert_links
+
+      content {
+        display_name = links.key
+        url          = links.value
+      }
+    }
   }
 
   alert_strategy {

@@ -21,7 +21,7 @@ locals {
     var.github_repository == null ? [] : ["sts.googleapis.com"],
   ))
 
-  # By way of the APIs, so that nothing is made before they are on.
+  # Taken from the APIs, so that nothing is created before they are on.
   project = one(distinct([for api in google_project_service.this : api.project]))
 
   labels = merge(var.labels, { app = var.name })
@@ -35,10 +35,13 @@ resource "google_project_service" "this" {
   disable_on_destroy = false # others in the project may need it
 }
 
-# Its number is in the names of Google's own agents. Read at plan time: on a fresh project the Cloud Resource Manager API
-# must be on before the first plan, as must Pub/Sub's agent exist before the first whole apply:
-#   gcloud services enable cloudresourcemanager.googleapis.com pubsub.googleapis.com
+# Its number is in the names of Google's own agents. It is read at plan time, so on a new project the Cloud Resource Manager
+# API must be on before the first plan. The agents of Pub/Sub and Cloud Scheduler must exist before they are granted
+# something, and Google creates them only at their first use:
+#   gcloud services enable serviceusage.googleapis.com
+#   gcloud services enable cloudresourcemanager.googleapis.com pubsub.googleapis.com cloudscheduler.googleapis.com
 #   gcloud beta services identity create --service=pubsub.googleapis.com
+#   gcloud beta services identity create --service=cloudscheduler.googleapis.com
 data "google_project" "this" {
   project_id = local.project
 }

@@ -1,4 +1,5 @@
-# Dataset and the configured term's tables. Those of other terms the service makes, from the same schemas.
+# Dataset and the configured term's tables. The service creates all other tables, from the same schemas: those of other
+# terms, and those of the configured term if it is not the default one and `tables` is null.
 #
 # What exists already can be brought in instead of being left alone (create_dataset, create_tables): set dataset_id,
 # bigquery_location and tables to what is there, then, before the first apply,
@@ -7,9 +8,27 @@
 # and read the plan: a table whose columns differ would be replaced, which deletion_protection refuses.
 
 locals {
-  tables = {
+  # Used for this term only, so that the tables of any other podcast are named after it.
+  default_term = "data hackers"
+  old_table_ids = {
+    podcasts = "tb_datahackers_limitada"
+    episodes = "tb_datahackers_episodios_total"
+    mentions = "tb_datahackers_episodios_boticario"
+  }
+
+  # The service also folds accents when it compares terms, which Terraform cannot. If only that differs, the service still
+  # uses the old names, and creates those tables itself.
+  term = join(" ", regexall("[^\\s\\p{Z}]+", lower(var.search_term)))
+
+  # Null: the service names and creates the configured term's tables.
+  table_ids = var.tables != null ? var.tables : local.term == local.default_term ? local.old_table_ids : null
+
+  # As the service makes it (Term::slug in src/names.rs), as far as that needs no folding and no hash; null beyond that.
+  slug = can(regex("^[a-z0-9]+( [a-z0-9]+)*$", local.term)) && !can(regex(" [0-9a-f]{8}$", local.term)) ? replace(local.term, " ", "_") : null
+
+  tables = local.table_ids == null ? {} : {
     for kind, table in jsondecode(file("${path.module}/schemas/tables.json")) : kind => {
-      id          = var.tables[kind]
+      id          = local.table_ids[kind]
       description = table.description
       columns     = jsondecode(file("${path.module}/schemas/${table.schema}"))
     }
@@ -25,6 +44,15 @@ resource "google_bigquery_dataset" "this" {
   description                = "Podcasts do Spotify, lidos pelo serviço ${var.name}: cada carga substitui uma tabela inteira."
   labels                     = local.labels
   delete_contents_on_destroy = !var.deletion_protection
+
+  # Also the key of the tables that the service creates.
+  dynamic "default_encryption_configuration" {
+    for_each = var.kms_key[*]
+
+    content {
+      kms_key_name = default_encryption_configuration.value
+    }
+  }
 }
 
 locals {
@@ -40,6 +68,15 @@ resource "google_bigquery_table" "this" {
   description         = each.value.description
   deletion_protection = var.deletion_protection
   labels              = merge(local.labels, { kind = each.key })
+
+  # A dataset that is not Terraform's keeps its own default.
+  dynamic "encryption_configuration" {
+    for_each = var.create_dataset ? var.kms_key[*] : []
+
+    content {
+      kms_key_name = encryption_configuration.value
+    }
+  }
 
   schema = jsonencode([
     for column in each.value.columns : merge(column, {

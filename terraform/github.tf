@@ -25,13 +25,19 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   display_name                       = "GitHub Actions"
 
   attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
-    "attribute.ref"        = "assertion.ref"
+    "google.subject"                = "assertion.sub"
+    "attribute.repository"          = "assertion.repository"
+    "attribute.repository_owner_id" = "assertion.repository_owner_id"
+    "attribute.ref"                 = "assertion.ref"
   }
 
-  # Anyone on GitHub can get a token of this issuer.
-  attribute_condition = "assertion.repository == \"${each.value}\" && assertion.ref == \"${var.github_ref}\""
+  # Anyone on GitHub can get a token of this issuer. A name that its owner gave up can be taken by someone else, the
+  # owner's number can't.
+  attribute_condition = join(" && ", concat(
+    ["assertion.repository == \"${each.value}\""],
+    [for id in var.github_owner_id[*] : "assertion.repository_owner_id == \"${id}\""],
+    ["assertion.ref == \"${var.github_ref}\""],
+  ))
 
   oidc {
     issuer_uri = "https://token.actions.githubusercontent.com"

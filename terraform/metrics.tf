@@ -16,6 +16,13 @@ locals {
       [for field, value in spec.where : "jsonPayload.${field}=\"${value}\""],
     ))
   }
+
+  # Lines of a load that a person should look at: the table shrank to less than half, or items are missing within the
+  # tolerance.
+  loaded_with_warning = "${local.log_filters.rows} AND severity=WARNING"
+
+  # PromQL writes _ for what it does not allow in a name. The sum of a distribution's values.
+  spotify_calls_total = "logging_googleapis_com:user_${replace(google_logging_metric.this["spotify_calls"].name, "/[^a-zA-Z0-9_]/", "_")}_sum"
 }
 
 resource "google_logging_metric" "this" {
@@ -48,7 +55,7 @@ resource "google_logging_metric" "this" {
   dynamic "bucket_options" {
     for_each = each.value.value == null ? [] : [each.value.value]
 
-    # 1 to 540,000 and more, rows as well as milliseconds.
+    # 1 to 540,000 and more: rows, calls and milliseconds.
     content {
       exponential_buckets {
         num_finite_buckets = 40
@@ -64,6 +71,8 @@ resource "google_monitoring_dashboard" "this" {
   dashboard_json = templatefile("${path.module}/dashboard.json.tftpl", {
     name                     = var.name
     service_log              = local.service_log
+    loaded_with_warning      = local.loaded_with_warning
+    spotify_calls            = "sum by (kind) (increase(${local.spotify_calls_total}{monitored_resource=\"cloud_run_revision\"}[1h]))"
     push_subscription        = google_pubsub_subscription.push.name
     dead_letter_subscription = google_pubsub_subscription.dead_letter.name
     metrics                  = { for key, metric in google_logging_metric.this : key => "logging.googleapis.com/user/${metric.name}" }

@@ -22,7 +22,7 @@ output "service_uri" {
 
 output "image_is_placeholder" {
   description = "True while the service runs Google's sample: build an image and apply again with its digest."
-  value       = !strcontains(var.image, "@sha256:")
+  value       = local.image_is_placeholder
 }
 
 output "image_repository" {
@@ -46,8 +46,21 @@ output "secret_id" {
 }
 
 output "tables" {
-  description = "The configured term's tables, as a query names them."
-  value       = { for kind, id in var.tables : kind => "${var.project_id}.${local.dataset_id}.${id}" }
+  description = "The configured term's tables, as a query names them. If the service names them and Terraform cannot work out the slug, it is written as `<slug>`."
+  value = {
+    for kind in ["podcasts", "episodes", "mentions"] : kind => join(".", [
+      var.project_id, local.dataset_id, local.table_ids == null ? "${kind}_${coalesce(local.slug, "<slug>")}" : local.table_ids[kind],
+    ])
+  }
+}
+
+output "tables_rule" {
+  description = "Who names and creates the configured term's tables."
+  value = local.table_ids != null ? "The names are those of variable tables; ${var.create_tables ? "Terraform creates them." : "Terraform does not create them."}" : join(" ", [
+    "search_term is not the default one, so the service names and creates the tables: podcasts_<slug>, episodes_<slug> and mentions_<slug>.",
+    "The slug is the term in lower case without accents, words joined by _, with eight hex digits if that loses more; `spotify-bq check` shows the names.",
+    "To keep the old names (${join(", ", values(local.old_table_ids))}), set tables = {}.",
+  ])
 }
 
 output "trigger_topic" {
@@ -55,13 +68,18 @@ output "trigger_topic" {
   value       = google_pubsub_topic.trigger.id
 }
 
+output "loaded_topic" {
+  description = "Where the service publishes an event after each load; null unless variable loaded_topic is true."
+  value       = one(google_pubsub_topic.loaded[*].id)
+}
+
 output "dead_letter_topic" {
-  description = "Where messages go that can't succeed."
+  description = "Where messages go that can never succeed."
   value       = google_pubsub_topic.dead_letter.id
 }
 
 output "dead_letter_subscription" {
-  description = "Where they wait."
+  description = "Subscription that keeps dead letters until `spotify-bq redrive` pulls them."
   value       = google_pubsub_subscription.dead_letter.id
 }
 
@@ -79,7 +97,7 @@ output "settings" {
 }
 
 output "operator_environment" {
-  description = "Environment for spotify-bq publish, redrive and check on a person's own machine, where they act with that person's rights."
+  description = "Environment for the commands publish, redrive and check of spotify-bq on your own machine, where they act with your rights."
   value = {
     for name, value in merge(local.settings, { DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letter.id }) :
     name => tostring(value) if value != null && !contains(["SPOTIFY_CREDENTIALS_FILE", "LOG_FORMAT", "RUST_LOG"], name)
@@ -87,7 +105,7 @@ output "operator_environment" {
 }
 
 output "service_accounts" {
-  description = "Whom the service, Pub/Sub's pushes and the builds act as."
+  description = "Accounts of the service, of Pub/Sub's pushes and of the builds."
   value = {
     runtime = google_service_account.runtime.email
     push    = google_service_account.push.email
@@ -106,6 +124,6 @@ output "workload_identity_provider" {
 }
 
 output "deployer_service_account" {
-  description = "As whom the workflow deploys; null without github_repository."
+  description = "Account that the workflow deploys as; null without github_repository."
   value       = one([for account in google_service_account.deployer : account.email])
 }

@@ -6,18 +6,57 @@ locals {
   message_deadline_seconds = 540
   ack_deadline_seconds     = 600
   request_timeout_seconds  = 600
+
+  message_storage_policies = length(var.message_storage_regions) == 0 ? [] : [var.message_storage_regions]
 }
 
 resource "google_pubsub_topic" "trigger" {
-  project = local.project
-  name    = var.name
-  labels  = local.labels
+  project      = local.project
+  name         = var.name
+  labels       = local.labels
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_storage_policies
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
 }
 
 resource "google_pubsub_topic" "dead_letter" {
-  project = local.project
-  name    = "${var.name}-dead-letter"
-  labels  = local.labels
+  project      = local.project
+  name         = "${var.name}-dead-letter"
+  labels       = local.labels
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_storage_policies
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
+}
+
+# Events that tell that a table was loaded. Each consumer brings a subscription of its own, filtered by attributes.table
+# (examples/complete).
+resource "google_pubsub_topic" "loaded" {
+  count = var.loaded_topic ? 1 : 0
+
+  project      = local.project
+  name         = "${var.name}-loaded"
+  labels       = local.labels
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_storage_policies
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
 }
 
 resource "google_pubsub_subscription" "push" {
@@ -90,12 +129,16 @@ resource "google_pubsub_subscription_iam_member" "agent" {
   member       = local.pubsub_agent
 }
 
-# The service publishes the parts of a message for several tables, and the messages that can never succeed.
+# The service publishes the parts of a message for several tables, the messages that can never succeed, and the loaded
+# events.
 resource "google_pubsub_topic_iam_member" "runtime" {
-  for_each = {
-    trigger     = google_pubsub_topic.trigger.name
-    dead_letter = google_pubsub_topic.dead_letter.name
-  }
+  for_each = merge(
+    {
+      trigger     = google_pubsub_topic.trigger.name
+      dead_letter = google_pubsub_topic.dead_letter.name
+    },
+    { for topic in google_pubsub_topic.loaded : "loaded" => topic.name },
+  )
 
   project = local.project
   topic   = each.value

@@ -6,9 +6,11 @@ resource "google_artifact_registry_repository" "this" {
   repository_id = var.name
   description   = "Images of the service"
   format        = "DOCKER"
+  kms_key_name  = var.kms_key
   labels        = local.labels
 
-  # Cloud Run keeps a copy of what it serves, so only ways back are lost.
+  # A KEEP policy deletes nothing by itself: it exempts the newest images from the DELETE policy. Cloud Run keeps its own
+  # copy of what it serves, so a deleted image can no longer be deployed again, and nothing else.
   cleanup_policies {
     id     = "keep-recent"
     action = "KEEP"
@@ -22,7 +24,7 @@ resource "google_artifact_registry_repository" "this" {
     action = "DELETE"
     condition {
       tag_state  = "ANY"
-      older_than = "2592000s"
+      older_than = "86400s"
     }
   }
 }
@@ -44,6 +46,14 @@ resource "google_storage_bucket" "build" {
   public_access_prevention    = "enforced"
   force_destroy               = true
   labels                      = local.labels
+
+  dynamic "encryption" {
+    for_each = var.kms_key[*]
+
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
 
   lifecycle_rule {
     action {

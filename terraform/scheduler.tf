@@ -11,7 +11,7 @@ resource "google_cloud_scheduler_job" "this" {
   time_zone   = each.value.time_zone
 
   # Google's sample would acknowledge the message and do nothing.
-  paused = each.value.paused || !strcontains(var.image, "@sha256:")
+  paused = each.value.paused || local.image_is_placeholder
 
   # Of the publishing only; what becomes of the message is the subscription's to retry.
   retry_config {
@@ -27,9 +27,10 @@ resource "google_cloud_scheduler_job" "this" {
     topic_name = google_pubsub_topic.trigger.id
     data = base64encode(jsonencode({
       for key, value in {
-        table       = each.value.table
-        search_term = try(one(each.value.search_terms), each.value.search_terms)
-        show_id     = each.value.show_id
+        table               = each.value.table
+        search_term         = try(one(each.value.search_terms), each.value.search_terms)
+        show_id             = each.value.show_id
+        max_missing_percent = each.value.max_missing_percent
       } : key => value if value != null
     }))
   }

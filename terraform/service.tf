@@ -1,5 +1,13 @@
 # The Cloud Run service, and who may call it: Pub/Sub, as the push account, and nobody else.
 
+locals {
+  image_is_placeholder = !strcontains(var.image, "@sha256:")
+
+  # Cloud Run refuses a secret without a version, and Google's sample needs none: so a first apply without an image works
+  # before the credentials are there.
+  mounted_secrets = local.image_is_placeholder ? {} : { spotify-credentials = google_secret_manager_secret.spotify.secret_id }
+}
+
 resource "google_cloud_run_v2_service" "this" {
   project             = local.project
   name                = var.name
@@ -9,16 +17,36 @@ resource "google_cloud_run_v2_service" "this" {
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   deletion_protection = var.deletion_protection
 
+  # Across revisions, so that a rollout does not run two instances against one Spotify quota.
+  scaling {
+    max_instance_count = var.max_instances
+  }
+
   template {
     service_account                  = google_service_account.runtime.email
     timeout                          = "${local.request_timeout_seconds}s"
     max_instance_request_concurrency = 80 # more than are worked on at once; the rest wait in the service
     labels                           = local.labels
+    encryption_key                   = var.kms_key
 
-    # For each revision: while one takes over from another there may be two for a moment.
+    # Per revision; the service's own limit above counts the instances of all revisions.
     scaling {
       min_instance_count = 0
       max_instance_count = var.max_instances
+    }
+
+    dynamic "vpc_access" {
+      for_each = var.vpc_access[*]
+
+      content {
+        egress = vpc_access.value.egress
+
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.subnetwork
+          tags       = vpc_access.value.tags
+        }
+      }
     }
 
     containers {
@@ -46,9 +74,13 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      volume_mounts {
-        name       = "spotify-credentials"
-        mount_path = local.credentials_folder
+      dynamic "volume_mounts" {
+        for_each = local.mounted_secrets
+
+        content {
+          name       = volume_mounts.key
+          mount_path = local.credentials_folder
+        }
       }
 
       startup_probe {
@@ -62,18 +94,34 @@ resource "google_cloud_run_v2_service" "this" {
           port = 8080
         }
       }
+
+      # Restarts an instance that hangs. It takes two minutes of silence: a restart ends the messages that are at work.
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 10
+        failure_threshold = 4
+
+        http_get {
+          path = "/health"
+          port = 8080
+        }
+      }
     }
 
-    volumes {
-      name = "spotify-credentials"
+    dynamic "volumes" {
+      for_each = local.mounted_secrets
 
-      secret {
-        secret       = google_secret_manager_secret.spotify.secret_id
-        default_mode = 292 # 0444: the container's user is not root
+      content {
+        name = volumes.key
 
-        items {
-          version = "latest"
-          path    = local.credentials_file
+        secret {
+          secret       = volumes.value
+          default_mode = 292 # 0444: the container's user is not root
+
+          items {
+            version = "latest"
+            path    = local.credentials_file
+          }
         }
       }
     }
@@ -90,6 +138,22 @@ resource "google_cloud_run_v2_service" "this" {
     google_bigquery_dataset_iam_member.runtime,
     google_pubsub_topic_iam_member.runtime,
   ]
+}
+
+# If a rollout fails, the old revision keeps serving while the state has the new image, so the next plan is empty. This
+# warning is shown at every plan and apply until a revision is ready. It is no postcondition, which would also refuse the
+# plan that fixes the service.
+check "rollout" {
+  assert {
+    condition = google_cloud_run_v2_service.this.latest_ready_revision == google_cloud_run_v2_service.this.latest_created_revision
+    error_message = join(" ", [
+      "The newest revision of ${var.name} (${try(basename(google_cloud_run_v2_service.this.latest_created_revision), "unknown")}) is not ready.",
+      "Requests still go to the revision before it, if there is one: ${try(coalesce(basename(google_cloud_run_v2_service.this.latest_ready_revision)), "there is none")}.",
+      "Cloud Run says: ${try(trimsuffix(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "."), "nothing")}.",
+      "Deploy a working image. If the cause was another one (a right, the secret) and is fixed, create a new revision of the same image:",
+      "gcloud run services update ${var.name} --image=${var.image} --region=${var.region} --project=${var.project_id}",
+    ])
+  }
 }
 
 resource "google_cloud_run_v2_service_iam_member" "push" {

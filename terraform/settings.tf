@@ -9,9 +9,9 @@ locals {
     GOOGLE_CLOUD_PROJECT     = var.project_id
     BIGQUERY_DATASET         = local.dataset_id
     BIGQUERY_LOCATION        = one(google_bigquery_dataset.this[*].location)
-    PODCASTS_TABLE           = var.tables.podcasts
-    EPISODES_TABLE           = var.tables.episodes
-    MENTIONS_TABLE           = var.tables.mentions
+    PODCASTS_TABLE           = try(local.table_ids.podcasts, null)
+    EPISODES_TABLE           = try(local.table_ids.episodes, null)
+    MENTIONS_TABLE           = try(local.table_ids.mentions, null)
     SPOTIFY_CREDENTIALS_FILE = "${local.credentials_folder}/${local.credentials_file}"
     SPOTIFY_MARKET           = var.market
     SPOTIFY_SEARCH_PAGE_SIZE = var.search_page_size
@@ -22,6 +22,7 @@ locals {
     MENTION                  = var.mention
     TRIGGER_TOPIC            = google_pubsub_topic.trigger.id
     DEAD_LETTER_TOPIC        = google_pubsub_topic.dead_letter.id
+    LOADED_TOPIC             = one(google_pubsub_topic.loaded[*].id)
     LOG_FORMAT               = "json"
     RUST_LOG                 = var.log_level == "info" ? "info" : "info,spotify_bq=${var.log_level}"
   }

@@ -1,7 +1,7 @@
-# Who may send messages, when messages come by themselves, who is told when something is wrong, who may deploy.
+# Who may publish messages, when messages are published on a schedule, who is notified, who may deploy.
 
 variable "publishers" {
-  description = "Who else may publish to the trigger topic: a name of your own → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
+  description = "Who else may publish to the trigger topic: a name of your choice → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -12,11 +12,28 @@ variable "publishers" {
   }
 }
 
+variable "loaded_topic" {
+  description = <<-EOT
+    Whether the service publishes an event to a topic of its own after each load, with attributes `kind` and `table`, for
+    whatever waits for a table. Each consumer needs a subscription with a filter, such as attributes.table = "my_table"
+    (examples/complete).
+  EOT
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "schedules" {
   description = <<-EOT
-    Messages that Cloud Scheduler publishes: a name of your own → cron, and what to load: a table (podcasts, episodes,
-    mentions), search terms, or both. No table: all three. No terms: the configured one. More than one table or term is
-    split by the service, so a list of terms costs one job, not one for each.
+    Messages that Cloud Scheduler publishes: a name of your choice → cron, and what to load: a table (podcasts, episodes,
+    mentions), search terms, or both. Without a table: all three. Without terms: the configured one. The service splits a
+    message for more than one table or term, so a list of terms costs one job. max_missing_percent says how much of a
+    listing may be missing, for a show that Spotify never shows completely.
+
+    By default the three tables are loaded two minutes apart, in an order that saves calls to Spotify: the search of
+    `podcasts` also finds the show of the other two, and `mentions` uses the episodes that were read for `episodes`. A show
+    with seven pages of episodes takes 12 calls instead of 20. The service keeps a reading for 15 minutes at most, and not
+    after it has scaled to zero, so keep tables of one term close together and in this order.
   EOT
   type = map(object({
     cron         = string
@@ -25,12 +42,13 @@ variable "schedules" {
     search_terms = optional(list(string), [])
     show_id      = optional(string)
     paused       = optional(bool, false)
+
+    max_missing_percent = optional(number)
   }))
-  # Some minutes apart: all three share one Spotify quota.
   default = {
     podcasts = { cron = "0 6 * * *", table = "podcasts" }
-    episodes = { cron = "10 6 * * *", table = "episodes" }
-    mentions = { cron = "20 6 * * *", table = "mentions" }
+    episodes = { cron = "2 6 * * *", table = "episodes" }
+    mentions = { cron = "4 6 * * *", table = "mentions" }
   }
   nullable = false
 
@@ -62,10 +80,13 @@ variable "schedules" {
   validation {
     condition = alltrue([
       for s in values(var.schedules) : length(s.search_terms) <= 300 && alltrue([
-        for term in s.search_terms : length(trimspace(term)) >= 1 && length(term) <= 100
+        for term in s.search_terms : (
+          length(regexall("(?s).", trimspace(term))) <= 100 && can(regex("[\\p{L}\\p{N}]", term)) &&
+          !can(regex("\\p{Cc}", trimspace(term)))
+        )
       ])
     ])
-    error_message = "schedules: search_terms are at most 300, each of 1 to 100 characters and not blank."
+    error_message = "schedules: search_terms are at most 300, each of 1 to 100 characters with at least one letter or digit of any script, and no control character."
   }
 
   validation {
@@ -77,17 +98,24 @@ variable "schedules" {
     condition     = alltrue([for s in values(var.schedules) : s.show_id == null || (length(s.search_terms) == 1 && s.table != "podcasts")])
     error_message = "schedules: show_id says which show is meant by a term, so it needs exactly one of search_terms, and a table other than podcasts or none."
   }
+
+  validation {
+    condition = alltrue([
+      for s in values(var.schedules) : s.max_missing_percent == null ? true : s.max_missing_percent >= 0 && s.max_missing_percent <= 100 && floor(s.max_missing_percent) == s.max_missing_percent
+    ])
+    error_message = "schedules: max_missing_percent is a whole number from 0 to 100."
+  }
 }
 
 variable "alerts" {
-  description = "Whether alert policies are made. Google charges by the condition, at a price that has changed more than once; without them the dashboard still shows all of it."
+  description = "Whether to create alert policies. Google charges for each condition (docs/costs.md); the dashboard shows the same without them."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "alert_email" {
-  description = "Who is told of alerts. Without it they can be seen in Cloud Monitoring only."
+  description = "Address that alerts are sent to. Without it and notification_channels, alerts are in Cloud Monitoring only."
   type        = string
   default     = null
 
@@ -97,10 +125,50 @@ variable "alert_email" {
   }
 }
 
+variable "notification_channels" {
+  description = "Other channels that alerts are sent to, in addition to alert_email (Slack, PagerDuty, Pub/Sub): projects/PROJECT/notificationChannels/ID, as `gcloud beta monitoring channels list` shows them."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = length(distinct(var.notification_channels)) == length(var.notification_channels) && alltrue([
+      for channel in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))
+    ])
+    error_message = "notification_channels are projects/PROJECT/notificationChannels/ID, each once."
+  }
+}
+
+variable "nothing_loaded_hours" {
+  description = <<-EOT
+    Hours without an acknowledged message after which an alert says that nothing was loaded. 26 suits schedules that run
+    every day; for weekly ones set 170. Null: no such alert, for schedules that run more rarely than every 29 days.
+  EOT
+  type        = number
+  default     = 26
+
+  # The alert compares with the last 30 days.
+  validation {
+    condition     = var.nothing_loaded_hours == null ? true : var.nothing_loaded_hours >= 1 && var.nothing_loaded_hours <= 696 && floor(var.nothing_loaded_hours) == var.nothing_loaded_hours
+    error_message = "nothing_loaded_hours is a whole number from 1 to 696 (29 days), or null for no such alert."
+  }
+}
+
+variable "runbook_url" {
+  description = "Web address of docs/logs.md, or of a runbook of your own, which each alert links to. Null: that page in github_repository, or where this module is published. Each alert also links to the service's log."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.runbook_url == null ? true : can(regex("^https://[^\\s]+$", var.runbook_url))
+    error_message = "runbook_url starts with https:// and has no spaces."
+  }
+}
+
 variable "budget" {
   description = <<-EOT
-    Tells of the project's spending at 50, 90 and 100 % of an amount a month, in the billing account's own currency. It
-    needs rights on the billing account, and with a person's login USER_PROJECT_OVERRIDE=true and
+    Sends e-mail when the project's spending reaches 50, 90 and 100 % of an amount a month, in the billing account's own
+    currency. It needs rights on the billing account, and with a person's login USER_PROJECT_OVERRIDE=true and
     GOOGLE_BILLING_PROJECT=PROJECT in the environment.
   EOT
   type = object({
@@ -127,7 +195,7 @@ variable "budget" {
 }
 
 variable "github_repository" {
-  description = "OWNER/REPOSITORY whose workflows may push an image and roll it out, without a key. Null: none."
+  description = "OWNER/REPOSITORY on GitHub whose workflows may push an image and deploy it, without a key. Null: none."
   type        = string
   default     = null
 
@@ -137,8 +205,22 @@ variable "github_repository" {
   }
 }
 
+variable "github_owner_id" {
+  description = <<-EOT
+    The number of the repository's owner, which no one can take over, as a name can be. Set it with github_repository:
+    `gh api repos/OWNER/REPOSITORY --jq .owner.id`.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_owner_id == null ? true : can(regex("^[0-9]+$", var.github_owner_id))
+    error_message = "github_owner_id is the owner's number, such as 9919, or null."
+  }
+}
+
 variable "github_ref" {
-  description = "The only ref whose workflows may deploy: a pull request from a fork runs on another one."
+  description = "The only ref whose workflows may deploy. A pull request from a fork runs on another ref."
   type        = string
   default     = "refs/heads/main"
   nullable    = false
@@ -150,7 +232,7 @@ variable "github_ref" {
 }
 
 variable "state_bucket" {
-  description = "Bucket of the terraform state, so that the deploying workflow may read and write it. Without a meaning when github_repository is null."
+  description = "Bucket of Terraform's state, which the deploying workflow may then read and write. Ignored if github_repository is null."
   type        = string
   default     = null
 

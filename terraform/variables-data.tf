@@ -1,4 +1,4 @@
-# What is read from Spotify and where it lands in BigQuery.
+# What is read from Spotify and where it is stored in BigQuery.
 
 variable "dataset_id" {
   description = "The BigQuery dataset. Ids are case-sensitive: Spotify_podcasts is another dataset than spotify_podcasts."
@@ -14,8 +14,8 @@ variable "dataset_id" {
 
 variable "bigquery_location" {
   description = <<-EOT
-    Where a new dataset is made; it can't be changed later. US is where BigQuery itself looks when a query names no place,
-    and where most older datasets are. Without a meaning when create_dataset is false: the service asks the dataset.
+    Location of a new dataset, which can't be changed later. US is where BigQuery runs a query that names no location, and
+    where most older datasets are. Ignored if create_dataset is false: the service asks BigQuery where the dataset is.
   EOT
   type        = string
   default     = "US"
@@ -28,42 +28,45 @@ variable "bigquery_location" {
 }
 
 variable "create_dataset" {
-  description = "False when the dataset exists and stays someone else's: it is then used, never changed or destroyed."
+  description = "False if the dataset exists and others own it: the service uses it, and Terraform never changes or destroys it."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "create_tables" {
-  description = "False when the three tables exist and stay as they are: the service replaces their rows. Their columns must be those of schemas/."
+  description = "False if the three tables exist and Terraform should not touch them: the service replaces their rows. Their columns must be those of schemas/."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "tables" {
-  description = "The configured term's tables. Other terms have tables of their own (podcasts_TERM and so on), which the service makes."
+  description = <<-EOT
+    The configured term's tables, by kind; a name that is left out is the old one, so {} means the three old names. Null: the
+    old names if search_term is the default one, and otherwise the service names and creates the tables (podcasts_TERM and
+    so on), as it does for all other terms.
+  EOT
   type = object({
     podcasts = optional(string, "tb_datahackers_limitada")
     episodes = optional(string, "tb_datahackers_episodios_total")
     mentions = optional(string, "tb_datahackers_episodios_boticario")
   })
-  default  = {}
-  nullable = false
+  default = null
 
   validation {
-    condition     = alltrue([for id in values(var.tables) : can(regex("^[A-Za-z0-9_]+$", id)) && length(id) <= 1024])
+    condition     = var.tables == null ? true : alltrue([for id in values(var.tables) : can(regex("^[A-Za-z0-9_]+$", id)) && length(id) <= 1024])
     error_message = "tables: a table's name has at most 1,024 letters, digits and _, without project and dataset."
   }
 
   validation {
-    condition     = length(distinct([for name in values(var.tables) : lower(name)])) == 3
+    condition     = var.tables == null ? true : length(distinct([for name in values(var.tables) : lower(name)])) == 3
     error_message = "tables: the three names must differ by more than case, since each load replaces its whole table."
   }
 }
 
 variable "column_policy_tags" {
-  description = "Policy tags: kind of table → column → tag. Terraform owns the columns, so a tag attached by hand would be taken off at the next apply; loads leave tags alone."
+  description = "Policy tags: kind of table → column → tag. Terraform owns the columns, so the next apply removes a tag that was attached by hand. Loads keep tags."
   type        = map(map(string))
   default     = {}
   nullable    = false
@@ -71,6 +74,11 @@ variable "column_policy_tags" {
   validation {
     condition     = alltrue([for kind in keys(var.column_policy_tags) : contains(["podcasts", "episodes", "mentions"], kind)])
     error_message = "column_policy_tags: the kinds are podcasts, episodes and mentions."
+  }
+
+  validation {
+    condition     = length(flatten([for columns in values(var.column_policy_tags) : keys(columns)])) == 0 || (var.create_tables && local.table_ids != null)
+    error_message = "column_policy_tags need tables that Terraform creates: set tables (with a search_term of your own, the service creates them otherwise), and leave create_tables true."
   }
 
   validation {
@@ -83,31 +91,38 @@ variable "column_policy_tags" {
 }
 
 variable "search_term" {
-  description = "The configured term: what a message without a term means, and whose tables are `tables`."
+  description = "The configured term, which a message without a term means. If it is not the default, its tables are named after it unless `tables` is set."
   type        = string
   default     = "data hackers"
   nullable    = false
 
   validation {
-    condition     = length(trimspace(var.search_term)) >= 1 && length(var.search_term) <= 100
-    error_message = "search_term has 1 to 100 characters and is not blank."
+    condition = (
+      length(regexall("(?s).", trimspace(var.search_term))) <= 100 && can(regex("[\\p{L}\\p{N}]", var.search_term)) &&
+      !can(regex("\\p{Cc}", trimspace(var.search_term)))
+    )
+    error_message = "search_term has 1 to 100 characters, at least one letter or digit of any script, and no control character."
   }
 }
 
 variable "mention" {
-  description = "What an episode's name or description must hold to be in the mentions tables."
+  description = "What an episode's name or description must contain to be in the mentions tables: a phrase, or up to 20 phrases separated by `|`, of which any one is enough."
   type        = string
   default     = "Grupo Boticário"
   nullable    = false
 
   validation {
-    condition     = length(trimspace(var.mention)) >= 1 && length(var.mention) <= 100
-    error_message = "mention has 1 to 100 characters and is not blank."
+    condition = length(split("|", var.mention)) <= 20 && alltrue([
+      for phrase in split("|", var.mention) : (
+        trimspace(phrase) != "" && length(regexall("(?s).", trimspace(phrase))) <= 100 && !can(regex("\\p{Cc}", trimspace(phrase)))
+      )
+    ])
+    error_message = "mention is 1 to 20 phrases separated by |, each of 1 to 100 characters, none blank and none with a control character."
   }
 }
 
 variable "market" {
-  description = "Country whose catalogue is read. Spotify answers client credentials without one with nothing but nulls."
+  description = "Country whose catalog is read. Without one, Spotify answers an app with nulls only."
   type        = string
   default     = "BR"
   nullable    = false
@@ -119,7 +134,7 @@ variable "market" {
 }
 
 variable "search_page_size" {
-  description = "Shows a search call asks for. An app in Development Mode gets 400 above 10; with Extended Quota 50 saves calls. The result is the same."
+  description = "Shows per search call. Above 10, Spotify answers 400 to an app in Development Mode; with Extended Quota, 50 saves calls. The result is the same."
   type        = number
   default     = 10
   nullable    = false
@@ -131,7 +146,7 @@ variable "search_page_size" {
 }
 
 variable "spotify_concurrent_calls" {
-  description = "Calls to Spotify at one time; null leaves it to the service's own default."
+  description = "Concurrent calls to Spotify; null is the service's own default."
   type        = number
   default     = null
 
@@ -142,7 +157,7 @@ variable "spotify_concurrent_calls" {
 }
 
 variable "credentials_secret" {
-  description = "Secret that holds the Spotify app's {\"client_id\",\"client_secret\"}. Terraform makes the secret; its value is put in beside terraform and so never in the state."
+  description = "Secret that holds the Spotify app's {\"client_id\",\"client_secret\"}. Terraform creates the secret without a value, so the value is never in the state."
   type        = string
   default     = "spotify-credentials"
   nullable    = false

@@ -1,4 +1,4 @@
-# Where the stack stands and how it runs. What it reads and writes: variables-data.tf; who and when: variables-access.tf.
+# Where the stack is and how it runs. What it reads and writes: variables-data.tf; who and when: variables-access.tf.
 
 variable "project_id" {
   description = "The Google Cloud project, which must exist and have billing."
@@ -13,8 +13,8 @@ variable "project_id" {
 
 variable "region" {
   description = <<-EOT
-    Region of Cloud Run, Cloud Scheduler, Artifact Registry and the build bucket. São Paulo by default, where the users of
-    the data are: the work is a few seconds a day within the free tier, so a cheaper region would save nothing.
+    Region of Cloud Run, Cloud Scheduler, Artifact Registry and the build bucket. São Paulo by default, close to the users of
+    the data. The work of a few seconds a day is within the free tier, so a cheaper region would save nothing.
   EOT
   type        = string
   default     = "southamerica-east1"
@@ -41,9 +41,9 @@ variable "name" {
 
 variable "image" {
   description = <<-EOT
-    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…): a moved tag would make no new
-    revision. The default is Google's sample, for a first apply before there is an image; it acknowledges messages and
-    loads nothing, so the schedules stay paused until there is a true one.
+    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…), since a moved tag creates no new
+    revision. The default is Google's sample image, for a first apply before you have built one. It acknowledges messages
+    without loading anything, so the schedules are paused until the image is the service's.
   EOT
   type        = string
   default     = "us-docker.pkg.dev/cloudrun/container/hello"
@@ -57,8 +57,10 @@ variable "image" {
 
 variable "max_instances" {
   description = <<-EOT
-    Most instances of the service. One Spotify account has one quota, and the process keeps its cooldown after a 429 and
-    the turns of messages for one table in memory: a second instance would know of neither, and call on during a ban.
+    Most instances of the service, all revisions together. Above 1 the instances do not share what each keeps in memory:
+    the cooldown after a 429 (another instance goes on calling during a ban), the turns of messages for one table (an older
+    reading may replace a newer one), the reading that `episodes` and `mentions` share, and what BigQuery denied. One
+    Spotify account has one quota, so more instances do not load more.
   EOT
   type        = number
   default     = 1
@@ -71,7 +73,7 @@ variable "max_instances" {
 }
 
 variable "log_level" {
-  description = "What the service logs. Less than info is not offered: the metrics and alerts count lines of that level."
+  description = "What the service logs. Levels below info are not allowed, because metrics and alerts count lines of that level."
   type        = string
   default     = "info"
   nullable    = false
@@ -83,14 +85,14 @@ variable "log_level" {
 }
 
 variable "deletion_protection" {
-  description = "Whether terraform refuses to destroy the service, the dataset and the tables. To tear down: apply with false, then destroy, which deletes the tables of all terms too."
+  description = "Whether Terraform refuses to destroy the service, the dataset and the tables. To tear down the stack, apply with false, then destroy; that also deletes the tables of all other terms."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "labels" {
-  description = "Labels of everything that can have labels, beside app = NAME."
+  description = "Labels of everything that can have labels, in addition to app = NAME."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -100,5 +102,91 @@ variable "labels" {
       for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))
     ])
     error_message = "labels: keys and values have at most 63 lower-case letters, digits, _ and -; a key starts with a letter."
+  }
+}
+
+# For organizations: docs/organization.md says which organization policy needs which of these.
+
+variable "kms_key" {
+  description = <<-EOT
+    Cloud KMS key that encrypts topics, secret, dataset, registry, build bucket and service (CMEK):
+    projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY. It must be in `region`, and a new dataset must be there
+    too (`bigquery_location`). Google's service agents need the right to use it before the first apply. Set it at the first
+    deployment: later it replaces the registry and the secret.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null ? true : can(regex("^projects/[^/]+/locations/[a-z0-9-]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
+    error_message = "kms_key is projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY, without a version, or null."
+  }
+
+  validation {
+    condition     = var.kms_key == null ? true : strcontains(var.kms_key, "/locations/${var.region}/")
+    error_message = "kms_key is not in region ${var.region}: Cloud Run, Artifact Registry and Cloud Storage take keys of their own region only."
+  }
+
+  validation {
+    condition     = var.kms_key == null || !var.create_dataset ? true : lower(var.bigquery_location) == var.region
+    error_message = "With kms_key, set bigquery_location to ${var.region}: BigQuery takes a key of the dataset's own location only, and the key is in that region."
+  }
+
+  validation {
+    condition     = var.kms_key == null || length(var.secret_locations) == 0 ? true : tolist(var.secret_locations) == tolist([var.region])
+    error_message = "With kms_key, secret_locations is [\"${var.region}\"] or empty, which means the same: a replica's key is in the replica's region."
+  }
+}
+
+variable "secret_locations" {
+  description = "Regions that the secret's value is kept in. Empty: Google chooses, which the policy gcp.resourceLocations can forbid; with kms_key, `region`. A change replaces the secret, and its value must be added again."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = length(distinct(var.secret_locations)) == length(var.secret_locations) && alltrue([
+      for location in var.secret_locations : can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", location))
+    ])
+    error_message = "secret_locations are regions such as southamerica-east1, each once."
+  }
+}
+
+variable "message_storage_regions" {
+  description = "Regions that Pub/Sub may keep messages in. Empty: wherever they are published, within the organization's policy."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = length(distinct(var.message_storage_regions)) == length(var.message_storage_regions) && alltrue([
+      for region in var.message_storage_regions : can(regex("^[a-z]+-[a-z]+[0-9]{1,2}$", region))
+    ])
+    error_message = "message_storage_regions are regions such as southamerica-east1, each once."
+  }
+}
+
+variable "vpc_access" {
+  description = <<-EOT
+    Direct VPC egress of the service: network, subnetwork or both (full names for a Shared VPC), network tags, and egress.
+    PRIVATE_RANGES_ONLY sends only calls to private addresses through the network; ALL_TRAFFIC sends all, so the network
+    then needs Cloud NAT for Spotify and Private Google Access. Null: no network of yours.
+  EOT
+  type = object({
+    network    = optional(string)
+    subnetwork = optional(string)
+    tags       = optional(list(string), [])
+    egress     = optional(string, "PRIVATE_RANGES_ONLY")
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc_access == null ? true : var.vpc_access.network != null || var.vpc_access.subnetwork != null
+    error_message = "vpc_access names a network, a subnetwork, or both."
+  }
+
+  validation {
+    condition     = var.vpc_access == null ? true : contains(["PRIVATE_RANGES_ONLY", "ALL_TRAFFIC"], var.vpc_access.egress)
+    error_message = "vpc_access: egress is PRIVATE_RANGES_ONLY or ALL_TRAFFIC."
   }
 }

@@ -6,8 +6,9 @@ terraform {
 
   required_providers {
     google = {
-      source  = "hashicorp/google"
-      version = "~> 7.0"
+      source = "hashicorp/google"
+      # 7.45: before it, a changed label of the dataset removed its grants.
+      version = ">= 7.45, < 8"
     }
   }
 

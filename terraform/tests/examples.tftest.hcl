@@ -1,9 +1,24 @@
 # The examples, as the README shows them.
 
 mock_provider "google" {
+  override_during = plan
+
   mock_data "google_project" {
     defaults = {
       number = "123456789012"
+    }
+  }
+
+  mock_resource "google_cloud_run_v2_service" {
+    defaults = {
+      latest_created_revision = "revision-1"
+      latest_ready_revision   = "revision-1"
+    }
+  }
+
+  mock_resource "google_service_account" {
+    defaults = {
+      name = "projects/test-project/serviceAccounts/account@test-project.iam.gserviceaccount.com"
     }
   }
 }
@@ -37,6 +52,14 @@ run "complete" {
     source = "./examples/complete"
   }
 
+  override_resource {
+    target          = module.spotify_bq.google_pubsub_topic.loaded
+    override_during = plan
+    values = {
+      id = "projects/test-project/topics/podcasts-loaded"
+    }
+  }
+
   variables {
     project_id      = "test-project"
     image           = "us-central1-docker.pkg.dev/test-project/podcasts/spotify-bq@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -51,6 +74,16 @@ run "complete" {
   assert {
     condition     = output.spotify_bq.tables.mentions == "test-project.Spotify_podcasts.mentions"
     error_message = "The tables are in the existing dataset."
+  }
+
+  assert {
+    condition     = google_pubsub_subscription.episodes_loaded.filter == "attributes.table = \"episodes\"" && google_pubsub_subscription.episodes_loaded.topic == "projects/test-project/topics/podcasts-loaded"
+    error_message = "A DAG that waits for a table gets the events of that table only."
+  }
+
+  assert {
+    condition     = split(".", output.spotify_bq.tables.episodes)[2] == trimsuffix(trimprefix(google_pubsub_subscription.episodes_loaded.filter, "attributes.table = \""), "\"")
+    error_message = "The filter names the table that the service loads."
   }
 
   assert {

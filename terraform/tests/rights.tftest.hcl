@@ -84,19 +84,19 @@ run "by_default" {
       [for g in google_service_account_iam_member.deployer_runs_as_runtime : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       [for g in google_service_account_iam_member.github_is_deployer : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       )) == tolist([
-      "account projects/test-project/serviceAccounts/push@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountTokenCreator: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      "bucket test-project-spotify-bq-build: roles/storage.objectViewer: serviceAccount:build@test-project.iam.gserviceaccount.com",
-      "dataset spotify_podcasts: roles/bigquery.dataEditor: serviceAccount:run@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/bigquery.jobUser: serviceAccount:run@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/logging.logWriter: serviceAccount:build@test-project.iam.gserviceaccount.com",
-      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:build@test-project.iam.gserviceaccount.com",
-      "secret spotify-credentials: roles/secretmanager.secretAccessor: serviceAccount:run@test-project.iam.gserviceaccount.com",
-      "service spotify-bq: roles/run.invoker: serviceAccount:push@test-project.iam.gserviceaccount.com",
+      "account projects/test-project/serviceAccounts/spotify-bq-push@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountTokenCreator: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
+      "bucket test-project-spotify-bq-build: roles/storage.objectViewer: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
+      "dataset spotify_podcasts: roles/bigquery.dataEditor: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/bigquery.jobUser: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/logging.logWriter: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
+      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
+      "secret spotify-credentials: roles/secretmanager.secretAccessor: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
+      "service spotify-bq: roles/run.invoker: serviceAccount:spotify-bq-push@test-project.iam.gserviceaccount.com",
       "subscription spotify-bq-push: roles/pubsub.subscriber: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      "topic spotify-bq: roles/pubsub.publisher: serviceAccount:run@test-project.iam.gserviceaccount.com",
+      "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq: roles/pubsub.publisher: serviceAccount:service-123456789012@gcp-sa-cloudscheduler.iam.gserviceaccount.com",
+      "topic spotify-bq: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
     ])
     error_message = "The grants are not these and no others."
   }
@@ -108,6 +108,7 @@ run "on_request" {
 
   variables {
     publishers        = { composer = "serviceAccount:airflow@other.iam.gserviceaccount.com", people = "group:data@example.com" }
+    loaded_topic      = true
     schedules         = {}
     github_repository = "example/repository"
     state_bucket      = "test-state"
@@ -116,6 +117,7 @@ run "on_request" {
   assert {
     condition = sort(concat(
       [for g in google_project_iam_member.deployer : "project ${g.project}: ${g.role}: ${g.member}"],
+      [for key, g in google_pubsub_topic_iam_member.runtime : "topic ${g.topic}: ${g.role}: ${g.member}" if !contains(["trigger", "dead_letter"], key)],
       [for g in google_pubsub_topic_iam_member.publishers : "topic ${g.topic}: ${g.role}: ${g.member}"],
       [for g in google_pubsub_topic_iam_member.scheduler : "topic ${g.topic}: ${g.role}: ${g.member}"],
       [for g in google_cloud_run_v2_service_iam_member.deployer : "service ${g.name}: ${g.role}: ${g.member}"],
@@ -124,12 +126,13 @@ run "on_request" {
       [for g in google_service_account_iam_member.deployer_runs_as_runtime : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       [for g in google_service_account_iam_member.github_is_deployer : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       )) == tolist([
-      "account projects/test-project/serviceAccounts/deploy@test-project.iam.gserviceaccount.com: roles/iam.workloadIdentityUser: principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/spotify-bq-github/attribute.repository/example/repository",
-      "account projects/test-project/serviceAccounts/run@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountUser: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
-      "bucket test-state: roles/storage.objectUser: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/run.viewer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
-      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
-      "service spotify-bq: roles/run.developer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
+      "account projects/test-project/serviceAccounts/spotify-bq-deploy@test-project.iam.gserviceaccount.com: roles/iam.workloadIdentityUser: principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/spotify-bq-github/attribute.repository/example/repository",
+      "account projects/test-project/serviceAccounts/spotify-bq-run@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountUser: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "bucket test-state: roles/storage.objectUser: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/run.viewer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "service spotify-bq: roles/run.developer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "topic spotify-bq-loaded: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq: roles/pubsub.publisher: group:data@example.com",
       "topic spotify-bq: roles/pubsub.publisher: serviceAccount:airflow@other.iam.gserviceaccount.com",
     ])
@@ -151,13 +154,32 @@ run "on_request" {
   }
 
   assert {
-    condition     = output.deployer_service_account == "deploy@test-project.iam.gserviceaccount.com" && output.workload_identity_provider == google_iam_workload_identity_pool_provider.github["this"].name
+    condition     = output.deployer_service_account == "spotify-bq-deploy@test-project.iam.gserviceaccount.com" && output.workload_identity_provider == google_iam_workload_identity_pool_provider.github["this"].name
     error_message = "The workflow is told its provider and account."
   }
 
   assert {
     condition     = contains(keys(google_project_service.this), "sts.googleapis.com")
     error_message = "Tokens are exchanged by an API of its own."
+  }
+}
+
+run "an_owner_is_known_by_number" {
+  command = plan
+
+  variables {
+    github_repository = "example/repository"
+    github_owner_id   = "12345"
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.github["this"].attribute_condition == "assertion.repository == \"example/repository\" && assertion.repository_owner_id == \"12345\" && assertion.ref == \"refs/heads/main\""
+    error_message = "Whoever takes over the owner's name does not get in."
+  }
+
+  assert {
+    condition     = google_iam_workload_identity_pool_provider.github["this"].attribute_mapping["attribute.repository_owner_id"] == "assertion.repository_owner_id"
+    error_message = "The claim is GitHub's own."
   }
 }
 

@@ -23,8 +23,12 @@ run "one_message_for_each_table_every_morning" {
   }
 
   assert {
-    condition     = length(distinct([for job in google_cloud_scheduler_job.this : job.schedule])) == 3 && alltrue([for job in google_cloud_scheduler_job.this : job.time_zone == "America/Sao_Paulo"])
-    error_message = "They come one after the other, in São Paulo's mornings."
+    condition = { for key, job in google_cloud_scheduler_job.this : key => "${job.schedule} ${job.time_zone}" } == {
+      podcasts = "0 6 * * * America/Sao_Paulo"
+      episodes = "2 6 * * * America/Sao_Paulo"
+      mentions = "4 6 * * * America/Sao_Paulo"
+    }
+    error_message = "They run in this order and within the 15 minutes for which a reading is kept, so that they share it."
   }
 
   assert {
@@ -60,6 +64,8 @@ run "a_message_may_name_terms_and_a_show" {
       terms = { cron = "0 1 * * *", search_terms = ["日本", "data & \"hackers\""] }
       both  = { cron = "0 2 * * *", table = "mentions", search_terms = ["hipsters", "nerdcast"] }
       show  = { cron = "0 3 * * *", table = "episodes", search_terms = ["data hackers"], show_id = "1oMIHOXsrLFENAeM743g93", paused = true }
+      holes = { cron = "0 4 * * *", table = "episodes", max_missing_percent = 15 }
+      whole = { cron = "0 5 * * *", table = "podcasts", max_missing_percent = 0 }
     }
   }
 
@@ -69,12 +75,14 @@ run "a_message_may_name_terms_and_a_show" {
       terms = { search_term = ["日本", "data & \"hackers\""] }
       both  = { table = "mentions", search_term = ["hipsters", "nerdcast"] }
       show  = { table = "episodes", search_term = "data hackers", show_id = "1oMIHOXsrLFENAeM743g93" }
+      holes = { table = "episodes", max_missing_percent = 15 }
+      whole = { table = "podcasts", max_missing_percent = 0 }
     })
     error_message = "One term is a string, several are a list, and what is not said is absent."
   }
 
   assert {
-    condition     = { for key, job in google_cloud_scheduler_job.this : key => job.paused } == { term = false, terms = false, both = false, show = true }
+    condition     = { for key, job in google_cloud_scheduler_job.this : key => job.paused } == { term = false, terms = false, both = false, show = true, holes = false, whole = false }
     error_message = "Only the paused one is paused."
   }
 

@@ -102,6 +102,24 @@ run "the_settings_follow_the_variables" {
   }
 }
 
+run "the_loaded_topic_is_set_on_request" {
+  command = plan
+
+  variables {
+    loaded_topic = true
+  }
+
+  assert {
+    condition     = output.settings.set.LOADED_TOPIC == "projects/test-project/topics/loaded" && output.loaded_topic == "projects/test-project/topics/loaded"
+    error_message = "The service publishes loaded events to the topic, and consumers are told its name."
+  }
+
+  assert {
+    condition     = google_pubsub_topic.loaded[0].name == "spotify-bq-loaded" && length(distinct([google_pubsub_topic.trigger.name, google_pubsub_topic.dead_letter.name, google_pubsub_topic.loaded[0].name])) == 3
+    error_message = "It is a topic of its own: the service refuses the trigger or dead-letter topic."
+  }
+}
+
 run "a_person_gets_the_settings_for_redrive_and_check" {
   command = plan
 

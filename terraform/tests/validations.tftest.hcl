@@ -27,6 +27,12 @@ run "the_least_passes" {
     tables                   = { podcasts = "a", episodes = "b", mentions = "c" }
     search_term              = "x"
     mention                  = "y"
+    secret_locations         = []
+    message_storage_regions  = []
+    notification_channels    = []
+    nothing_loaded_hours     = 1
+    github_owner_id          = "1"
+    vpc_access               = { subnetwork = "s" }
     market                   = "PT"
     search_page_size         = 1
     spotify_concurrent_calls = 1
@@ -57,13 +63,20 @@ run "the_most_passes" {
     tables                   = { podcasts = format("%01024d", 0) }
     column_policy_tags       = { podcasts = { name = "projects/p/locations/us/taxonomies/1/policyTags/2" }, episodes = {}, mentions = {} }
     search_term              = format("%0100d", 0)
-    mention                  = "Grupo Boticário"
+    mention                  = join("|", [for i in range(20) : format("%0100d", i)])
+    secret_locations         = ["us-central1", "southamerica-east1"]
+    message_storage_regions  = ["us-central1", "southamerica-east1"]
+    notification_channels    = ["projects/p/notificationChannels/1", "projects/p/notificationChannels/2"]
+    nothing_loaded_hours     = 696
+    runbook_url              = "https://example.com/runbook#alerts"
+    github_owner_id          = "98765432109"
+    vpc_access               = { network = "projects/host/global/networks/n", subnetwork = "projects/host/regions/us-central1/subnetworks/s", tags = ["a"], egress = "ALL_TRAFFIC" }
     market                   = "BR"
     search_page_size         = 50
     spotify_concurrent_calls = 50
     credentials_secret       = "Spotify_credentials-2"
     publishers               = { a = "user:a@b.co", b = "group:g@b.co", c = "serviceAccount:s@p.iam.gserviceaccount.com", d = "domain:b.co", e = "principal://iam.googleapis.com/x", f = "principalSet://iam.googleapis.com/y" }
-    schedules                = { "a-1" = { cron = "*/5 1-3 1,15 JAN MON-FRI", time_zone = "America/Argentina/Buenos_Aires", table = "mentions", search_terms = [for i in range(300) : format("%0100d", 0)] }, show = { cron = "0 6 * * *", search_terms = ["x"], show_id = "1oMIHOXsrLFENAeM743g93" } }
+    schedules                = { "a-1" = { cron = "*/5 1-3 1,15 JAN MON-FRI", time_zone = "America/Argentina/Buenos_Aires", table = "mentions", search_terms = [for i in range(300) : format("%0100d", 0)] }, show = { cron = "0 6 * * *", search_terms = ["x"], show_id = "1oMIHOXsrLFENAeM743g93", max_missing_percent = 100 } }
     alert_email              = "data.team+alerts@example.com.br"
     budget                   = { billing_account = "012345-6789AB-CDEF01", amount = 1000, currency = "USD" }
     github_repository        = "some-owner/some.repo_1"
@@ -98,8 +111,6 @@ run "refused_01" {
     bigquery_location = "Brazil"
     # a table with its dataset
     tables = { podcasts = "d.t" }
-    # a tag on no table of ours
-    column_policy_tags = { shows = { name = "projects/p/locations/us/taxonomies/1/policyTags/2" } }
     # a blank term
     search_term = "  "
     # a blank mention
@@ -124,6 +135,20 @@ run "refused_01" {
     github_ref = "main"
     # a bucket with its scheme
     state_bucket = "gs://bucket"
+    # an owner by name
+    github_owner_id = "octocat"
+    # a multi region
+    secret_locations = ["us"]
+    # a zone
+    message_storage_regions = ["us-central1-a"]
+    # no network
+    vpc_access = {}
+    # a channel by its number
+    notification_channels = ["123"]
+    # no time
+    nothing_loaded_hours = 0
+    # a page without encryption
+    runbook_url = "http://example.com/runbook"
     # a schedule with a capital name
     schedules = { Daily = { cron = "0 6 * * *", table = "podcasts" } }
   }
@@ -139,7 +164,6 @@ run "refused_01" {
     var.dataset_id,
     var.bigquery_location,
     var.tables,
-    var.column_policy_tags,
     var.search_term,
     var.mention,
     var.market,
@@ -152,6 +176,13 @@ run "refused_01" {
     var.github_repository,
     var.github_ref,
     var.state_bucket,
+    var.github_owner_id,
+    var.secret_locations,
+    var.message_storage_regions,
+    var.vpc_access,
+    var.notification_channels,
+    var.nothing_loaded_hours,
+    var.runbook_url,
     var.schedules,
   ]
 }
@@ -176,10 +207,20 @@ run "refused_02" {
     dataset_id = "p.d"
     # a table name too long
     tables = { podcasts = format("%01025d", 0) }
-    # a tag by its display name
-    column_policy_tags = { podcasts = { name = "secret" } }
     # a term too long
     search_term = format("%0101d", 0)
+    # an empty phrase
+    mention = "Grupo Boticário||Natura"
+    # a region twice
+    secret_locations = ["us-central1", "us-central1"]
+    # a region twice
+    message_storage_regions = ["us-central1", "us-central1"]
+    # an egress that is none
+    vpc_access = { network = "default", egress = "NONE" }
+    # a channel twice
+    notification_channels = ["projects/p/notificationChannels/1", "projects/p/notificationChannels/1"]
+    # more than is compared
+    nothing_loaded_hours = 697
     # a market by name
     market = "Brasil"
     # a page too large
@@ -207,8 +248,13 @@ run "refused_02" {
     var.labels,
     var.dataset_id,
     var.tables,
-    var.column_policy_tags,
     var.search_term,
+    var.mention,
+    var.secret_locations,
+    var.message_storage_regions,
+    var.vpc_access,
+    var.notification_channels,
+    var.nothing_loaded_hours,
     var.market,
     var.search_page_size,
     var.spotify_concurrent_calls,
@@ -234,6 +280,12 @@ run "refused_03" {
     dataset_id = format("%01025d", 0)
     # two tables of one name
     tables = { podcasts = "t", episodes = "t" }
+    # a term of signs only
+    search_term = "+++"
+    # twenty-one phrases
+    mention = join("|", [for i in range(21) : "a${i}"])
+    # half an hour
+    nothing_loaded_hours = 1.5
     # half a page
     search_page_size = 2.5
     # a publisher without a kind
@@ -250,6 +302,9 @@ run "refused_03" {
     var.max_instances,
     var.dataset_id,
     var.tables,
+    var.search_term,
+    var.mention,
+    var.nothing_loaded_hours,
     var.search_page_size,
     var.publishers,
     var.budget,
@@ -261,6 +316,10 @@ run "refused_04" {
   command = plan
 
   variables {
+    # a term with a line break
+    search_term = "data\nhackers"
+    # a phrase too long
+    mention = "ok|${format("%0101d", 0)}"
     # a name ending with a hyphen
     name = "spotify-"
     # a currency that is none
@@ -270,6 +329,8 @@ run "refused_04" {
   }
 
   expect_failures = [
+    var.search_term,
+    var.mention,
     var.name,
     var.budget,
     var.schedules,
@@ -282,11 +343,21 @@ run "refused_05" {
   variables {
     # a name starting with goog
     name = "goog-bq"
+    # a tag on no table of ours
+    column_policy_tags = { shows = { name = "projects/p/locations/us/taxonomies/1/policyTags/2" } }
+    # a phrase at the end that is empty
+    mention = "Natura|"
+    # a key with its version
+    kms_key           = "projects/p/locations/southamerica-east1/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+    bigquery_location = "southamerica-east1"
     # a schedule for a table that is none
     schedules = { x = { cron = "0 6 * * *", table = "shows" } }
   }
 
   expect_failures = [
+    var.column_policy_tags,
+    var.mention,
+    var.kms_key,
     var.name,
     var.schedules,
   ]
@@ -298,11 +369,17 @@ run "refused_06" {
   variables {
     # a name starting with gcp
     name = "gcp-bq"
+    # a tag by its display name
+    column_policy_tags = { podcasts = { name = "secret" } }
+    # a phrase with a line break
+    mention = "Grupo\nBoticário"
     # a schedule for nothing
     schedules = { x = { cron = "0 6 * * *" } }
   }
 
   expect_failures = [
+    var.column_policy_tags,
+    var.mention,
     var.name,
     var.schedules,
   ]
@@ -399,5 +476,116 @@ run "refused_13" {
 
   expect_failures = [
     var.schedules,
+  ]
+}
+
+run "refused_14" {
+  command = plan
+
+  variables {
+    # more than everything
+    schedules = { x = { cron = "0 6 * * *", table = "episodes", max_missing_percent = 101 } }
+  }
+
+  expect_failures = [
+    var.schedules,
+  ]
+}
+
+run "refused_15" {
+  command = plan
+
+  variables {
+    # half a percent
+    schedules = { x = { cron = "0 6 * * *", table = "episodes", max_missing_percent = 0.5 } }
+  }
+
+  expect_failures = [
+    var.schedules,
+  ]
+}
+
+run "refused_16" {
+  command = plan
+
+  variables {
+    # a schedule with a term of signs only
+    schedules = { x = { cron = "0 6 * * *", search_terms = ["data hackers", "!?"] } }
+  }
+
+  expect_failures = [
+    var.schedules,
+  ]
+}
+
+run "refused_17" {
+  command = plan
+
+  variables {
+    # a key in another region than the service
+    kms_key           = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    bigquery_location = "southamerica-east1"
+  }
+
+  expect_failures = [
+    var.kms_key,
+  ]
+}
+
+run "refused_18" {
+  command = plan
+
+  variables {
+    # a dataset in another place than its key
+    kms_key = "projects/p/locations/southamerica-east1/keyRings/r/cryptoKeys/k"
+  }
+
+  expect_failures = [
+    var.kms_key,
+  ]
+}
+
+run "refused_19" {
+  command = plan
+
+  variables {
+    # a replica in another region than its key
+    kms_key           = "projects/p/locations/southamerica-east1/keyRings/r/cryptoKeys/k"
+    bigquery_location = "southamerica-east1"
+    secret_locations  = ["us-central1"]
+  }
+
+  expect_failures = [
+    var.kms_key,
+  ]
+}
+
+# Letters are those of any script.
+run "terms_of_any_script_pass" {
+  command = plan
+
+  variables {
+    search_term = "日本"
+    schedules = {
+      scripts = { cron = "0 6 * * *", search_terms = ["Мы", "ก", "٣", "c++", "É", join("", [for i in range(100) : "日"])] }
+    }
+  }
+
+  assert {
+    condition     = output.settings.set.SEARCH_TERM == "日本"
+    error_message = "The term reaches the service as it is."
+  }
+}
+
+# As the service counts: q with an accent is two code points, which Terraform's own length() counts as one.
+run "a_term_is_measured_in_code_points" {
+  command = plan
+
+  variables {
+    search_term = join("", [for i in range(51) : "q\u0301"])
+  }
+
+  expect_failures = [
+    var.search_term,
   ]
 }

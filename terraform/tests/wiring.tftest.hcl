@@ -156,8 +156,8 @@ run "the_service_is_small_private_and_alone" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.this.template[0].scaling[0].max_instance_count == 1 && google_cloud_run_v2_service.this.template[0].scaling[0].min_instance_count == 0
-    error_message = "At most one instance, since one Spotify account has one quota; none when there is nothing to do."
+    condition     = google_cloud_run_v2_service.this.scaling[0].max_instance_count == 1 && google_cloud_run_v2_service.this.template[0].scaling[0].max_instance_count == 1 && google_cloud_run_v2_service.this.template[0].scaling[0].min_instance_count == 0
+    error_message = "At most one instance of a revision and of all revisions, since one Spotify account has one quota; none when there is nothing to do."
   }
 
   assert {
@@ -193,13 +193,93 @@ run "the_service_is_small_private_and_alone" {
   }
 
   assert {
+    condition = (
+      google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].http_get[0].path == "/health" &&
+      google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].http_get[0].port == 8080 &&
+      google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].timeout_seconds <= google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].period_seconds &&
+      google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].period_seconds * google_cloud_run_v2_service.this.template[0].containers[0].liveness_probe[0].failure_threshold >= 120
+    )
+    error_message = "An instance that does not answer for two minutes is restarted, and not one that is busy for a moment."
+  }
+
+  assert {
     condition     = google_cloud_run_v2_service.this.deletion_protection && alltrue([for table in google_bigquery_table.this : table.deletion_protection]) && google_bigquery_dataset.this[0].delete_contents_on_destroy == false
     error_message = "Service, tables and dataset are protected from destroy."
   }
 }
 
+run "instances_are_bounded_across_revisions" {
+  command = plan
+
+  variables {
+    max_instances = 3
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.this.scaling[0].max_instance_count == 3 && google_cloud_run_v2_service.this.template[0].scaling[0].max_instance_count == 3
+    error_message = "Both bounds follow max_instances."
+  }
+}
+
+run "a_failed_rollout_is_said" {
+  command = plan
+
+  override_resource {
+    target          = google_cloud_run_v2_service.this
+    override_during = plan
+    values = {
+      uri                     = "https://spotify-bq-abc.a.run.app"
+      latest_created_revision = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00002-abc"
+      latest_ready_revision   = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00001-abc"
+    }
+  }
+
+  expect_failures = [check.rollout]
+}
+
+# A first apply, before there is an image and a version of the secret: Cloud Run refuses a secret without one.
+run "the_placeholder_mounts_no_secret" {
+  command = plan
+
+  assert {
+    condition     = output.image_is_placeholder && length(google_cloud_run_v2_service.this.template[0].volumes) == 0 && length(google_cloud_run_v2_service.this.template[0].containers[0].volume_mounts) == 0
+    error_message = "Google's sample needs no credentials, so a first apply works without them."
+  }
+
+  assert {
+    condition     = google_secret_manager_secret_iam_member.runtime.secret_id == google_secret_manager_secret.spotify.secret_id
+    error_message = "The right to read the secret is there before it is needed."
+  }
+}
+
+# The first stage is targeted before the image is built, so that grants take effect meanwhile. Of the file, since an assertion
+# on a resource that a targeted plan leaves out ends terraform.
+run "the_first_stage_holds_what_the_service_needs_to_start" {
+  command = plan
+
+  assert {
+    condition = terraform_data.first_stage.input == null && toset([
+      for found in regexall("(?m)^    (google_[a-z_]+[.][a-z_]+),$", file("stages.tf")) : found[0]
+      ]) == toset([
+      "google_artifact_registry_repository_iam_member.build",
+      "google_project_iam_member.build_logs",
+      "google_project_iam_member.runtime_jobs",
+      "google_pubsub_topic_iam_member.agent_dead_letter",
+      "google_pubsub_topic_iam_member.runtime",
+      "google_secret_manager_secret_iam_member.runtime",
+      "google_service_account_iam_member.agent_signs_as_push",
+      "google_storage_bucket_iam_member.build",
+    ])
+    error_message = "The build and the service's start need these grants. The dataset's is not among them: it would create a dataset that is to be adopted."
+  }
+}
+
 run "credentials_are_a_file_and_never_a_value" {
   command = plan
+
+  variables {
+    image = "example/spotify-bq@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  }
 
   assert {
     condition     = google_secret_manager_secret.spotify.secret_id == "spotify-credentials" && length(google_secret_manager_secret.spotify.replication[0].auto) == 1
@@ -237,9 +317,9 @@ run "images_and_sources_do_not_pile_up" {
 
   assert {
     condition = toset([for policy in google_artifact_registry_repository.this.cleanup_policies : policy.action]) == toset(["KEEP", "DELETE"]) && alltrue([
-      for policy in google_artifact_registry_repository.this.cleanup_policies : policy.action == "KEEP" ? policy.most_recent_versions[0].keep_count == 5 : policy.condition[0].older_than == "2592000s"
+      for policy in google_artifact_registry_repository.this.cleanup_policies : policy.action == "KEEP" ? policy.most_recent_versions[0].keep_count == 5 : policy.condition[0].older_than == "86400s" && policy.condition[0].tag_state == "ANY"
     ])
-    error_message = "Images older than 30 days go, but for the last five."
+    error_message = "Images older than a day are deleted, except the newest five. A KEEP policy alone deletes nothing."
   }
 
   assert {
@@ -262,8 +342,18 @@ run "everything_is_in_the_region_and_labelled" {
   command = plan
 
   variables {
-    region = "us-central1"
-    labels = { team = "data" }
+    region       = "us-central1"
+    labels       = { team = "data" }
+    loaded_topic = true
+    alert_email  = "data@example.com"
+  }
+
+  # What can have labels and is created here is in the list below.
+  assert {
+    condition = google_pubsub_topic.trigger.name != "" && length(flatten([
+      for file in fileset(".", "*.tf") : regexall("(?m)^  (?:user_)?labels += .*local\\.labels", file(file))
+    ])) == 15
+    error_message = "A resource with labels is new or gone: put it into the list below."
   }
 
   assert {
@@ -291,7 +381,11 @@ run "everything_is_in_the_region_and_labelled" {
         google_pubsub_topic.dead_letter.labels,
         google_pubsub_subscription.push.labels,
         google_pubsub_subscription.dead_letter.labels,
-      ], [for table in google_bigquery_table.this : table.labels]) : labels.team == "data" && labels.app == "spotify-bq"
+        google_pubsub_topic.loaded[0].labels,
+        google_monitoring_notification_channel.email[0].user_labels,
+        ], [for table in google_bigquery_table.this : table.labels],
+        [for policy in concat(values(google_monitoring_alert_policy.metric), values(google_monitoring_alert_policy.log), google_monitoring_alert_policy.nothing_loaded) : policy.user_labels],
+      ) : labels.team == "data" && labels.app == "spotify-bq"
     ])
     error_message = "Something lacks a label."
   }
@@ -306,6 +400,7 @@ run "two_stacks_fit_in_one_project" {
     credentials_secret = "second-credentials"
     dataset_id         = "second"
     github_repository  = "example/repository"
+    loaded_topic       = true
   }
 
   assert {
@@ -323,6 +418,7 @@ run "two_stacks_fit_in_one_project" {
         google_pubsub_topic.dead_letter.name,
         google_pubsub_subscription.push.name,
         google_pubsub_subscription.dead_letter.name,
+        google_pubsub_topic.loaded[0].name,
         google_secret_manager_secret.spotify.secret_id,
         google_bigquery_dataset.this[0].dataset_id,
         ],
@@ -330,6 +426,7 @@ run "two_stacks_fit_in_one_project" {
         [for metric in google_logging_metric.this : metric.name],
         [for policy in google_monitoring_alert_policy.metric : policy.display_name],
         [for policy in google_monitoring_alert_policy.log : policy.display_name],
+        [for policy in google_monitoring_alert_policy.nothing_loaded : policy.display_name],
       ) : startswith(name, "second")
     ])
     error_message = "A name would collide with the other stack's."

@@ -9,36 +9,36 @@ mock_data "google_project" {
 override_resource {
   target = google_service_account.runtime
   values = {
-    name   = "projects/test-project/serviceAccounts/run@test-project.iam.gserviceaccount.com"
-    email  = "run@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:run@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/spotify-bq-run@test-project.iam.gserviceaccount.com"
+    email  = "spotify-bq-run@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.push
   values = {
-    name   = "projects/test-project/serviceAccounts/push@test-project.iam.gserviceaccount.com"
-    email  = "push@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:push@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/spotify-bq-push@test-project.iam.gserviceaccount.com"
+    email  = "spotify-bq-push@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:spotify-bq-push@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.build
   values = {
-    name   = "projects/test-project/serviceAccounts/build@test-project.iam.gserviceaccount.com"
-    email  = "build@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:build@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/spotify-bq-build@test-project.iam.gserviceaccount.com"
+    email  = "spotify-bq-build@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.deployer
   values = {
-    name   = "projects/test-project/serviceAccounts/deploy@test-project.iam.gserviceaccount.com"
-    email  = "deploy@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:deploy@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/spotify-bq-deploy@test-project.iam.gserviceaccount.com"
+    email  = "spotify-bq-deploy@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com"
   }
 }
 
@@ -57,6 +57,13 @@ override_resource {
 }
 
 override_resource {
+  target = google_pubsub_topic.loaded
+  values = {
+    id = "projects/test-project/topics/loaded"
+  }
+}
+
+override_resource {
   target = google_pubsub_subscription.dead_letter
   values = {
     id = "projects/test-project/subscriptions/dead-letter"
@@ -66,7 +73,9 @@ override_resource {
 override_resource {
   target = google_cloud_run_v2_service.this
   values = {
-    uri = "https://spotify-bq-abc.a.run.app"
+    uri                     = "https://spotify-bq-abc.a.run.app"
+    latest_created_revision = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00001-abc"
+    latest_ready_revision   = "projects/test-project/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-00001-abc"
   }
 }
 

@@ -1,0 +1,22 @@
+# What the service needs before it can start, as one target:
+#   terraform apply -target=terraform_data.first_stage
+# After it, add the secret's version and push the image; meanwhile the grants take effect, which takes minutes. An apply of
+# everything in one go can fail at the service, because Cloud Run checks at deployment that it can read the secret.
+# Called as a module, the target is module.NAME.terraform_data.first_stage.
+#
+# The dataset and the grant on it are not part of it: an existing dataset must be imported first (deploy.sh --adopt).
+resource "terraform_data" "first_stage" {
+  depends_on = [
+    # the build, and where its image goes
+    google_artifact_registry_repository_iam_member.build,
+    google_project_iam_member.build_logs,
+    google_storage_bucket_iam_member.build,
+    # the service's start
+    google_project_iam_member.runtime_jobs,
+    google_pubsub_topic_iam_member.runtime,
+    google_secret_manager_secret_iam_member.runtime,
+    # the first push
+    google_pubsub_topic_iam_member.agent_dead_letter,
+    google_service_account_iam_member.agent_signs_as_push,
+  ]
+}
