@@ -189,20 +189,21 @@ find_var_file
 log_in
 prepare_terraform
 
-if [[ -n $image ]]; then
-  step "who built the image"
-  check_attestation
-fi
-
 if ! $only_image; then
-  step "login and tools" "Your account must be able to see the project: gcloud projects describe $project"
   ask_again=false
   read_project
   # An account that may not ask gets no answer, which is not the answer no.
   billing=$(gcloud billing projects describe "$project" --format='value(billingEnabled)' 2>/dev/null) || billing=""
   [[ $billing != False ]] || fail "$project has no billing, without which there is no Cloud Run." \
     "Link an account: https://console.cloud.google.com/billing/linkedaccount?project=$project"
+fi
 
+if [[ $image == ghcr.io/* ]]; then
+  step "who built the image"
+  check_attestation
+fi
+
+if ! $only_image; then
   step "APIs" "Your account needs roles/serviceusage.serviceUsageAdmin."
   enable_first_apis
   if $ask_again; then patiently gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null; fi
@@ -215,6 +216,8 @@ if ! $only_image; then
   make_state_bucket
 fi
 
+refused="Terraform says above what was refused and to whom. On a new project, APIs and rights take some minutes to take effect. If a run that was cut off holds the lock: $tf_hint force-unlock -force LOCK-ID"
+
 step "terraform's start" "If it can't reach its state: does your account have roles/storage.objectUser on gs://$state_bucket?"
 init_terraform
 
@@ -224,7 +227,7 @@ if ! $only_image; then
     keep_settings
   fi
 
-  step "registry, build account and secret" "Terraform says above what was refused and to whom. Rights that were just given take some minutes to take effect."
+  step "registry, build account and secret" "$refused"
   apply_first_resources
 
   step "the Spotify app's credentials" "Put them in yourself, then run this again: ${0%/*}/set-credentials.sh --project $project"
@@ -241,7 +244,7 @@ if [[ -z $image ]]; then
 fi
 variables+=("-var=image=$image")
 
-step "everything else" "Terraform says above what was refused and to whom. Rights that were just given take some minutes to take effect."
+step "everything else" "$refused"
 if $only_image; then
   carry_out only_the_service -refresh=false
 else

@@ -73,10 +73,9 @@ home() {
   awk -F '"' '/^repository = "https:\/\/github.com\// { sub("https://github.com/", "", $2); print $2; exit }' "$repository/Cargo.toml"
 }
 
-# Verifies who built a released image. Only an image of GHCR has an attestation; one of your own registry is your own.
+# Verifies who built an image of GHCR. One of your own registry is your own.
 check_attestation() {
   local source
-  [[ $image == ghcr.io/* ]] || return 0
   source=$(home)
   # No public home yet, or a fork that has not said its own: then the image's own name is all there is to go by.
   [[ -n $source && $source != OWNER/* ]] || { source=${image#ghcr.io/}; source=${source%@*}; }

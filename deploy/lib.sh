@@ -43,12 +43,17 @@ on_exit() {
 }
 trap on_exit EXIT
 
-# Bash runs these traps after the command in the foreground has ended. Terraform gets the same Ctrl-C, so it stops by
-# itself, saves its state and releases the lock before the script exits.
 catch_interrupts() {
-  trap 'interrupted=true; exit 130' INT
-  trap 'interrupted=true; exit 143' TERM
-  trap 'interrupted=true; exit 129' HUP
+  trap 'on_interrupt 130' INT
+  trap 'on_interrupt 143' TERM
+  trap 'on_interrupt 129' HUP
+}
+
+on_interrupt() { # EXIT STATUS
+  trap '' INT TERM HUP
+  interrupted=true
+  end_terraform
+  exit "$1"
 }
 catch_interrupts
 
@@ -57,7 +62,8 @@ let_go_of_interrupts() {
   trap - INT
 }
 
-# Says what is true of terraform after an interrupt, which only the scripts that apply know (terraform.sh).
+# What the scripts that apply do more (terraform.sh): wait for terraform's end, and say what is true of it.
+end_terraform() { :; }
 report_interrupt() { :; }
 
 needs() { # COMMAND, WHERE TO GET IT
@@ -73,11 +79,16 @@ require_value() { # THE REST OF THE COMMAND LINE
   [[ $# -ge 2 && -n $2 ]] || fail "$1 needs a value." "See $0 --help."
 }
 
-# Copies standard input to a file and to standard error. It outlives Ctrl-C: a program whose pipe breaks dies before it
-# has cleaned up.
-show_and_keep() { # FILE
-  trap '' INT TERM HUP
-  awk -v copy="$1" '{ print; fflush(); print > copy }' >&2
+# Copies standard input, line by line, to standard error and to a file. It reads to the end whatever happens to the
+# terminal: a program whose pipe breaks dies before it has cleaned up. (Not awk: mawk reads blocks, not lines.)
+show_and_keep() { # FILE, WHERE TO STOP SHOWING
+  local line quiet=false
+  trap '' INT TERM HUP PIPE
+  while IFS= read -r line || [[ -n $line ]]; do
+    [[ -z ${2:-} || $line != "$2"* ]] || quiet=true
+    printf '%s\n' "$line" >&4 || true
+    $quiet || printf '%s\n' "$line" >&2 || true
+  done 4>"$1"
 }
 
 # Whether a refusal is one of an API that was turned on a moment ago, or of an account that Google has just created.
@@ -103,7 +114,6 @@ patiently() { # COMMAND…
   local attempt=1 status
   while true; do
     status=0
-    : >"$scratch/refusal"
     { "$@" 2>&1 >&3 3>&- | show_and_keep "$scratch/refusal"; } 3>&1 || status=$?
     ((status != 0)) || return 0
     ((attempt < API_ATTEMPTS)) && is_passing_refusal "$scratch/refusal" || return "$status"

@@ -16,29 +16,55 @@ plan() { # TERRAFORM PLAN'S ARGUMENTS
   esac
 }
 
-# Carries out what `plan` planned. All of its output goes through the pipe, whose end outlives Ctrl-C.
+# Carries out what `plan` planned. Terraform runs in a process group of its own, so that Ctrl-C and a terminal that closes
+# reach it only by way of `end_terraform`, once: told twice, it would end without saving.
 apply() {
   local status=0
-  applying=true
-  tf apply -no-color -compact-warnings "$scratch/plan" 2>&1 | show_applied || status=$?
-  applying=false
+  rm -f "$scratch/pid" "$scratch/ended"
+  : >"$scratch/errors"
+  set -m
+  # The outputs are for scripts, so they are not shown.
+  { to_the_end | show_and_keep "$scratch/errors" Outputs:; } </dev/null &
+  job=$!
+  set +m
+  wait "$job" || status=$?
+  job=""
   return "$status"
 }
 
-# The outputs are for scripts, so they are kept and not shown.
-show_applied() {
-  trap '' INT TERM HUP
-  awk -v copy="$scratch/errors" 'BEGIN { printf "" > copy } /^Outputs:/ { quiet = 1 } { print > copy } !quiet { print; fflush() }' >&2
+to_the_end() {
+  local status=0
+  ((SECONDS - token_taken < 1200)) || take_token || status=$?
+  if ((status == 0)); then
+    # shellcheck disable=SC2016 # for the other bash, which becomes terraform and keeps its process id
+    bash -c 'echo $$ >"$0"; exec terraform "$@"' "$scratch/pid" \
+      -chdir="$repository/terraform" apply -no-color -compact-warnings "$scratch/plan" 2>&1 || status=$?
+  fi
+  echo "$status" >"$scratch/ended"
+  return "$status"
 }
 
-# Overrides lib.sh's. Terraform itself says when it was killed before it could save.
+# Overrides lib.sh's: terraform is told to stop, unless it was told already, and the script waits until it has saved.
+end_terraform() {
+  [[ -n ${job:-} ]] || return 0
+  say "Waiting for terraform to end what it is doing and to save its state."
+  sleep 1
+  if [[ -f $scratch/pid && ! -f $scratch/ended ]] && ! grep -q 'Interrupt received' "$scratch/errors"; then
+    kill -INT "$(<"$scratch/pid")" 2>/dev/null || true
+  fi
+  wait "$job" || true
+}
+
+# Overrides lib.sh's.
 report_interrupt() {
-  ${applying:-false} || return 0
-  if grep -q 'Two interrupts received' "$scratch/errors"; then
-    say "  Terraform was told twice, so it ended at once. What it was making may be in no state, and the state may be locked;"
-    say "  the next run says so."
+  local ended=""
+  [[ -n ${job:-} ]] || return 0
+  if [[ -f $scratch/ended ]]; then read -r ended <"$scratch/ended"; fi
+  if [[ $ended != [01] ]] || grep -qE 'Two interrupts received|Failed to (persist|save) state|Error (saving|releasing) ' "$scratch/errors"; then
+    say "  Terraform could not end by itself. What it was creating may be in no state, and the state may be locked; the next"
+    say "  run says so, and how to go on."
   else
-    say "  Terraform finished what it was doing, saved its state and released the lock."
+    say "  Terraform ended what it was doing, saved its state and released the lock."
   fi
 }
 
