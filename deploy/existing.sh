@@ -28,20 +28,19 @@ take_over_existing() {
   local type address id more changed=0 data=""
   planned >"$scratch/planned" || return
   while read -r type address id more; do
-    case $type in
-      google_bigquery_*)
-        if bq --headless --project_id="$project" show --format=none "$project:$id" >/dev/null 2>&1; then
-          data+="$address $id"$'\n'
-        fi
-        ;;
-      google_iam_workload_identity_pool) undelete "$address" "$id" "" && changed=10 ;;
-      google_iam_workload_identity_pool_provider) undelete "$address" "$id" "$more" && changed=10 ;;
-    esac
+    [[ $type == google_bigquery_* ]] || continue
+    if bq --headless --project_id="$project" show --format=none "$project:$id" >/dev/null 2>&1; then
+      data+="$address $id"$'\n'
+    fi
   done <"$scratch/planned"
   if [[ -n $data ]]; then
     adopt_data "${data%$'\n'}" || return
     changed=10
   fi
+  while read -r type address id more; do
+    [[ $type == google_iam_* ]] || continue
+    if undelete "$address" "$id" "$more"; then changed=10; fi
+  done <"$scratch/planned"
   return "$changed"
 }
 
