@@ -145,6 +145,7 @@ first_resources=(
   google_secret_manager_secret_iam_member.runtime
   google_project_iam_member.runtime_jobs
   google_pubsub_topic_iam_member.runtime
+  google_pubsub_topic_iam_member.agent_dead_letter
   google_service_account_iam_member.agent_signs_as_push
 )
 
