@@ -146,7 +146,7 @@ def terraform(arguments, world):
         for address, action in changes:
             say(f"  # {address} will be {action}d")
         say("the whole plan, as terraform shows it")
-        Path(option(rest, "-out")).write_text(json.dumps({"changes": changes, "arguments": rest}))
+        Path(option(rest, "-out", os.devnull)).write_text(json.dumps({"changes": changes, "arguments": rest}))
         sys.exit(2 if changes and "-detailed-exitcode" in rest else 0)
     elif command == "apply":
         plan = json.loads(Path(rest[-1]).read_text())
@@ -160,8 +160,12 @@ def terraform(arguments, world):
             world["made"].append("secret")
         save(world)
     elif command == "output":
-        if rest[0] == "-raw":
+        if rest[:1] == ["-raw"]:
             sys.stdout.write(OUTPUTS[rest[1]])
+        elif rest[1:] == ["settings"]:
+            say(json.dumps({"set": {"SEARCH_TERM": world["search_term"]}} if world.get("search_term") else {}))
+        elif len(rest) == 0:
+            say("outputs")
         else:
             say('{"podcasts":"p.spotify_podcasts.tb_datahackers_limitada"}')
     elif command == "show" and len(rest) == 1:
@@ -204,6 +208,11 @@ def bq(arguments, world):
     sys.exit(0 if arguments[-1].split(":")[1] in world.get("datasets", []) else 2)
 
 
+def gh(arguments, world):
+    if arguments[:2] == ["auth", "status"]:
+        sys.exit(0 if world.get("gh_login") else 1)
+
+
 def curl(arguments, world):
     world["asked_spotify_with"] = sys.stdin.read()
     save(world)
@@ -223,7 +232,7 @@ def main():
             sys.exit(f"{tool}: this API has not been used in project 1 before or it is disabled. If you enabled this API recently, wait")
     if world.get("fail") and re.search(world["fail"], " ".join([tool, *arguments])):
         sys.exit(f"PERMISSION_DENIED: {tool} fails, as it was told to")
-    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "curl": curl}[tool](arguments, world)
+    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "gh": gh, "curl": curl}[tool](arguments, world)
 
 
 if __name__ == "__main__":

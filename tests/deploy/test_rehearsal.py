@@ -188,5 +188,49 @@ class AfterAnAccident(Rehearsal):
         self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.said)
 
 
+MORE_GCLOUD = """#!/bin/sh
+case "$*" in
+  "config set project p2-test" | "auth application-default login") ;;
+  *) echo "unknown: gcloud $*" >&2; exit 1 ;;
+esac
+"""
+
+
+class Pages(Rehearsal):
+    """docs/deploy.md, followed from top to bottom."""
+
+    def commands(self):
+        """Its blocks, those of the service itself and of a release's image aside; by hand in a project of their own."""
+        page = (REPOSITORY / "docs/deploy.md").read_text()
+        for block in re.findall(r"```sh\n(.*?)```", page, re.S):
+            if re.search(r"spotify-bq (serve|publish)|^bq |ghcr", block, re.M):
+                continue
+            if "auth application-default login" in block:
+                yield "export CLOUDSDK_CORE_PROJECT=p2-test; rm -r terraform/.terraform\n"
+            if block.startswith("terraform untaint"):
+                yield "terraform taint google_cloud_run_v2_service.this\n"
+            yield block.replace("MY-PROJECT", "p1-test").replace("my-project", "p2-test").replace("sha256:…", "sha256:" + "0" * 64)
+            if block.startswith("gcloud run services describe"):
+                yield "cd ..; unset CLOUDSDK_CORE_PROJECT\n"
+
+    def test_its_commands_deploy_repair_and_destroy(self):
+        more = self.folder / "more-gcloud"
+        more.write_text(MORE_GCLOUD)
+        more.chmod(0o755)
+        credentials = self.folder / "credentials.json"
+        credentials.write_text(CREDENTIALS)
+        script = "".join(self.commands())
+        for part in ("deploy/deploy.sh", "terraform init", "terraform untaint", "deploy/tf --project p1-test destroy"):
+            self.assertIn(part, script)
+        # What a person would answer.
+        script = re.sub(r"deploy/deploy.sh", f"deploy/deploy.sh --yes --no-messages <{credentials}", script)
+        script = re.sub(r"(?m)^(\S*set-credentials.sh.*)$", rf"\1 <{credentials}", script)
+        run = self.run_in_cloud(
+            "env", f"GCLOUD_MORE={more}", "TF_CLI_ARGS_apply=-auto-approve", "TF_CLI_ARGS_destroy=-auto-approve", "bash", "-euxo", "pipefail", "-c", script
+        )
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assertIn("Destroy complete!", run.said)
+
+
 if __name__ == "__main__":
     unittest.main()
