@@ -20,7 +20,11 @@ for change in sorted(json.load(sys.stdin).get("resource_changes", []), key=lambd
 }
 
 import_resource() { # ADDRESS ID
-  tf import "${variables[@]}" "$1" "$2" >"$scratch/errors" 2>&1 || { cat "$scratch/errors" >&2; return 1; }
+  tf import "${variables[@]}" "$1" "$2" >"$scratch/errors" 2>&1 || {
+    cat "$scratch/errors" >&2
+    explain_refusal
+    return 1
+  }
 }
 
 # Status 10: something was imported, so that a new plan is needed.

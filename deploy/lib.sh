@@ -187,7 +187,7 @@ choose_state_bucket() {
 }
 
 init_terraform() {
-  patiently tf init -reconfigure -backend-config="bucket=$state_bucket" -backend-config="prefix=$name" >"$scratch/init" ||
+  patiently tf init -reconfigure -backend-config="bucket=$state_bucket" -backend-config="prefix=$name" -no-color >"$scratch/init" ||
     { cat "$scratch/init" >&2; return 1; }
 }
 

@@ -8,7 +8,6 @@ plan() { # TERRAFORM PLAN'S ARGUMENTS
   nothing_to_change=false
   tf plan "$@" -no-color -compact-warnings -detailed-exitcode -out="$scratch/plan" "${variables[@]}" \
     >"$scratch/log" 2>"$scratch/errors" || status=$?
-  grep -A 12 '^Warning: ' "$scratch/log" >&2 || true
   case $status in
     0) say "Nothing to change."; nothing_to_change=true; return 1 ;;
     2) grep -E '^  # |^Plan:|^Changes to Outputs' "$scratch/log" >&2 || true ;;
