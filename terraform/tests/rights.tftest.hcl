@@ -84,19 +84,19 @@ run "by_default" {
       [for g in google_service_account_iam_member.deployer_runs_as_runtime : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       [for g in google_service_account_iam_member.github_is_deployer : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       )) == tolist([
-      "account projects/test-project/serviceAccounts/spotify-bq-push@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountTokenCreator: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      "bucket test-project-spotify-bq-build: roles/storage.objectViewer: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
-      "dataset spotify_podcasts: roles/bigquery.dataEditor: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/bigquery.jobUser: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/logging.logWriter: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
-      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com",
-      "secret spotify-credentials: roles/secretmanager.secretAccessor: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
-      "service spotify-bq: roles/run.invoker: serviceAccount:spotify-bq-push@test-project.iam.gserviceaccount.com",
+      "account projects/test-project/serviceAccounts/push@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountTokenCreator: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
+      "bucket test-project-spotify-bq-build: roles/storage.objectViewer: serviceAccount:build@test-project.iam.gserviceaccount.com",
+      "dataset spotify_podcasts: roles/bigquery.dataEditor: serviceAccount:run@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/bigquery.jobUser: serviceAccount:run@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/logging.logWriter: serviceAccount:build@test-project.iam.gserviceaccount.com",
+      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:build@test-project.iam.gserviceaccount.com",
+      "secret spotify-credentials: roles/secretmanager.secretAccessor: serviceAccount:run@test-project.iam.gserviceaccount.com",
+      "service spotify-bq: roles/run.invoker: serviceAccount:push@test-project.iam.gserviceaccount.com",
       "subscription spotify-bq-push: roles/pubsub.subscriber: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
+      "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      "topic spotify-bq-dead-letter: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
+      "topic spotify-bq: roles/pubsub.publisher: serviceAccount:run@test-project.iam.gserviceaccount.com",
       "topic spotify-bq: roles/pubsub.publisher: serviceAccount:service-123456789012@gcp-sa-cloudscheduler.iam.gserviceaccount.com",
-      "topic spotify-bq: roles/pubsub.publisher: serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com",
     ])
     error_message = "The grants are not these and no others."
   }
@@ -124,12 +124,12 @@ run "on_request" {
       [for g in google_service_account_iam_member.deployer_runs_as_runtime : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       [for g in google_service_account_iam_member.github_is_deployer : "account ${g.service_account_id}: ${g.role}: ${g.member}"],
       )) == tolist([
-      "account projects/test-project/serviceAccounts/spotify-bq-deploy@test-project.iam.gserviceaccount.com: roles/iam.workloadIdentityUser: principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/spotify-bq-github/attribute.repository/example/repository",
-      "account projects/test-project/serviceAccounts/spotify-bq-run@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountUser: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
-      "bucket test-state: roles/storage.objectUser: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
-      "project test-project: roles/run.viewer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
-      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
-      "service spotify-bq: roles/run.developer: serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com",
+      "account projects/test-project/serviceAccounts/deploy@test-project.iam.gserviceaccount.com: roles/iam.workloadIdentityUser: principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/spotify-bq-github/attribute.repository/example/repository",
+      "account projects/test-project/serviceAccounts/run@test-project.iam.gserviceaccount.com: roles/iam.serviceAccountUser: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
+      "bucket test-state: roles/storage.objectUser: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
+      "project test-project: roles/run.viewer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
+      "repository spotify-bq: roles/artifactregistry.writer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
+      "service spotify-bq: roles/run.developer: serviceAccount:deploy@test-project.iam.gserviceaccount.com",
       "topic spotify-bq: roles/pubsub.publisher: group:data@example.com",
       "topic spotify-bq: roles/pubsub.publisher: serviceAccount:airflow@other.iam.gserviceaccount.com",
     ])
@@ -151,7 +151,7 @@ run "on_request" {
   }
 
   assert {
-    condition     = output.deployer_service_account == "spotify-bq-deploy@test-project.iam.gserviceaccount.com" && output.workload_identity_provider == google_iam_workload_identity_pool_provider.github["this"].name
+    condition     = output.deployer_service_account == "deploy@test-project.iam.gserviceaccount.com" && output.workload_identity_provider == google_iam_workload_identity_pool_provider.github["this"].name
     error_message = "The workflow is told its provider and account."
   }
 

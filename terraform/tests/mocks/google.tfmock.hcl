@@ -9,36 +9,36 @@ mock_data "google_project" {
 override_resource {
   target = google_service_account.runtime
   values = {
-    name   = "projects/test-project/serviceAccounts/spotify-bq-run@test-project.iam.gserviceaccount.com"
-    email  = "spotify-bq-run@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:spotify-bq-run@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/run@test-project.iam.gserviceaccount.com"
+    email  = "run@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:run@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.push
   values = {
-    name   = "projects/test-project/serviceAccounts/spotify-bq-push@test-project.iam.gserviceaccount.com"
-    email  = "spotify-bq-push@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:spotify-bq-push@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/push@test-project.iam.gserviceaccount.com"
+    email  = "push@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:push@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.build
   values = {
-    name   = "projects/test-project/serviceAccounts/spotify-bq-build@test-project.iam.gserviceaccount.com"
-    email  = "spotify-bq-build@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:spotify-bq-build@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/build@test-project.iam.gserviceaccount.com"
+    email  = "build@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:build@test-project.iam.gserviceaccount.com"
   }
 }
 
 override_resource {
   target = google_service_account.deployer
   values = {
-    name   = "projects/test-project/serviceAccounts/spotify-bq-deploy@test-project.iam.gserviceaccount.com"
-    email  = "spotify-bq-deploy@test-project.iam.gserviceaccount.com"
-    member = "serviceAccount:spotify-bq-deploy@test-project.iam.gserviceaccount.com"
+    name   = "projects/test-project/serviceAccounts/deploy@test-project.iam.gserviceaccount.com"
+    email  = "deploy@test-project.iam.gserviceaccount.com"
+    member = "serviceAccount:deploy@test-project.iam.gserviceaccount.com"
   }
 }
 
