@@ -78,7 +78,9 @@ enable_apis() { # APIS…
 
 enable_first_apis() {
   local apis_on
-  apis_on=$(gcloud services list --enabled --format='value(config.name)')
+  # Refused where Service Usage itself is off, which says that it is to be turned on.
+  apis_on=$(gcloud services list --enabled --format='value(config.name)' 2>"$scratch/refusal") ||
+    is_passing_refusal "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
   enable_apis serviceusage.googleapis.com
   # shellcheck disable=SC2086 # a list
   enable_apis $first_apis
@@ -121,11 +123,13 @@ keep_settings() {
 import json, sys
 
 try:
-    print(json.load(sys.stdin)["set"]["SEARCH_TERM"])
+    now = json.load(sys.stdin)["set"]["SEARCH_TERM"]
 except (ValueError, KeyError, TypeError):
-    pass
-') || now=""
-    [[ -z $now || $now == "$search_term" ]] ||
+    sys.exit()
+if now.casefold().split() != sys.argv[1].casefold().split():
+    print(now)
+' "$search_term") || now=""
+    [[ -z $now ]] ||
       fail "The term of this stack is \"$now\", and you said --search-term \"$search_term\"." \
         "--search-term is for a first deployment. To load another term too, or to change this one: docs/deploy.md, More terms."
     keep_setting --search-term search_term "$search_term"
