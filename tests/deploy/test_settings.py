@@ -77,8 +77,8 @@ class FirstDeployment(SettingsTest):
 
 class VarFiles(SettingsTest):
     def test_only_the_top_level_counts_and_the_last_file_has_the_last_word(self):
-        self.tfvars.write_text('labels = {\n  name = "nested"\n}\nname = "first" // a comment\nregion = "us-east1"\n')
-        (self.repository / "terraform/z.auto.tfvars").write_text('name = "second"\n')
+        self.tfvars.write_text('name = "first" // a comment\nregion = "us-east1"\n')
+        (self.repository / "terraform/z.auto.tfvars").write_text('name = "second"\nlabels = {\n  name = "nested"\n}\n')
         run = self.deploy()
         self.assert_order(run.calls, "gcloud storage buckets create gs://p-spotify-bq-state --location=us-east1", "terraform init -reconfigure -backend-config=bucket=p-spotify-bq-state -backend-config=prefix=second")
 
