@@ -167,7 +167,7 @@ class Home(unittest.TestCase):
     LINK = r"(?i)(github\.com|colab\.research\.google\.com/github|raw\.githubusercontent\.com|ghcr\.io)(/|%2F)([\w.-]+)\2spotify-bq(?![\w-])"
 
     def links(self, folder):
-        for file in [*folder.glob("*.md"), *folder.glob("docs/*.md"), *folder.glob("deploy/*"), folder / "Cargo.toml"]:
+        for file in [*folder.glob("*.md"), *folder.glob("docs/*.md"), *folder.glob("deploy/*"), *folder.glob("examples/**/*"), folder / "Cargo.toml"]:
             if file.is_file():
                 for host, _, owner in re.findall(self.LINK, file.read_text()):
                     yield host, owner, file
