@@ -6,10 +6,12 @@
 #
 #   --project ID           (or PROJECT_ID) the project, which must have billing; default: what the .tfvars file says, else gcloud's own
 #   --region REGION        (or REGION) default: what the .tfvars file says, else southamerica-east1
+#   --search-term TERM     the podcast to search for, at the first deployment; kept in terraform/terraform.tfvars
+#   --mention PHRASES      the phrases that an episode must mention, separated by |; kept there too
 #   --var-file FILE        (or VAR_FILE) variables of terraform/; default: terraform/terraform.tfvars, if there
-#   --state-bucket BUCKET  (or STATE_BUCKET) where terraform keeps its state; default: PROJECT-spotify-bq-state
+#   --state-bucket BUCKET  (or STATE_BUCKET) where terraform keeps its state; default: what the .tfvars file says, else PROJECT-spotify-bq-state
 #   --local-docker         build with the Docker on this machine, not with Cloud Build
-#   --image IMAGE@sha256:… take this image, build none
+#   --image IMAGE@sha256:… take this image, build none: one of a release (ghcr.io/…), or an earlier one of your own
 #   --rebuild              build the image even if it is there: for new versions of the images it is based on
 #   --only-image           no more than a new image into the running service, with the rights of GitHub's workflow
 #   --adopt                take over a dataset and tables that are there already
@@ -24,13 +26,25 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=terraform.sh
+. "$here/terraform.sh"
+# shellcheck source-path=SCRIPTDIR source=service.sh
+. "$here/service.sh"
+# shellcheck source-path=SCRIPTDIR source=image.sh
+. "$here/image.sh"
+# shellcheck source-path=SCRIPTDIR source=existing.sh
+. "$here/existing.sh"
+# shellcheck source-path=SCRIPTDIR source=messages.sh
+. "$here/messages.sh"
 
 project=${PROJECT_ID:-} region=${REGION:-} var_file=${VAR_FILE:-} state_bucket=${STATE_BUCKET:-}
-builder=cloud image="" rebuild=false only_image=false adopt=false messages=true yes=false
+builder=cloud image="" rebuild=false only_image=false adopt=false messages=true yes=false search_term="" mention=""
 while (($#)); do
   case $1 in
     --project) require_value "$@"; project=$2; shift ;;
     --region) require_value "$@"; region=$2; shift ;;
+    --search-term) require_value "$@"; check_setting "$1" "$2" 1; search_term=$2; shift ;;
+    --mention) require_value "$@"; check_setting "$1" "$2" 20; mention=$2; shift ;;
     --var-file) require_value "$@"; var_file=$2; shift ;;
     --state-bucket) require_value "$@"; state_bucket=$2; shift ;;
     --image) require_value "$@"; image=$2; shift ;;
@@ -47,231 +61,132 @@ while (($#)); do
 done
 [[ -z $image || $image == *@sha256:* ]] ||
   fail "$image has no digest." "Name the image as IMAGE@sha256:…: a tag that is moved makes no new revision."
+if $only_image && [[ -n $search_term$mention ]]; then
+  fail "--only-image changes no settings." "Leave out --search-term and --mention; the .tfvars file says them."
+fi
 
-# Only what has to be on before terraform can look at the project; it turns on the others itself.
-first_apis="cloudresourcemanager.googleapis.com iam.googleapis.com pubsub.googleapis.com storage.googleapis.com"
+# Service Usage turns on the others, and terraform counts its calls by it. Terraform turns on what is not named here.
+first_apis="cloudresourcemanager.googleapis.com iam.googleapis.com pubsub.googleapis.com cloudscheduler.googleapis.com storage.googleapis.com"
+
+enable_apis() { # APIS…
+  local api missing=()
+  for api in "$@"; do
+    grep -qx "$api" <<<"$apis_on" || missing+=("$api")
+  done
+  if ((${#missing[@]})); then patiently gcloud services enable "${missing[@]}"; fi
+}
 
 enable_first_apis() {
-  local on api missing=()
-  on=$(gcloud services list --enabled --format='value(config.name)')
-  for api in $first_apis; do
-    grep -qx "$api" <<<"$on" || missing+=("$api")
-  done
-  if ((${#missing[@]})); then gcloud services enable "${missing[@]}"; fi
+  local apis_on
+  # Refused where Service Usage itself is off, which says that it is to be turned on.
+  apis_on=$(gcloud services list --enabled --format='value(config.name)' 2>"$scratch/refusal") ||
+    is_passing_refusal "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
+  enable_apis serviceusage.googleapis.com
+  # shellcheck disable=SC2086 # a list
+  enable_apis $first_apis
+}
+
+# Fails if the account can't see the project. An API that is off says nothing about that, so it is asked again once it is on.
+read_project() {
+  local status=0
+  gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null 2>"$scratch/refusal" || status=$?
+  ((status != 0)) || return 0
+  if is_passing_refusal "$scratch/refusal"; then
+    ask_again=true
+    return 0
+  fi
+  cat "$scratch/refusal" >&2
+  return "$status"
 }
 
 make_state_bucket() {
   local settings
-  # Only this project's buckets: names are the whole world's, and a state in somebody else's bucket would be theirs.
-  settings=$(gcloud storage buckets list --filter="name=$state_bucket" \
+  # Only this project's buckets: names are global, and a state in a bucket of others would be theirs.
+  settings=$(patiently gcloud storage buckets list --filter="name=$state_bucket" \
     --format='value[separator=" "](versioning_enabled,uniform_bucket_level_access,public_access_prevention)')
   if [[ -z $settings ]]; then
-    gcloud storage buckets create "gs://$state_bucket" --location="$region" \
+    patiently gcloud storage buckets create "gs://$state_bucket" --location="$region" \
       --uniform-bucket-level-access --public-access-prevention
   fi
-  # Also for one that an interrupted run left half made.
+  # Also for one that an interrupted run did not finish.
   if [[ $settings != "True True enforced" ]]; then
-    gcloud storage buckets update "gs://$state_bucket" --versioning \
+    patiently gcloud storage buckets update "gs://$state_bucket" --versioning \
       --uniform-bucket-level-access --public-access-prevention
   fi
 }
 
+# The tables of a stack follow its term, so another term for a stack that exists would replace its tables.
+keep_settings() {
+  local now
+  if [[ -n $search_term ]]; then
+    now=$(tf output -json settings 2>/dev/null | python3 -c '
+import json, sys
+
+try:
+    now = json.load(sys.stdin)["set"]["SEARCH_TERM"]
+except (ValueError, KeyError, TypeError):
+    sys.exit()
+if now.casefold().split() != sys.argv[1].casefold().split():
+    print(now)
+' "$search_term") || now=""
+    [[ -z $now ]] ||
+      fail "The term of this stack is \"$now\", and you said --search-term \"$search_term\"." \
+        "--search-term is for a first deployment. To load another term too, or to change this one: docs/deploy.md, More terms."
+    keep_setting --search-term search_term "$search_term"
+  fi
+  if [[ -n $mention ]]; then keep_setting --mention mention "$mention"; fi
+}
+
 # Registry, build account, build bucket and secret come first, since the service needs an image and a secret's value to
-# start with. They are made by terraform with -target, not by gcloud: so they have one owner from the beginning. And no
-# stand-in image fills the gap, because it would acknowledge messages that it does not understand.
+# start with. So do the grants that it needs to start: IAM takes minutes, which the build gives it. (Not the dataset's
+# grant, which would create the dataset before --adopt.) They are created by terraform with -target, not by gcloud, so
+# that they have one owner from the beginning.
 first_resources=(
   google_artifact_registry_repository_iam_member.build
   google_storage_bucket_iam_member.build
   google_project_iam_member.build_logs
   google_secret_manager_secret.spotify
+  google_secret_manager_secret_iam_member.runtime
+  google_project_iam_member.runtime_jobs
+  google_pubsub_topic_iam_member.runtime
+  google_pubsub_topic_iam_member.agent_dead_letter
+  google_service_account_iam_member.agent_signs_as_push
 )
 
 apply_first_resources() {
-  local attempt targets=()
+  local resource targets=()
   for resource in "${first_resources[@]}"; do targets+=("-target=$resource"); done
-  # What an API just turned on answers in its first minutes is not its last word.
-  for attempt in 1 2 3; do
-    if ! plan "${targets[@]}"; then return 0; fi
-    ((attempt > 1)) || confirm
-    if apply; then return 0; fi
-    ((attempt < 3)) || return 1
-    say "Trying again in a minute: APIs and rights take some time to come into effect."
-    sleep "${RETRY_SECONDS:-60}"
-  done
+  carry_out no_hook "${targets[@]}"
 }
 
-# What .dockerignore lets in, and what says how it is built.
-image_sources="Cargo.toml Cargo.lock Dockerfile .dockerignore src terraform/schemas"
+no_hook() { :; }
 
-sha256() {
-  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
-}
-
-# Names an image by what it is built from, so that a run that finds it there builds nothing and so changes nothing.
-source_tag() {
-  (
-    cd "$repository"
-    # shellcheck disable=SC2086 # a list
-    find $image_sources -type f | LC_ALL=C sort | while read -r file; do
-      printf '%s\n' "$file"
-      sha256 <"$file"
-    done
-  ) | sha256 | cut -c 1-16
-}
-
-commit() {
-  local commit
-  commit=$(git -C "$repository" rev-parse --short HEAD 2>/dev/null) || return 0
-  # shellcheck disable=SC2086 # a list
-  [[ -z $(git -C "$repository" status --porcelain -- $image_sources 2>/dev/null) ]] || commit=$commit-changed
-  printf '%s' "$commit"
-}
-
-digest_of() { # IMAGE:TAG
-  gcloud artifacts docker images describe "$1" --format='value(image_summary.digest)' 2>/dev/null || true
-}
-
-build_in_cloud() { # IMAGE:TAG
-  local builds_as source
-  builds_as=$(tf output -raw build_service_account)
-  source=$(tf output -raw build_source)
-  say "Cloud Build takes about ten minutes."
-  gcloud builds submit "$repository" --config="$here/cloudbuild.yaml" --ignore-file=.dockerignore \
-    --service-account="$builds_as" --gcs-source-staging-dir="$source" \
-    --substitutions="_IMAGE=$1,_COMMIT=$(commit)" --suppress-logs --format=none
-}
-
-build_with_docker() { # IMAGE:TAG
-  needs docker "Install it, or leave out --local-docker to build with Cloud Build."
-  gcloud auth print-access-token |
-    docker login --username=oauth2accesstoken --password-stdin "https://${1%%/*}" >/dev/null
-  # Cloud Run runs amd64, whatever this machine is; it takes one image, not an index with attestations beside it.
-  BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform=linux/amd64 --build-arg="COMMIT=$(commit)" --tag="$1" "$repository"
-  docker push "$1"
-}
-
-find_or_build_image() {
-  local repository_name tagged digest
-  repository_name=$(tf output -raw image_repository)
-  tagged=$repository_name:$(source_tag)
-  $rebuild || digest=$(digest_of "$tagged")
-  if [[ -z ${digest:-} ]]; then
-    if [[ $builder == docker ]]; then build_with_docker "$tagged"; else build_in_cloud "$tagged"; fi
-    digest=$(digest_of "$tagged")
-    [[ $digest == sha256:* ]] || fail "The registry does not know $tagged, which was just built." \
-      "See what it has: gcloud artifacts docker images list $repository_name --include-tags"
-  fi
-  image=$repository_name@$digest
-  say "$image"
-}
-
-# What the plan makes anew in BigQuery: one line each, terraform's address and BigQuery's name.
-planned_data() {
-  tf show -json "$scratch/plan" | python3 -c '
+# A plan without changes still read what a newer provider writes differently. It is saved, since the workflow's account
+# plans without reading (below), and would otherwise find changes everywhere.
+save_what_was_read() {
+  local drift
+  drift=$(tf show -json "$scratch/plan" | python3 -c '
 import json, sys
 
-for change in json.load(sys.stdin).get("resource_changes", []):
-    after = change["change"]["after"]
-    if change["change"]["actions"] == ["create"]:
-        if change["type"] == "google_bigquery_dataset":
-            print(change["address"], after["dataset_id"])
-        elif change["type"] == "google_bigquery_table":
-            print(change["address"], "{dataset_id}.{table_id}".format(**after))
-'
+print(len(json.load(sys.stdin).get("resource_drift", [])) or "")
+')
+  [[ -z $drift ]] || apply
 }
 
-# True if the plan was of things that exist, and they were taken over.
-adopted_data() {
-  local address id dataset path found=""
-  while read -r address id; do
-    if bq --headless --project_id="$project" show --format=none "$project:$id" >/dev/null 2>&1; then
-      found+="$address $id"$'\n'
-    fi
-  done <"$scratch/planned"
-  [[ -n $found ]] || return 1
-  $adopt || fail "BigQuery has already: $(cut -d ' ' -f 2 <<<"${found%$'\n'}" | tr '\n' ' ')" \
-    "To put it in terraform's care: the same command with --adopt. To leave it in somebody else's: create_dataset = false (and create_tables = false) in the .tfvars file."
-  while read -r address id; do
-    [[ -n $address ]] || continue
-    dataset=${id%%.*} path=projects/$project/datasets/${id%%.*}
-    [[ $id == "$dataset" ]] || path=$path/tables/${id#*.}
-    say "Taking over $id"
-    tf import "${variables[@]}" "$address" "$path" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; return 2; }
-  done <<<"$found"
-}
-
-apply_all() {
-  local status=0
-  if ! plan; then return 0; fi
-  planned_data >"$scratch/planned"
-  adopted_data || status=$?
-  case $status in
-    0) if ! plan; then return 0; fi ;;
-    1) ;;
-    *) exit 1 ;;
-  esac
-  confirm
-  apply
-}
-
-# The workflow's account may change the service and nothing else, so a plan with more in it is said to be too much here
-# rather than by a refusal half-way.
-apply_image_only() {
+# The workflow's account may change the service and nothing else, so a plan with more in it is reported here rather than
+# by a refusal half-way. It may not read the other resources either: -refresh=false compares with what a person's last
+# run saved.
+only_the_service() {
   local more
-  if ! plan -refresh=false; then return 0; fi
   more=$(tf show -json "$scratch/plan" | python3 -c '
 import json, sys
 
-for change in json.load(sys.stdin).get("resource_changes", []):
-    if change["mode"] == "managed" and change["change"]["actions"] != ["no-op"] and change["address"] != "google_cloud_run_v2_service.this":
-        print("  " + change["address"])
-')
+for resource in json.load(sys.stdin).get("resource_changes", []):
+    if resource["mode"] == "managed" and resource["change"]["actions"] != ["no-op"] and resource["address"] != "google_cloud_run_v2_service.this":
+        print("  " + resource["address"])
+') || return
   [[ -z $more ]] || fail "This plan changes more than the service:"$'\n'"$more" \
-    "Let a person run deploy/deploy.sh with the same variables; after that this goes through."
-  confirm
-  apply
-}
-
-# Publishes one message for each table and follows them to their end.
-load_tables() {
-  local topic service table id filter deadline outcome advice text ids="" open=" " failed=0
-  topic=$(tf output -raw trigger_topic)
-  service=$(tf output -raw service_name)
-  for table in podcasts episodes mentions; do
-    id=$(gcloud pubsub topics publish "$topic" --message="{\"table\":\"$table\"}" --format='value(messageIds)')
-    say "$table: published as message $id"
-    ids+=${ids:+ OR }\"$id\" open+="$id "
-  done
-  filter="resource.type=\"cloud_run_revision\" resource.labels.service_name=\"$service\" jsonPayload.event=\"message\" jsonPayload.messageId=($ids)"
-  deadline=$((SECONDS + ${MESSAGE_TIMEOUT_SECONDS:-900}))
-  while [[ -n ${open// /} ]]; do
-    sleep "${POLL_SECONDS:-10}"
-    gcloud logging read "$filter" --freshness=1h --order=desc --limit=100 \
-      --format='value[separator="|"](jsonPayload.messageId,jsonPayload.outcome,jsonPayload.advice,jsonPayload.message)' >"$scratch/outcomes"
-    for id in $open; do
-      # The newest line of this message, if there is one.
-      IFS='|' read -r _ outcome advice text < <(grep -m 1 "^$id|" "$scratch/outcomes") || continue
-      case $outcome in
-        retry) continue ;;
-        loaded | already_loaded) say "$text" ;;
-        *) say "$text"; say "  What to do: $advice"; failed=1 ;;
-      esac
-      open=${open/ $id / }
-    done
-    if [[ -n ${open// /} ]] && ((SECONDS > deadline)); then
-      say "Still on their way, with the service's last word on each:"
-      for id in $open; do
-        IFS='|' read -r _ _ advice text < <(grep -m 1 "^$id|" "$scratch/outcomes") ||
-          advice="see whether Cloud Run refuses the push" text="nothing: it did not reach the service"
-        say "  message $id: $text"
-        say "    What to do: $advice"
-      done
-      fail "Not all tables were loaded in time." \
-        "Pub/Sub goes on delivering the messages for about 15 hours, so correct what the log complains of and wait; see: gcloud logging read 'resource.labels.service_name=\"$service\"' --limit=20 --project=$project"
-    fi
-  done
-  ((failed == 0)) || fail "Not all tables were loaded." \
-    "What can never succeed waits in the dead-letter subscription; correct it and publish anew, or: spotify-bq redrive"
+    "Let a person run deploy/deploy.sh with the same variables, which also saves what it reads; after that this goes through."
 }
 
 step "login and tools" "Your account must be able to see the project: gcloud projects describe PROJECT"
@@ -280,33 +195,49 @@ log_in
 prepare_terraform
 
 if ! $only_image; then
-  gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null
+  ask_again=false
+  read_project
   # An account that may not ask gets no answer, which is not the answer no.
   billing=$(gcloud billing projects describe "$project" --format='value(billingEnabled)' 2>/dev/null) || billing=""
   [[ $billing != False ]] || fail "$project has no billing, without which there is no Cloud Run." \
     "Link an account: https://console.cloud.google.com/billing/linkedaccount?project=$project"
+fi
 
+if [[ $image == ghcr.io/* ]]; then
+  step "who built the image"
+  check_attestation
+fi
+
+if ! $only_image; then
   step "APIs" "Your account needs roles/serviceusage.serviceUsageAdmin."
   enable_first_apis
-  # Terraform gives this agent rights, and it does not exist before Pub/Sub is first used.
-  gcloud beta services identity create --service=pubsub.googleapis.com --format=none
+  if $ask_again; then patiently gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null; fi
+  # Terraform grants rights to these agents, and they do not exist before their service is first used.
+  patiently gcloud beta services identity create --service=pubsub.googleapis.com --format=none
+  patiently gcloud beta services identity create --service=cloudscheduler.googleapis.com --format=none
 
   step "bucket of terraform's state (gs://$state_bucket)" \
     "Your account needs roles/storage.admin. If the name is taken by someone else, choose another: --state-bucket NAME"
   make_state_bucket
 fi
 
+refused="Terraform says above what was refused and to whom. On a new project, APIs and rights take some minutes to take effect. If a run that was cut off holds the lock: $tf_hint force-unlock -force LOCK-ID"
+
 step "terraform's start" "If it can't reach its state: does your account have roles/storage.objectUser on gs://$state_bucket?"
 init_terraform
 
 if ! $only_image; then
-  step "registry, build account and secret" \
-    "On a project just made, APIs and rights take some minutes to come into effect. If terraform says that the state is locked, another run is at work, or one was cut off: terraform -chdir=terraform force-unlock ID"
+  if [[ -n $search_term$mention ]]; then
+    step "your settings" "They are written to terraform/terraform.tfvars."
+    keep_settings
+  fi
+
+  step "registry, build account and secret" "$refused"
   apply_first_resources
 
-  step "the Spotify app's credentials" "Put them in yourself, then run this again: deploy/set-credentials.sh --project $project"
+  step "the Spotify app's credentials" "Put them in yourself, then run this again: ${0%/*}/set-credentials.sh --project $project"
   secret=$(tf output -raw secret_id)
-  value=$(gcloud secrets versions list "$secret" --filter=state=ENABLED --limit=1 --format='value(name)')
+  value=$(patiently gcloud secrets versions list "$secret" --filter=state=ENABLED --limit=1 --format='value(name)')
   if [[ -z $value ]]; then
     "$here/set-credentials.sh" --project "$project" --secret "$secret"
   fi
@@ -318,8 +249,17 @@ if [[ -z $image ]]; then
 fi
 variables+=("-var=image=$image")
 
-step "everything else" "If terraform says that the state is locked, another run is at work, or one was cut off: terraform -chdir=terraform force-unlock ID"
-if $only_image; then apply_image_only; else apply_all; fi
+step "everything else" "$refused"
+if $only_image; then
+  carry_out only_the_service -refresh=false
+else
+  repair_service
+  carry_out take_over_existing
+  if $nothing_to_change; then save_what_was_read; fi
+fi
+
+step "the rollout" "Your account needs roles/run.viewer."
+check_rollout
 
 if $messages && ! $only_image; then
   step "loading the tables" "The stack is in place. Publish by hand: gcloud pubsub topics publish $name --project=$project --message='{\"table\":\"podcasts\"}'"

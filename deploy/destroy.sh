@@ -13,6 +13,10 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=terraform.sh
+. "$here/terraform.sh"
+# shellcheck source-path=SCRIPTDIR source=service.sh
+. "$here/service.sh"
 
 project=${PROJECT_ID:-} region=${REGION:-} var_file=${VAR_FILE:-} state_bucket=${STATE_BUCKET:-}
 delete_data=false yes=false
@@ -34,17 +38,6 @@ in_state() { # THE BEGINNING OF AN ADDRESS
   grep "^$1" "$scratch/state" || true
 }
 
-# The image that runs: without it, lifting the protection would roll out the module's stand-in.
-running_image() {
-  tf show -json | python3 -c '
-import json, sys
-
-for resource in json.load(sys.stdin)["values"]["root_module"]["resources"]:
-    if resource["address"] == "google_cloud_run_v2_service.this":
-        print(resource["values"]["template"][0]["containers"][0]["image"])
-'
-}
-
 ask() {
   local answer data="stay"
   if $delete_data; then data="are DELETED, those of other terms too"; fi
@@ -52,8 +45,10 @@ ask() {
   say "This removes $name from the project $project: service, schedules, topics, dead letters, secret, images, alerts."
   say "The BigQuery dataset and its tables $data."
   if $yes; then return; fi
-  [[ -t 0 ]] || fail "There is nobody to ask." "Without a terminal, agree in advance: --yes"
+  [[ -t 0 ]] || fail "No terminal to ask for your agreement." "Without a terminal, agree in advance: --yes"
+  let_go_of_interrupts
   read -r -p "Type the project's id to go on: " answer
+  catch_interrupts
   [[ $answer == "$project" ]] || fail "That is not $project, so nothing was changed."
 }
 
@@ -65,7 +60,21 @@ lift_protection() {
     for address in $(in_state google_bigquery_dataset.this) $(in_state google_bigquery_table.this); do targets+=("-target=$address"); done
   fi
   ((${#targets[@]})) || return 0
-  if plan "${targets[@]}"; then apply; fi
+  change "${targets[@]}" && return
+  # The new revision may fail as the last one did, and the protection is lifted all the same.
+  change "${targets[@]}"
+}
+
+# Carries out a plan that was agreed to. There is nothing to do: that is well too.
+change() { # TERRAFORM PLAN'S ARGUMENTS
+  local status=0
+  plan "$@" || status=$?
+  case $status in
+    0) apply && return; status=$? ;;
+    1) return 0 ;;
+  esac
+  explain_refusal
+  return "$status"
 }
 
 step "login and tools" "Your account must be able to see the project: gcloud projects describe PROJECT"
@@ -81,9 +90,10 @@ if [[ ! -s $scratch/state ]]; then
   say "The state in gs://$state_bucket ($name) holds nothing: there is nothing to remove."
   exit 0
 fi
-image=$(running_image)
+# Without the image that runs, lifting the protection would roll out the module's placeholder.
+image=$(service_in_state image)
 if [[ -n $image ]]; then variables+=("-var=image=$image"); fi
-# Nothing is made on the way out: what an earlier, interrupted run has let go of stays let go of.
+# Nothing is created on the way out: what an earlier, interrupted run has let go of stays so.
 if [[ -z $(in_state google_bigquery_dataset.this) ]]; then variables+=("-var=create_dataset=false"); fi
 if [[ -z $(in_state google_bigquery_table.this) ]]; then variables+=("-var=create_tables=false"); fi
 
@@ -91,6 +101,8 @@ step "your agreement"
 ask
 
 step "lifting the deletion protection" "Your account needs roles/run.admin and, with --delete-data, roles/bigquery.admin."
+tainted=$(service_in_state tainted)
+if [[ -n $tainted ]]; then untaint_service; fi
 lift_protection
 
 if ! $delete_data; then
@@ -102,7 +114,7 @@ if ! $delete_data; then
 fi
 
 step "removing everything else" "Part of it may be gone already; run this again for the rest."
-if plan -destroy; then apply; fi
+change -destroy
 
 step "done"
 say "Terraform's state, now empty, is still in gs://$state_bucket. If nothing else uses the bucket:"

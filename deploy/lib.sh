@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What the scripts of this folder share: steps that have names, failures that say what to do, who acts on which project,
-# and terraform with its state in a bucket. Written for bash 3.2, which is what macOS has.
+# What all scripts of this folder share: named steps, failures that say what to do, interrupts, and who acts on which
+# project with terraform's state in a bucket. Written for bash 3.2, which is what macOS has.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/.." && pwd)
-step_name="reading the options" step_advice="" told=false
+step_name="reading the options" step_advice="" told=false interrupted=false
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -25,17 +25,46 @@ fail() { # WHAT HAPPENED, WHAT TO DO
 
 on_exit() {
   local status=$?
+  trap '' INT TERM HUP
   if ((status != 0)) && ! $told; then
     say ""
-    say "Stopped at: $step_name"
-    say "  What went wrong stands above."
-    [[ -z $step_advice ]] || say "  $step_advice"
-    say "  Nothing has to be undone: the same command again goes on from here."
+    if $interrupted; then
+      say "Interrupted at: $step_name"
+      report_interrupt
+    else
+      say "Stopped at: $step_name"
+      say "  What went wrong is above."
+      [[ -z $step_advice ]] || say "  $step_advice"
+    fi
+    say "  There is nothing to undo. To continue, run the same command again."
   fi
   [[ -z ${scratch:-} ]] || rm -rf "$scratch"
   exit "$status"
 }
 trap on_exit EXIT
+
+catch_interrupts() {
+  trap 'on_interrupt 130' INT
+  trap 'on_interrupt 143' TERM
+  trap 'on_interrupt 129' HUP
+}
+
+on_interrupt() { # EXIT STATUS
+  trap '' INT TERM HUP
+  interrupted=true
+  end_terraform
+  exit "$1"
+}
+catch_interrupts
+
+# While the script waits for an answer, Ctrl-C ends it at once: bash 3.2 would run a trap only after the answer.
+let_go_of_interrupts() {
+  trap - INT
+}
+
+# What the scripts that apply do more (terraform.sh): wait for terraform's end, and say what is true of it.
+end_terraform() { :; }
+report_interrupt() { :; }
 
 needs() { # COMMAND, WHERE TO GET IT
   command -v "$1" >/dev/null || fail "$1 is not installed." "$2"
@@ -50,37 +79,47 @@ require_value() { # THE REST OF THE COMMAND LINE
   [[ $# -ge 2 && -n $2 ]] || fail "$1 needs a value." "See $0 --help."
 }
 
-# Reads what terraform will read; only plain strings are looked for.
-from_var_file() { # NAME
-  [[ -n ${var_file:-} ]] || return 0
-  python3 - "$var_file" "$1" <<'PYTHON'
-import json, re, sys
-
-path, name = sys.argv[1:]
-with open(path, encoding="utf-8") as file:
-    text = file.read()
-if path.endswith(".json"):
-    print(json.loads(text).get(name, ""))
-else:
-    found = re.search(rf'^\s*{name}\s*=\s*"([^"\n]*)"', text, re.MULTILINE)
-    print(found.group(1) if found else "")
-PYTHON
+# Copies standard input, line by line, to standard error and to a file. It reads to the end whatever happens to the
+# terminal: a program whose pipe breaks dies before it has cleaned up. (Not awk: mawk reads blocks, not lines.)
+show_and_keep() { # FILE, WHERE TO STOP SHOWING
+  local line quiet=false
+  trap '' INT TERM HUP PIPE
+  while IFS= read -r line || [[ -n $line ]]; do
+    [[ -z ${2:-} || $line != "$2"* ]] || quiet=true
+    printf '%s\n' "$line" >&4 || true
+    $quiet || printf '%s\n' "$line" >&2 || true
+  done 4>"$1"
 }
 
-# The .tfvars file, and what it says of the project: terraform is told the project by its option, which has the last word.
-find_var_file() {
-  local said
-  needs python3 "Install Python 3."
-  if [[ -n $var_file ]]; then
-    [[ -f $var_file ]] || fail "There is no file $var_file." "Name the .tfvars file: --var-file FILE"
-    var_file=$(cd "$(dirname "$var_file")" && pwd)/${var_file##*/}
-  elif [[ -f $repository/terraform/terraform.tfvars ]]; then
-    var_file=$repository/terraform/terraform.tfvars
+# Whether a refusal is one of an API that was turned on a moment ago, or of an account that Google has just created.
+is_passing_refusal() { # FILE
+  grep -qiE 'has not been used in project|before or it is disabled|enabled this API recently|SERVICE_DISABLED|accessNotConfigured|API \[?[a-z.]+\]? (is )?not enabled|service account [^ ]*gcp-sa-[^ ]* does not exist' "$1"
+}
+
+# Google says that a change of APIs takes effect within five minutes: 15 times 20 seconds.
+API_ATTEMPTS=15
+
+wait_for_api() { # ATTEMPT
+  if (($1 == 1)); then
+    say "An API that was just turned on is not in effect yet. Trying again for up to five minutes."
+  else
+    say "Still waiting for the API (attempt $1 of $API_ATTEMPTS)."
   fi
-  said=$(from_var_file project_id)
-  [[ -z $project || -z $said || $project == "$said" ]] ||
-    fail "$var_file is of project $said, and you named $project." "Name the .tfvars file of $project: --var-file FILE"
-  project=${project:-$said}
+  sleep "${RETRY_SECONDS:-20}"
+}
+
+# Runs a command, and runs it again while it is refused because an API was just turned on. For single commands only:
+# in a function, `set -e` would have no effect.
+patiently() { # COMMAND…
+  local attempt=1 status
+  while true; do
+    status=0
+    { "$@" 2>&1 >&3 3>&- | show_and_keep "$scratch/refusal"; } 3>&1 || status=$?
+    ((status != 0)) || return 0
+    ((attempt < API_ATTEMPTS)) && is_passing_refusal "$scratch/refusal" || return "$status"
+    wait_for_api "$attempt"
+    attempt=$((attempt + 1))
+  done
 }
 
 # Who acts, and on which project. From here on every gcloud asks that project, and asks no questions.
@@ -90,6 +129,7 @@ log_in() {
     project=$(gcloud config get-value project 2>/dev/null) || project=""
     [[ -n $project ]] || fail "Which project?" "Name it: --project ID, or PROJECT_ID=ID in the environment."
   fi
+  scratch=$(mktemp -d)
   export CLOUDSDK_CORE_PROJECT=$project CLOUDSDK_CORE_DISABLE_PROMPTS=1
   take_token || fail "gcloud has no valid login." "Run: gcloud auth login"
   account=$(gcloud config get-value account 2>/dev/null) || account=""
@@ -109,23 +149,27 @@ tf() {
   terraform -chdir="$repository/terraform" "$@"
 }
 
-# Fills: variables, name, region, state_bucket. Comes after find_var_file and log_in.
+# Sets variables, name, region, state_bucket and tf_hint. Comes after find_var_file and log_in.
 prepare_terraform() {
   needs terraform "Get 1.11 or newer from https://developer.hashicorp.com/terraform/install"
+  tf_hint="${0%/*}/tf --project $project"
   variables=("-var=project_id=$project")
   # Before the others, of which the last word is taken.
-  if [[ -n $var_file ]]; then variables=("-var-file=$var_file" "${variables[@]}"); fi
+  if [[ -n $var_file ]]; then
+    variables=("-var-file=$var_file" "${variables[@]}")
+    tf_hint+=" --var-file $(printf '%q' "$var_file")"
+  fi
   if [[ -n $region ]]; then
     variables+=("-var=region=$region")
+    tf_hint+=" --region $region"
   else
     region=$(from_var_file region)
     region=${region:-southamerica-east1} # the module's own default; a test compares
   fi
   name=$(from_var_file name)
   name=${name:-spotify-bq}
-  state_bucket=${state_bucket:-${project//[:.]/-}-spotify-bq-state}
+  choose_state_bucket
   variables+=("-var=state_bucket=$state_bucket")
-  scratch=$(mktemp -d)
   export TF_IN_AUTOMATION=1 TF_INPUT=0
   # A person's login has no project of its own to count calls against; a service account has.
   if [[ $account != *gserviceaccount.com ]]; then
@@ -133,33 +177,19 @@ prepare_terraform() {
   fi
 }
 
+choose_state_bucket() {
+  local said
+  said=$(from_var_file state_bucket)
+  [[ -z $state_bucket || -z $said || $state_bucket == "$said" ]] ||
+    fail "$(where_set state_bucket), and you named $state_bucket." "One stack has one state: change that line, or leave out --state-bucket (STATE_BUCKET)."
+  if [[ -n $state_bucket && -z $said ]]; then tf_hint+=" --state-bucket $state_bucket"; fi
+  state_bucket=${state_bucket:-${said:-${project//[:.]/-}-spotify-bq-state}}
+}
+
 init_terraform() {
-  tf init -reconfigure -backend-config="bucket=$state_bucket" -backend-config="prefix=$name" >"$scratch/init" ||
+  patiently tf init -reconfigure -backend-config="bucket=$state_bucket" -backend-config="prefix=$name" -no-color >"$scratch/init" ||
     { cat "$scratch/init" >&2; return 1; }
 }
 
-# Plans, shows the plan in short, and says by its status whether there is anything to do.
-plan() { # TERRAFORM PLAN'S ARGUMENTS
-  local status=0
-  tf plan "$@" -no-color -compact-warnings -detailed-exitcode -out="$scratch/plan" "${variables[@]}" >"$scratch/log" || status=$?
-  case $status in
-    0) say "Nothing to change."; return 1 ;;
-    2) grep -E '^  # |^Plan:|^Changes to Outputs' "$scratch/log" >&2 || true ;;
-    *) exit "$status" ;;
-  esac
-}
-
-# Carries out what `plan` planned.
-apply() {
-  tf apply -no-color -compact-warnings "$scratch/plan" | sed '/^Outputs:/,$d' >&2
-}
-
-confirm() {
-  local answer
-  ! ${yes:-false} || return 0
-  [[ -t 0 ]] || fail "There is nobody to ask whether to carry this plan out." "Without a terminal, agree in advance: --yes"
-  while read -r -p 'Carry this out? yes, or show for the whole plan: ' answer && [[ $answer == show ]]; do
-    cat "$scratch/log" >&2
-  done
-  [[ ${answer:-} == yes ]] || fail "You did not agree, so nothing of this plan was done."
-}
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+. "$here/settings.sh"

@@ -71,13 +71,15 @@ log_in
 needs python3 "Install Python 3."
 
 step "secret $secret" "Your account needs roles/secretmanager.admin on the project, or on this secret."
-gcloud secrets describe "$secret" --format='value(name)' >/dev/null ||
+patiently gcloud secrets describe "$secret" --format='value(name)' >/dev/null ||
   fail "The secret $secret is not there." "deploy/deploy.sh makes it. If it has another name: --secret NAME."
 
 step "the credentials" "Give them as {\"client_id\": \"…\", \"client_secret\": \"…\"} on standard input, or start this in a terminal and type them."
 if [[ -t 0 ]]; then
+  let_go_of_interrupts
   read -r -p "Client ID: " client_id
   read -r -s -p "Client secret (not shown): " client_secret
+  catch_interrupts
   say ""
   credentials=$(printf '%s\n%s\n' "$client_id" "$client_secret" | in_shape)
 else

@@ -22,6 +22,11 @@ FIRST_RESOURCES = [
     "google_storage_bucket_iam_member.build",
     "google_project_iam_member.build_logs",
     "google_secret_manager_secret.spotify",
+    "google_secret_manager_secret_iam_member.runtime",
+    "google_project_iam_member.runtime_jobs",
+    "google_pubsub_topic_iam_member.runtime",
+    "google_pubsub_topic_iam_member.agent_dead_letter",
+    "google_service_account_iam_member.agent_signs_as_push",
 ]
 
 
@@ -57,6 +62,9 @@ class ScriptTest(unittest.TestCase):
             state={},
             first_resources=FIRST_RESOURCES,
             spotify_says="200",
+            slow={},
+            tainted=False,
+            rollout={},
         )
 
     def copy_repository(self):
@@ -66,7 +74,7 @@ class ScriptTest(unittest.TestCase):
             (self.repository / folder).mkdir(parents=True)
         for file in ("Cargo.toml", "Cargo.lock", "Dockerfile", ".dockerignore", "src/main.rs", "terraform/schemas/tables.json"):
             (self.repository / file).write_text(file)
-        for script in (REPOSITORY / "deploy").glob("*.sh"):
+        for script in [*(REPOSITORY / "deploy").glob("*.sh"), REPOSITORY / "deploy/tf"]:
             shutil.copy(script, self.repository / "deploy")
 
     def world(self, **changes):
@@ -84,6 +92,7 @@ class ScriptTest(unittest.TestCase):
             "STAND_IN_HOME": str(self.home),
             "POLL_SECONDS": "0",
             "MESSAGE_TIMEOUT_SECONDS": "0",
+            "BASH_COMPAT": "3.2",
             "RETRY_SECONDS": "0",
         }
 

@@ -1,4 +1,4 @@
-"""A stand-in for gcloud, terraform, docker, bq and curl: one program, which looks at the name it was called by.
+"""A stand-in for gcloud, terraform, docker, bq, gh and curl: one program, which looks at the name it was called by.
 
 It writes each call down and answers from a small world kept in a JSON file, in which making things makes them be there:
 so a second run of a script meets what the first one left. A call that matches world["fail"] fails.
@@ -81,10 +81,16 @@ def gcloud(arguments, world):
         world["next_version"] += 1
     elif line.startswith("secrets versions disable"):
         world["versions"].remove(int(arguments[3]))
-    elif line.startswith("artifacts docker images describe"):
-        if arguments[4] not in world["images"]:
-            sys.exit("NOT_FOUND: no such image")
-        say(DIGEST)
+    elif line.startswith("artifacts docker images list"):
+        if f"{arguments[4]}:{option(arguments, '--filter').removeprefix('tags:')}" in world["images"]:
+            say(DIGEST)
+    elif line.startswith("run services update"):
+        world["rollout"] = world.get("rollout_after_update", world["rollout"])
+    elif line.startswith("run services describe"):
+        created, ready, status, message = world["rollout"] or ["s-00001-abc", "s-00001-abc", "True", ""]
+        conditions = [{"type": "RoutesReady", "status": "True"}, {"type": "Ready", "status": status, "message": message}]
+        say(json.dumps({"status": {"latestCreatedRevisionName": created, "latestReadyRevisionName": ready, "conditions": conditions}}))
+        world["rollout"] = world.get("rollout_later", world["rollout"])
     elif line.startswith("builds submit"):
         world["images"].append(re.search(r"_IMAGE=([^,]*)", line).group(1))
     elif line.startswith("pubsub topics publish"):
@@ -140,7 +146,7 @@ def terraform(arguments, world):
         for address, action in changes:
             say(f"  # {address} will be {action}d")
         say("the whole plan, as terraform shows it")
-        Path(option(rest, "-out")).write_text(json.dumps({"changes": changes, "arguments": rest}))
+        Path(option(rest, "-out", os.devnull)).write_text(json.dumps({"changes": changes, "arguments": rest}))
         sys.exit(2 if changes and "-detailed-exitcode" in rest else 0)
     elif command == "apply":
         plan = json.loads(Path(rest[-1]).read_text())
@@ -154,13 +160,23 @@ def terraform(arguments, world):
             world["made"].append("secret")
         save(world)
     elif command == "output":
-        if rest[0] == "-raw":
+        if rest[:1] == ["-raw"]:
             sys.stdout.write(OUTPUTS[rest[1]])
+        elif rest[1:] == ["settings"]:
+            say(json.dumps({"set": {"SEARCH_TERM": world["search_term"]}} if world.get("search_term") else {}))
+        elif len(rest) == 0:
+            say("outputs")
         else:
             say('{"podcasts":"p.spotify_podcasts.tb_datahackers_limitada"}')
     elif command == "show" and len(rest) == 1:
-        service = [{"address": a, "values": {"template": [{"containers": [{"image": v[0]}]}]}} for a, v in state.items() if a == SERVICE]
-        say(json.dumps({"values": {"root_module": {"resources": service}}}))
+        service = [
+            {"address": a, "values": {"template": [{"containers": [{"image": v[0]}]}]}, **({"tainted": True} if world["tainted"] else {})}
+            for a, v in state.items() if a == SERVICE
+        ]
+        say(json.dumps({"values": {"root_module": {"resources": service}}} if state else {"format_version": "1.0"}))
+    elif command == "untaint":
+        world["tainted"] = False
+        save(world)
     elif command == "show":
         plan = json.loads(Path(rest[-1]).read_text())
         after = {"dataset_id": "spotify_podcasts", "table_id": "tb_datahackers_limitada"}
@@ -192,6 +208,11 @@ def bq(arguments, world):
     sys.exit(0 if arguments[-1].split(":")[1] in world.get("datasets", []) else 2)
 
 
+def gh(arguments, world):
+    if arguments[:2] == ["auth", "status"]:
+        sys.exit(0 if world.get("gh_login") else 1)
+
+
 def curl(arguments, world):
     world["asked_spotify_with"] = sys.stdin.read()
     save(world)
@@ -203,9 +224,15 @@ def main():
     world = load()
     environment = {k: v for k, v in os.environ.items() if k.startswith(("CLOUDSDK_", "GOOGLE_", "USER_PROJECT", "TF_"))}
     record({"tool": tool, "arguments": arguments, "environment": environment})
+    # What refuses its first calls: a pattern, and how many of them are left.
+    for pattern, left in world["slow"].items():
+        if left and re.search(pattern, " ".join([tool, *arguments])):
+            world["slow"][pattern] -= 1
+            save(world)
+            sys.exit(f"{tool}: this API has not been used in project 1 before or it is disabled. If you enabled this API recently, wait")
     if world.get("fail") and re.search(world["fail"], " ".join([tool, *arguments])):
         sys.exit(f"PERMISSION_DENIED: {tool} fails, as it was told to")
-    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "curl": curl}[tool](arguments, world)
+    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "gh": gh, "curl": curl}[tool](arguments, world)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,10 @@ class Deploy(DeployTest):
             run.calls,
             "gcloud auth print-access-token",
             "gcloud projects describe p",
+            "gcloud services enable serviceusage.googleapis.com",
             "gcloud services enable cloudresourcemanager.googleapis.com",
             "gcloud beta services identity create --service=pubsub.googleapis.com",
+            "gcloud beta services identity create --service=cloudscheduler.googleapis.com",
             "gcloud storage buckets create gs://p-spotify-bq-state --location=southamerica-east1 --uniform-bucket-level-access --public-access-prevention",
             "gcloud storage buckets update gs://p-spotify-bq-state --versioning",
             "terraform init -reconfigure -backend-config=bucket=p-spotify-bq-state -backend-config=prefix=spotify-bq",
@@ -43,9 +45,9 @@ class Deploy(DeployTest):
             "terraform apply",
             "gcloud secrets versions list spotify-credentials",
             "gcloud secrets versions add spotify-credentials --data-file=-",
-            f"gcloud artifacts docker images describe {IMAGE_NAME}:",
+            f"gcloud artifacts docker images list {IMAGE_NAME} --include-tags --filter=tags:",
             "gcloud builds submit",
-            f"gcloud artifacts docker images describe {IMAGE_NAME}:",
+            f"gcloud artifacts docker images list {IMAGE_NAME} --include-tags --filter=tags:",
             "terraform plan",
             "terraform apply",
             'gcloud pubsub topics publish projects/p/topics/spotify-bq --message={"table":"podcasts"}',
@@ -203,11 +205,32 @@ class Deploy(DeployTest):
         self.assert_none(run.calls, "gcloud storage buckets create")
         self.assert_order(run.calls, "gcloud storage buckets update gs://p-spotify-bq-state --versioning")
 
-    def test_what_a_fresh_api_refuses_at_first_is_tried_again(self):
+    def test_what_an_api_refuses_that_was_just_turned_on_is_tried_again_in_each_step(self):
+        slow = dict.fromkeys((
+            "gcloud projects describe", "gcloud services list", "gcloud services enable cloudres", "gcloud beta services identity create --service=pubsub",
+            "gcloud beta services identity create --service=cloudsch", "gcloud storage buckets list", "gcloud storage buckets create",
+            "gcloud storage buckets update", "terraform .* init", "terraform .* plan .*-target", "terraform .* apply",
+            "gcloud secrets versions list", "gcloud secrets describe", "gcloud artifacts docker images list", "gcloud builds submit",
+            "terraform .* plan .*image=", "gcloud run services describe", "gcloud pubsub topics publish", "gcloud logging read",
+        ), 2)
+        self.world(slow=slow)
+        run = self.deploy()
+        self.assertEqual(run.returncode, 0, run.said)
+        # Which APIs are on is asked once: where that is refused, they are turned on.
+        self.assertEqual(self.now("slow"), dict.fromkeys(slow, 0) | {"gcloud services list": 1})
+        self.assertGreaterEqual(run.said.count("is not in effect yet. Trying again for up to five minutes."), len(slow) - 2)
+
+    def test_after_five_minutes_it_gives_up(self):
+        self.world(slow={"terraform .* apply": 100})
+        run = self.deploy()
+        self.assert_stopped(run, "registry, build account and secret", "some minutes")
+        self.assertEqual(sum(call.startswith("terraform apply") for call in run.calls), 15)
+
+    def test_any_other_refusal_is_not_tried_again(self):
         self.world(fail="terraform .* apply")
         run = self.deploy()
-        self.assertEqual(sum(call.startswith("terraform apply") for call in run.calls), 3)
-        self.assert_stopped(run, "registry, build account and secret", "some minutes")
+        self.assertEqual(sum(call.startswith("terraform apply") for call in run.calls), 1)
+        self.assert_stopped(run, "registry, build account and secret", "what was refused and to whom")
 
     def test_each_step_that_fails_says_what_to_do_and_the_next_are_not_begun(self):
         for fail, step, advice, not_begun in (
@@ -221,8 +244,11 @@ class Deploy(DeployTest):
             ("terraform .* plan .*-target", "registry, build account and secret", "force-unlock", "terraform apply"),
             ("gcloud secrets versions list", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
             ("gcloud secrets versions add", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
+            ("gcloud artifacts docker images list", "the image", "https://console.cloud.google.com/cloud-build/builds?project=p", "gcloud builds"),
             ("gcloud builds submit", "the image", "https://console.cloud.google.com/cloud-build/builds?project=p", "gcloud pubsub"),
             ("terraform .* plan .*image=", "everything else", "force-unlock", "gcloud pubsub"),
+            ("terraform .* show -json$", "everything else", "what was refused", "terraform plan -no-color"),
+            ("gcloud run services describe", "the rollout", "roles/run.viewer", "gcloud pubsub"),
             ("gcloud pubsub topics publish", "loading the tables", "gcloud pubsub topics publish spotify-bq --project=p", "gcloud logging"),
             ("gcloud logging read", "loading the tables", "The stack is in place", "terraform output -json"),
         ):
@@ -317,6 +343,85 @@ class Deploy(DeployTest):
 
     def test_no_messages_are_sent_when_none_are_wanted(self):
         self.assert_none(self.deploy("--no-messages").calls, "gcloud pubsub", "gcloud logging")
+
+
+class Rollout(DeployTest):
+    """Terraform is content, Cloud Run has the last word."""
+
+    FAILED = ["s-00002-abc", "s-00001-abc", "False", "The container failed to start."]
+
+    def test_a_revision_that_is_not_ready_fails_the_run_with_its_message(self):
+        self.deployed()
+        self.world(rollout=self.FAILED)
+        for arguments in ((), ("--only-image", "--local-docker")):
+            run = self.deploy(*arguments, stdin="")
+            self.assert_stopped(run, "the rollout", "Revision s-00002-abc is not ready, so s-00001-abc still serves: The container failed to start.")
+            self.assertIn("gcloud run services update spotify-bq --image=", run.said)
+            self.assertIn("Nothing to change.", run.said)
+            self.assert_none(run.calls, "gcloud pubsub", "gcloud run services update")
+
+    def test_a_first_revision_that_is_not_ready_has_none_before_it(self):
+        self.world(rollout=["s-00001-abc", "", "False", ""])
+        run = self.deploy()
+        self.assert_stopped(run, "the rollout", "Revision s-00001-abc is not ready: Cloud Run gives no reason.")
+
+    def test_a_service_without_traffic_fails_too(self):
+        self.world(rollout=["s-00001-abc", "s-00001-abc", "False", "No route"])
+        self.assert_stopped(self.deploy(), "the rollout", "No route")
+
+    def test_it_waits_while_cloud_run_is_at_it(self):
+        self.world(rollout=["s-00002-abc", "s-00001-abc", "Unknown", ""], rollout_later=["s-00002-abc", "s-00002-abc", "True", ""])
+        run = self.deploy()
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assertIn("still rolling out s-00002-abc", run.said)
+
+    def test_a_tainted_service_is_untainted_and_gets_a_new_revision_before_the_plan(self):
+        self.deployed()
+        self.world(tainted=True, rollout=self.FAILED, rollout_after_update=["s-00003-abc", "s-00003-abc", "True", ""])
+        run = self.deploy(stdin="")
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(
+            run.calls, "terraform untaint google_cloud_run_v2_service.this",
+            f"gcloud run services update spotify-bq --region=southamerica-east1 --image={IMAGE_NAME}@{DIGEST}", "terraform plan", "gcloud run services describe",
+        )
+
+    def test_a_repair_that_fails_is_tried_once_more(self):
+        self.deployed()
+        self.world(tainted=True, rollout=self.FAILED, fail="gcloud run services update")
+        run = self.deploy(stdin="")
+        self.assert_stopped(run, "the rollout", "The container failed to start.")
+        self.assertEqual(sum(call.startswith("gcloud run services update") for call in run.calls), 2)
+
+
+class Released(DeployTest):
+    """--image with an image of GHCR."""
+
+    IMAGE = "ghcr.io/someone/spotify-bq@" + DIGEST
+
+    def test_without_the_github_cli_the_command_is_shown(self):
+        for world in ({}, {"gh_login": False}):
+            self.world(published=0, polls=0, **world)
+            run = self.deploy("--image", self.IMAGE)
+            self.assertEqual(run.returncode, 0, run.said)
+            self.assertIn(f"gh attestation verify oci://{self.IMAGE} --repo someone/spotify-bq", run.said)
+            self.assertEqual(self.now("state")[SERVICE][0], self.IMAGE)
+            if not (self.bin / "gh").exists():
+                (self.bin / "gh").symlink_to(self.bin / "stand-in")
+
+    def test_with_it_the_attestation_is_verified_for_the_repositorys_home(self):
+        (self.bin / "gh").symlink_to(self.bin / "stand-in")
+        self.world(gh_login=True)
+        (self.repository / "Cargo.toml").write_text('repository = "https://github.com/home/spotify-bq"\n')
+        run = self.deploy("--image", self.IMAGE)
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, f"gh attestation verify oci://{self.IMAGE} --repo home/spotify-bq", "gcloud services list")
+
+    def test_an_image_without_a_valid_attestation_is_not_deployed(self):
+        (self.bin / "gh").symlink_to(self.bin / "stand-in")
+        self.world(gh_login=True, fail="^gh attestation")
+        run = self.deploy("--image", self.IMAGE)
+        self.assert_stopped(run, "who built the image", "no valid attestation")
+        self.assert_none(run.calls, *CHANGES)
 
 
 class OnlyImage(DeployTest):

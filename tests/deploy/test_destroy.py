@@ -38,6 +38,13 @@ class Destroy(ScriptTest):
             self.assertIn(part, lift)
         self.assertNotIn("google_bigquery", lift)
 
+    def test_a_tainted_service_is_untainted_first(self):
+        self.world(tainted=True)
+        run = self.destroy()
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assert_order(run.calls, f"terraform untaint {SERVICE}", "terraform plan -target", "terraform plan -destroy")
+        self.assertEqual(self.now("state"), {})
+
     def test_an_interrupted_run_is_finished_by_the_next(self):
         for fail in ("apply", "state rm google_bigquery_dataset", "plan -destroy"):
             with self.subTest(fail):

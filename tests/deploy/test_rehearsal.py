@@ -1,0 +1,236 @@
+"""deploy.sh and destroy.sh from beginning to end with a real terraform, a stand-in provider and a bucket for the state.
+
+Runs where the maintainers' offline stand-ins are. What they can't show (who is asked, in which order, a failure in each
+step) is in test_deploy.py and test_destroy.py.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+from scripts import CREDENTIALS, REPOSITORY
+
+REHEARSE = REPOSITORY.parent / "shared/tf-offline/rehearse"
+SERVICE = "google_cloud_run_v2_service"
+OFF = "googleapi: Error 403: Cloud Run Admin API has not been used in project 123456789012 before or it is disabled."
+NOT_READY = "Revision 'spotify-bq-00002-abc' is not ready and cannot serve traffic. The container failed to start."
+REVISIONS = "projects/p1-test/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-"
+FAILED_ROLLOUT = {
+    "latest_created_revision": REVISIONS + "00002-abc",
+    "latest_ready_revision": REVISIONS + "00001-abc",
+    "terminal_condition": [{"type": "Ready", "state": "CONDITION_FAILED", "message": NOT_READY}],
+}
+
+
+@unittest.skipUnless(REHEARSE.exists(), "the maintainers' offline stand-ins are not here")
+class Rehearsal(unittest.TestCase):
+    """One cloud for each test."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.faults = self.folder / "faults.json"
+        self.switch()
+
+    def switch(self, **faults):
+        """The provider's faults from now on."""
+        self.faults.write_text(json.dumps(faults))
+
+    def run_in_cloud(self, *command, fail="", stdin=CREDENTIALS, until=None, then=None):
+        """A run; at the first line that holds `until`, Ctrl-C, or what `then` does."""
+        calls = self.folder / "gcloud.log"
+        calls.unlink(missing_ok=True)
+        (self.folder / "cloud/port").unlink(missing_ok=True)  # of the run before, whose port `rehearse` might take
+        environment = {**os.environ, "STUB_FAULTS": str(self.faults), "GCLOUD_LOG": str(calls), "RETRY_SECONDS": "1", "POLL_SECONDS": "0"}
+        run = subprocess.Popen(
+            [str(REHEARSE), "--keep", str(self.folder / "cloud"), *(["--fail", fail] if fail else []), *command],
+            cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, start_new_session=True,
+        )
+        watchdog = threading.Timer(300, os.killpg, (run.pid, signal.SIGKILL))
+        watchdog.start()
+        run.stdin.write(stdin)
+        run.stdin.close()
+        run.said = ""
+        for line in run.stdout:
+            run.said += line
+            if until and until in line:
+                then() if then else os.killpg(run.pid, signal.SIGINT)
+                until = None
+        run.wait()
+        run.stdout.close()
+        watchdog.cancel()
+        run.gcloud = calls.read_text() if calls.exists() else ""
+        return run
+
+    def deploy(self, *arguments, status=0, **how):
+        run = self.run_in_cloud("deploy/deploy.sh", "--project", "p1-test", "--yes", "--no-messages", *arguments, **how)
+        self.assertEqual(run.returncode, status, run.said)
+        return run
+
+    def destroy(self, *arguments, status=0):
+        run = self.run_in_cloud("deploy/destroy.sh", "--project", "p1-test", "--yes", *arguments)
+        self.assertEqual(run.returncode, status, run.said)
+        return run
+
+    def new_image(self):
+        """A changed source, which makes another image; `rehearse` leaves files alone that git does not know."""
+        source = self.folder / "cloud/tree/src/more.rs"
+        source.write_text((source.read_text() if source.exists() else "") + "// more\n")
+
+    def assert_nothing_changes(self, run):
+        self.assertEqual(run.said.count("Nothing to change."), 2, run.said)
+        self.assertNotIn("builds submit", run.gcloud)
+
+    def assert_ended_well(self, run, step):
+        """Terraform was interrupted, and ended by itself."""
+        self.assertIn(f"Interrupted at: {step}", run.said)
+        self.assertIn("saved its state and released the lock", run.said)
+        self.assertEqual(run.said.count("Interrupt received."), 1, "told once, since the second time it would not save")
+        self.assertNotIn("Trying again", run.said.partition("Interrupt received.")[2])
+
+
+class FromBeginningToEnd(Rehearsal):
+    def test_a_stack_with_its_accidents(self):
+        faults = "agents_missing,secret_needs_version"
+        slow = {"seconds": 1}
+        self.switch(**slow)
+        run = self.deploy(status=130, fail=faults + ",api_slow", until="Creation complete")
+        self.assertIn("An API that was just turned on is not in effect yet", run.said)
+        self.assert_ended_well(run, "registry, build account and secret")
+        run = self.deploy(status=130, fail=faults, until="google_bigquery_dataset.this[0]: Creating")
+        self.assert_ended_well(run, "everything else")
+        self.switch()
+        run = self.deploy(fail=faults)
+        self.assertIn("spotify-bq-00001-abc serves.", run.said)
+
+        self.assert_nothing_changes(self.deploy(stdin=""))
+
+        self.switch(values={SERVICE: FAILED_ROLLOUT})
+        self.new_image()
+        run = self.deploy(status=1)
+        self.assertIn(f"{SERVICE}.this will be updated", run.said)
+        for text in ("Stopped at: the rollout", NOT_READY, "so spotify-bq-00001-abc still serves", "gcloud run services update spotify-bq --image="):
+            self.assertIn(text, run.said)
+        run = self.deploy(status=1)
+        self.assert_nothing_changes(run)
+        self.assertIn(NOT_READY, run.said)
+        self.switch()
+        self.new_image()
+        self.assertIn("Plan: 0 to add, 1 to change, 0 to destroy.", self.deploy().said)
+
+        self.destroy()
+        run = self.deploy(status=1)
+        self.assertIn("--adopt", run.said)
+        run = self.deploy("--adopt")
+        self.assertIn("Taking over spotify_podcasts.tb_datahackers_limitada", run.said)
+        run = self.destroy("--delete-data")
+        self.assertIn("there is nothing to remove", self.destroy().said)
+
+
+class AfterAnAccident(Rehearsal):
+    def test_a_first_revision_that_fails_and_names_that_google_keeps(self):
+        github = self.folder / "github.tfvars"
+        github.write_text('github_repository = "example/spotify-bq"\n')
+        options = ("--var-file", str(github))
+        fails = {SERVICE: ["Error waiting to create Service: Permission denied on secret"]}
+        # Stopped between the failure and its repair, so that the service stays tainted.
+        self.switch(create=fails)
+        self.deploy(*options, status=130, until="Waiting: rights")
+        run = self.destroy(*options)
+        self.assertIn("The service's creation had failed", run.said)
+
+        # In one run: names that are kept, APIs that refuse creates at first, and the failure with its repair.
+        self.switch(refuse={"google_pubsub_topic": [OFF, OFF, OFF], "google_cloud_scheduler_job": [OFF]}, create=fails)
+        run = self.deploy("--adopt", *options)
+        self.assertIn("Bringing back spotify-bq-github", run.said)
+        self.assertIn("Bringing back github", run.said)
+        self.assertIn("Still waiting for the API", run.said)
+        self.assertRegex(run.gcloud, r"run services update spotify-bq --region=southamerica-east1 --image=\S+@sha256:")
+        self.assertIn("spotify-bq-00001-abc serves.", run.said)
+
+    def test_a_tainted_service_is_repaired_by_the_next_run(self):
+        self.switch(create={SERVICE: ["Error waiting to create Service: Permission denied on secret"]})
+        self.deploy(status=130, until="Waiting: rights")
+        run = self.deploy()
+        self.assertIn("The service's creation had failed", run.said)
+        self.assertIn("run services update", run.gcloud)
+        self.assertNotIn("must be replaced", run.said)
+
+    def kill_terraform(self):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                if command[0] == "terraform" and any(str(self.folder) in part for part in command):
+                    os.kill(int(pid), signal.SIGKILL)
+            except OSError:
+                pass
+
+    def test_what_a_killed_terraform_leaves_is_named_with_commands_that_work(self):
+        self.switch(seconds=1)
+        self.deploy(status=1, until="google_pubsub_topic.trigger: Creation complete", then=self.kill_terraform)
+        self.switch()
+        run = self.deploy(status=1)
+        self.assertRegex(run.said, r"gs://p1-test-spotify-bq-state is locked by \S+@\S+ since 20\S+ .* \(\d+ minutes ago\), for OperationTypeApply")
+        unlock = re.search(r"deploy/tf --project p1-test force-unlock -force \d+", run.said)
+        run = self.run_in_cloud("bash", "-c", unlock[0])
+        self.assertEqual(run.returncode, 0, run.said)
+        run = self.deploy(status=1)
+        self.assertNotIn("is locked", run.said)
+        self.assertIn("These exist in p1-test already, but not in terraform's state", run.said)
+        self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.said)
+
+
+MORE_GCLOUD = """#!/bin/sh
+case "$*" in
+  "config set project p2-test" | "auth application-default login") ;;
+  *) echo "unknown: gcloud $*" >&2; exit 1 ;;
+esac
+"""
+
+
+class Pages(Rehearsal):
+    """docs/deploy.md, followed from top to bottom."""
+
+    def commands(self):
+        """Its blocks, those of the service itself and of a release's image aside; by hand in a project of their own."""
+        page = (REPOSITORY / "docs/deploy.md").read_text()
+        for block in re.findall(r"```sh\n(.*?)```", page, re.S):
+            if re.search(r"spotify-bq (serve|publish)|^bq |ghcr", block, re.M):
+                continue
+            if "auth application-default login" in block:
+                yield "export CLOUDSDK_CORE_PROJECT=p2-test; rm -r terraform/.terraform\n"
+            if block.startswith("terraform untaint"):
+                yield "terraform taint google_cloud_run_v2_service.this\n"
+            yield block.replace("MY-PROJECT", "p1-test").replace("my-project", "p2-test").replace("sha256:…", "sha256:" + "0" * 64)
+            if block.startswith("gcloud run services describe"):
+                yield "cd ..; unset CLOUDSDK_CORE_PROJECT\n"
+
+    def test_its_commands_deploy_repair_and_destroy(self):
+        more = self.folder / "more-gcloud"
+        more.write_text(MORE_GCLOUD)
+        more.chmod(0o755)
+        credentials = self.folder / "credentials.json"
+        credentials.write_text(CREDENTIALS)
+        script = "".join(self.commands())
+        for part in ("deploy/deploy.sh", "terraform init", "terraform untaint", "deploy/tf --project p1-test destroy"):
+            self.assertIn(part, script)
+        # What a person would answer.
+        script = re.sub(r"deploy/deploy.sh", f"deploy/deploy.sh --yes --no-messages <{credentials}", script)
+        script = re.sub(r"(?m)^(\S*set-credentials.sh.*)$", rf"\1 <{credentials}", script)
+        run = self.run_in_cloud(
+            "env", f"GCLOUD_MORE={more}", "TF_CLI_ARGS_apply=-auto-approve", "TF_CLI_ARGS_destroy=-auto-approve", "bash", "-euxo", "pipefail", "-c", script
+        )
+        self.assertEqual(run.returncode, 0, run.said)
+        self.assertIn("Destroy complete!", run.said)
+
+
+if __name__ == "__main__":
+    unittest.main()
