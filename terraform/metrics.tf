@@ -19,7 +19,7 @@ locals {
 
   # Lines of a load that a person should look at: the table shrank to less than half, or items are missing within the
   # tolerance.
-  loaded_with_warning = "${local.log_filters.rows} AND severity=WARNING"
+  loaded_with_warning = "${local.log_filters.rows} AND severity=WARNING AND jsonPayload.reason=(\"table_shrank\" OR \"within_tolerance\")"
 
   # PromQL writes _ for what it does not allow in a name. The sum of a distribution's values.
   spotify_calls_total = "logging_googleapis_com:user_${replace(google_logging_metric.this["spotify_calls"].name, "/[^a-zA-Z0-9_]/", "_")}_sum"

@@ -34,7 +34,6 @@ locals {
     SPOTIFY_API_URL                = "Spotify's own address is the default."
     SPOTIFY_ACCOUNTS_URL           = "Spotify's own address is the default."
     DEAD_LETTER_SUBSCRIPTION       = "Only `redrive` and `check` read it, and a person runs those: see output operator_environment."
-    LOADED_TOPIC                   = "No event is published after a load unless it is set."
     PUSH_AUDIENCE                  = "Cloud Run has verified the token and removed its signature: nobody can verify it again."
     PUSH_SERVICE_ACCOUNT           = "As PUSH_AUDIENCE."
     BIGQUERY_EMULATOR_HOST         = "For a machine of one's own."

@@ -96,7 +96,7 @@ run "there_is_an_alert_for_each_kind_of_trouble" {
   assert {
     condition = { for key, policy in google_monitoring_alert_policy.log : key => policy.conditions[0].condition_matched_log[0].filter } == {
       spotify_ban         = google_logging_metric.this["spotify_bans"].filter
-      loaded_with_warning = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"spotify-bq\" AND resource.labels.location=\"southamerica-east1\" AND jsonPayload.event=\"message\" AND jsonPayload.outcome=\"loaded\" AND severity=WARNING"
+      loaded_with_warning = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"spotify-bq\" AND resource.labels.location=\"southamerica-east1\" AND jsonPayload.event=\"message\" AND jsonPayload.outcome=\"loaded\" AND severity=WARNING AND jsonPayload.reason=(\"table_shrank\" OR \"within_tolerance\")"
       schedule_failed     = "resource.type=\"cloud_scheduler_job\" AND resource.labels.location=\"southamerica-east1\" AND resource.labels.job_id=~\"^spotify-bq-(episodes|mentions|podcasts)$\" AND severity>=ERROR"
     }
     error_message = "A ban in force, a table that shrank or has items missing, a schedule that could not publish."
