@@ -19,6 +19,7 @@ from scripts import CREDENTIALS, REPOSITORY
 REHEARSE = REPOSITORY.parent / "shared/tf-offline/rehearse"
 SERVICE = "google_cloud_run_v2_service"
 OFF = "googleapi: Error 403: Cloud Run Admin API has not been used in project 123456789012 before or it is disabled."
+DENIED = "Error waiting to create Service: Permission denied on secret"
 NOT_READY = "Revision 'spotify-bq-00002-abc' is not ready and cannot serve traffic. The container failed to start."
 REVISIONS = "projects/p1-test/locations/southamerica-east1/services/spotify-bq/revisions/spotify-bq-"
 FAILED_ROLLOUT = {
@@ -40,11 +41,14 @@ class Rehearsal(unittest.TestCase):
         self.switch()
 
     def switch(self, **faults):
-        """The provider's faults from now on."""
-        self.faults.write_text(json.dumps(faults))
+        """The provider's faults from now on. Each message stays until the next switch: a list of messages would make the provider
+        write the file while its other threads read it."""
+        whole = self.folder / "faults.new"
+        whole.write_text(json.dumps(faults))
+        whole.replace(self.faults)
 
-    def run_in_cloud(self, *command, fail="", stdin=CREDENTIALS, until=None, then=None):
-        """A run; at the first line that holds `until`, Ctrl-C, or what `then` does."""
+    def run_in_cloud(self, *command, fail="", stdin=CREDENTIALS, until=None, then=None, watch=None):
+        """A run; at the first line that holds `until`, Ctrl-C, or what `then` does. `watch` is told each line."""
         calls = self.folder / "gcloud.log"
         calls.unlink(missing_ok=True)
         (self.folder / "cloud/port").unlink(missing_ok=True)  # of the run before, whose port `rehearse` might take
@@ -61,6 +65,8 @@ class Rehearsal(unittest.TestCase):
         run.said = ""
         for line in run.stdout:
             run.said += line
+            if watch:
+                watch(line)
             if until and until in line:
                 then() if then else os.killpg(run.pid, signal.SIGINT)
                 until = None
@@ -140,16 +146,31 @@ class AfterAnAccident(Rehearsal):
         github = self.folder / "github.tfvars"
         github.write_text('github_repository = "example/spotify-bq"\n')
         options = ("--var-file", str(github))
-        fails = {SERVICE: ["Error waiting to create Service: Permission denied on secret"]}
         # Stopped between the failure and its repair, so that the service stays tainted.
-        self.switch(create=fails)
+        self.switch(create={SERVICE: DENIED})
         self.deploy(*options, status=130, until="Waiting: rights")
+        self.switch()
         run = self.destroy(*options)
         self.assertIn("The service's creation had failed", run.said)
 
         # In one run: names that are kept, APIs that refuse creates at first, and the failure with its repair.
-        self.switch(refuse={"google_pubsub_topic": [OFF, OFF, OFF], "google_cloud_scheduler_job": [OFF]}, create=fails)
-        run = self.deploy("--adopt", *options)
+        refuse, create = {"google_pubsub_topic": OFF, "google_cloud_scheduler_job": OFF}, {SERVICE: DENIED}
+        self.switch(refuse=refuse, create=create)
+
+        def mend(line):
+            """What was waited for takes effect."""
+            if "Waiting: rights" in line:
+                create.clear()
+            elif "Still waiting for the API" in line:
+                refuse.pop("google_pubsub_topic", None)
+            elif "An API that was just turned on" in line and "google_pubsub_topic" not in refuse:
+                refuse.clear()
+            else:
+                return
+            self.switch(refuse=refuse, create=create)
+
+        run = self.deploy("--adopt", *options, watch=mend)
+        self.assertEqual((refuse, create), ({}, {}), run.said)
         self.assertIn("Bringing back spotify-bq-github", run.said)
         self.assertIn("Bringing back github", run.said)
         self.assertIn("Still waiting for the API", run.said)
@@ -157,8 +178,9 @@ class AfterAnAccident(Rehearsal):
         self.assertIn("spotify-bq-00001-abc serves.", run.said)
 
     def test_a_tainted_service_is_repaired_by_the_next_run(self):
-        self.switch(create={SERVICE: ["Error waiting to create Service: Permission denied on secret"]})
+        self.switch(create={SERVICE: DENIED})
         self.deploy(status=130, until="Waiting: rights")
+        self.switch()
         run = self.deploy()
         self.assertIn("The service's creation had failed", run.said)
         self.assertIn("run services update", run.gcloud)
