@@ -33,7 +33,7 @@ impl Extractor {
             all_at_once: self.spotify.is_open(),
             max_missing_percent: job.max_missing_percent,
         };
-        let complete = self.search(&job.term, rules, meter).await?;
+        let complete = self.search(&job.term, search_of(&job.term), rules, meter).await?;
         count(&complete, meter);
         if let Some(mut remembered) = guard {
             let taken = show::choose(&job.term, complete.rows.lines().take(complete.first_page));
@@ -54,16 +54,17 @@ impl Extractor {
             all_at_once: false,
             max_missing_percent: MAX_MISSING_PERCENT,
         };
-        self.search(term, rules, meter).await
+        // Later pages that contradict each other are no reason not to know the show.
+        self.search(term, format!("the first page of {}", search_of(term)), rules, meter).await
     }
 
     async fn search(
         &self,
         term: &Term,
+        what: String,
         rules: Rules,
         meter: &Meter,
     ) -> Result<Complete, Failure> {
-        let what = search_of(term);
         let percent = rules.max_missing_percent;
         self.incomplete.check(&what, percent)?;
         let page = |offset, limit| {
