@@ -124,7 +124,7 @@ impl Extractor {
         match read::read(rules, self.backoff, meter, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete.forget(&what);
-                let reading = self.readings.keep(complete, read_at, &job.table, message);
+                let reading = self.readings.keep(&kept, complete, read_at, &job.table, message);
                 *kept = Arc::downgrade(&reading);
                 Ok(Found::Reading { reading, shared: false })
             }

@@ -86,10 +86,12 @@ impl Readings {
         })
     }
 
-    /// Keeps a listing that a message read for a table, for the other table of its show. What is too
-    /// large or too old is dropped, unless a message is at work with it.
+    /// Keeps a listing that a message read for a table, for the other table of its show, in place of the
+    /// show's earlier reading. What is too large or too old is dropped, unless a message is at work with
+    /// it.
     pub(super) fn keep(
         &self,
+        earlier: &Weak<Reading>,
         complete: Complete,
         read_at: SystemTime,
         table: &str,
@@ -100,7 +102,7 @@ impl Readings {
         reading.is_given(table, message);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Arc::clone(&reading));
-        kept.retain(|reading| Instant::now() < reading.until);
+        kept.retain(|kept| Instant::now() < kept.until && Arc::as_ptr(kept) != earlier.as_ptr());
         while kept.iter().map(|kept| kept.complete.rows.bytes()).sum::<usize>() > MAX_KEPT_BYTES {
             kept.pop_front();
         }

@@ -124,6 +124,7 @@ fn line_of_binary(line: &str) -> Option<Line> {
     let fields = [
         ("level", "severity"),
         ("outcome", "outcome"),
+        ("reason", "reason"),
         ("job_id", "jobId"),
         ("listed", "listed"),
         ("skipped_nulls", "skippedNulls"),

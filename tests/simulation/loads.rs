@@ -205,7 +205,9 @@ impl<'a> Load<'a> {
     fn admitted(&self, nulls: usize, tolerated: usize) -> usize {
         let told = |key: &str| self.line.and_then(|line| line.get(key));
         let number = |key: &str| told(key).map_or(0, |number| number.parse::<usize>().unwrap());
-        let is_warned = told("level").is_some_and(|level| level.starts_with("WARN"));
+        let is_warned = told("level").is_some_and(|level| level.starts_with("WARN"))
+            && told("reason")
+                .is_some_and(|why| ["within_tolerance", "table_shrank"].contains(&why.as_str()));
         let tolerated = if told("listed").is_some() && is_warned {
             TOLERATED.fetch_add(1, Ordering::Relaxed);
             tolerated
