@@ -82,12 +82,18 @@ impl Extractor {
         }
     }
 
-    /// The rows of the job's table. Never none, except mentions of a show that was read completely.
-    pub async fn extract(&self, job: &Job, meter: &Meter) -> Result<Extracted, Failure> {
+    /// The rows of the job's table, for the message with this id. Never none, except mentions of a show
+    /// that was read completely.
+    pub async fn extract(
+        &self,
+        job: &Job,
+        message: &str,
+        meter: &Meter,
+    ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
             Kind::Podcasts => self.podcasts(job, meter).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, meter).await,
+            Kind::Episodes | Kind::Mentions => self.episodes(job, message, meter).await,
         };
         meter.extraction_ms.add_since(start);
         extracted

@@ -178,7 +178,7 @@ impl Service {
     /// recently.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
-        let extracted = self.extractor.extract(load.job, meter);
+        let extracted = self.extractor.extract(load.job, load.message_id, meter);
         let (extracted, standing) = if self.warehouse.ask_first(load)? {
             let standing = self.warehouse.prepare(load).await?;
             (extracted.await?, standing)

@@ -30,6 +30,37 @@ fn distinct(items: &[Option<usize>]) -> Vec<Option<usize>> {
     items.iter().copied().filter(Option::is_some).collect()
 }
 
+/// Whether a healthy reading in pages of `shortest` items and more has no page that is only or mostly
+/// null: two of nulls only look like the end of a listing whose total is wrong.
+fn is_plain(items: &[Option<usize>], shortest: usize) -> bool {
+    let nulls = |page: &[Option<usize>]| page.iter().filter(|item| item.is_none()).count();
+    items.windows(shortest).all(|page| nulls(page) < shortest)
+        && items.windows(10).all(|page| nulls(page) <= 5)
+}
+
+/// Checks a table of a listing with pages of nulls: it lacks no more than the tolerance allows beside
+/// those nulls, or is left as it was.
+fn is_tolerated(
+    world: &World,
+    told: &Answer,
+    table: &str,
+    expected: &[Value],
+    (most, tolerated): (usize, usize),
+) -> Result<(), TestCaseError> {
+    if told.status != 204 {
+        prop_assert_eq!(told.told(), (503, "retry listing_incomplete"));
+        prop_assert!(world.bigquery.accepted().is_empty());
+        return Ok(());
+    }
+    prop_assert_eq!(told.told(), (204, "loaded"));
+    let rows = world.bigquery.rows(table);
+    let mut left = expected.iter();
+    prop_assert!(rows.iter().all(|row| left.any(|expected| expected == row)), "order or truth");
+    let lacks = expected.len().min(most).saturating_sub(rows.len());
+    prop_assert!(lacks <= tolerated.max(2), "{} of {} rows are missing", lacks, expected.len());
+    Ok(())
+}
+
 /// Runs a case on a runtime of its own.
 fn run<F: Future<Output = Result<(), TestCaseError>>>(case: F) -> Result<(), TestCaseError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(case)
@@ -73,13 +104,17 @@ proptest! {
                 search_page(shown, listed.len().saturating_add_signed(drift as isize))
             });
             let told = world.app().await.push(&table("podcasts")).await;
-            let mut expected = distinct(&items);
-            expected.truncate(50);
+            let expected = distinct(&items);
             if expected.is_empty() {
                 return is_left_as_it_was(&world, &told, items.len());
             }
+            let drifts = items.len() >= 60 && expected.len() < 50;
+            let mut expected = podcast_rows(&values(&expected, show));
+            if drifts || !is_plain(&items, asked.min(given)) {
+                return is_tolerated(&world, &told, PODCASTS, &expected, (50, 5));
+            }
+            expected.truncate(50);
             prop_assert_eq!(told.told(), (204, "loaded"));
-            let expected = podcast_rows(&values(&expected, show));
             prop_assert_eq!(world.bigquery.rows(PODCASTS), expected);
             Ok(())
         })?;
@@ -95,6 +130,7 @@ proptest! {
             let world = World::new(Spotify::showing(1, 1).await).await
                 .set("SPOTIFY_CONCURRENT_CALLS", &side_by_side.to_string());
             let listed = values(&items, episode);
+            let shortest = given.iter().copied().min().unwrap_or(1);
             world.spotify.stub.on(move |call| {
                 if !call.path.ends_with("/episodes") {
                     return Act::Pass;
@@ -108,8 +144,11 @@ proptest! {
             if expected.is_empty() {
                 return is_left_as_it_was(&world, &told, items.len());
             }
-            prop_assert_eq!(told.told(), (204, "loaded"));
             let expected = episode_rows(&values(&expected, episode));
+            if !is_plain(&items, shortest) {
+                return is_tolerated(&world, &told, EPISODES, &expected, (usize::MAX, items.len() / 50));
+            }
+            prop_assert_eq!(told.told(), (204, "loaded"));
             prop_assert_eq!(world.bigquery.rows(EPISODES), expected);
             Ok(())
         })?;

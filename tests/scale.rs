@@ -99,17 +99,20 @@ async fn a_thousand_terms_pass_the_quota_without_a_ban() {
     let allowed = took.as_secs_f64() / WINDOW.as_secs_f64() * QUOTA as f64;
     let share = quota.served as f64 / allowed;
     let hours = took.as_secs_f64() / SECOND.as_secs_f64() / 3600.0;
+    let calls = quota.served as f64 / (3 * TERMS) as f64;
     println!(
         "{} tables in {hours:.2} h of simulated time ({took:?}), {deliveries} deliveries, {} calls \
-         served, {:.1} a table, {} answered 429 in {} cooldowns; {:.0} % of the quota used",
+         served, {calls:.2} a table, {:.0} tables a day, {} answered 429 in {} cooldowns; {:.0} % of the \
+         quota used",
         3 * TERMS,
         quota.served,
-        quota.served as f64 / (3 * TERMS) as f64,
+        (3 * TERMS) as f64 / hours * 24.0,
         quota.refused,
         quota.cooldowns,
         share * 100.0
     );
     assert_eq!(quota.ignored, 0, "calls during a ban");
+    assert!(calls <= 2.6, "{calls:.2} calls a table: episodes and mentions share no reading");
     assert!(share >= 0.8, "only {share:.2} of what the quota allows");
 }
 
@@ -136,6 +139,8 @@ fn config(world: &World) -> Config {
     timing.message_deadline = SECOND * 540;
     timing.patience = SECOND * 30;
     timing.show_memory = SECOND * 600;
+    timing.reading_memory = SECOND * 900;
+    timing.verdict_memory = SECOND * 300;
     timing.backoff = Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5 };
     config
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::log::Log;
+use crate::support::log::{Line, Log};
 use crate::support::spotify::{Spotify, episode_page, episode_rows, piece};
 use crate::support::wire::{Act, Fault, answer, answer_with};
 use crate::support::{App, EPISODES, World, table};
@@ -301,7 +301,8 @@ async fn a_lapsed_premium_is_told_in_spotifys_own_words() {
     )
     .await;
     assert!(body["detail"].as_str().unwrap().contains(PREMIUM), "{body}");
-    let line = log.lines("message").into_iter().find(|line| line.contains_key("reason")).unwrap();
+    let told = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
+    let line = log.lines("message").into_iter().find(told).unwrap();
     assert!(line["message"].contains(PREMIUM), "{line:?}");
     assert!(line["advice"].contains("Premium"), "{line:?}");
 }

@@ -27,8 +27,13 @@ enum Found {
 
 impl Extractor {
     /// The episodes of the job's show, all of them or those with a mention.
-    pub(super) async fn episodes(&self, job: &Job, meter: &Meter) -> Result<Extracted, Failure> {
-        let (taken, reading, shared) = self.reading_of(job, meter).await?;
+    pub(super) async fn episodes(
+        &self,
+        job: &Job,
+        message: &str,
+        meter: &Meter,
+    ) -> Result<Extracted, Failure> {
+        let (taken, reading, shared) = self.reading_of(job, message, meter).await?;
         count(&reading.complete, meter);
         let complete = &reading.complete;
         let rows = match job.kind {
@@ -56,10 +61,11 @@ impl Extractor {
     async fn reading_of(
         &self,
         job: &Job,
+        message: &str,
         meter: &Meter,
     ) -> Result<(TakenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
-            return match self.all_episodes(id, job, meter).await? {
+            return match self.all_episodes(id, job, message, meter).await? {
                 Found::Reading { reading, shared } => {
                     let r#match = show::ShowMatch::ShowId;
                     Ok((TakenShow { id: id.clone(), name: None, r#match }, reading, shared))
@@ -70,7 +76,7 @@ impl Extractor {
         let slot = self.shows.slot(job.term.folded());
         loop {
             let (taken, fresh) = self.show_of(&job.term, &slot, meter).await?;
-            match self.all_episodes(&taken.id, job, meter).await? {
+            match self.all_episodes(&taken.id, job, message, meter).await? {
                 Found::Reading { reading, shared } => return Ok((taken, reading, shared)),
                 Found::NoShow => {
                     self.forget_show(&slot, &taken.id).await;
@@ -82,18 +88,19 @@ impl Extractor {
         }
     }
 
-    /// A reading that the job's table has not used yet: one that is kept, or a new one. Concurrent
+    /// A reading that no other message had for the job's table: one that is kept, or a new one. Concurrent
     /// callers wait for the one in progress.
     async fn all_episodes(
         &self,
         show: &ShowId,
         job: &Job,
+        message: &str,
         meter: &Meter,
     ) -> Result<Found, Failure> {
         let percent = job.max_missing_percent;
         let slot = self.readings.slot(show);
         let mut kept = slot.lock().await;
-        if let Some(reading) = Readings::usable(&kept, &job.table, percent) {
+        if let Some(reading) = Readings::usable(&kept, &job.table, message, percent) {
             return Ok(Found::Reading { reading, shared: true });
         }
         let what = listing_of(show);
@@ -117,7 +124,7 @@ impl Extractor {
         match read::read(rules, self.backoff, meter, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete.forget(&what);
-                let reading = self.readings.keep(complete, read_at);
+                let reading = self.readings.keep(&kept, complete, read_at, &job.table, message);
                 *kept = Arc::downgrade(&reading);
                 Ok(Found::Reading { reading, shared: false })
             }

@@ -417,8 +417,11 @@ impl Listing {
         let shown = reading.shown();
         let is_false = self.largest_total < shown;
         let gaps = reading.gaps.iter().filter(|gap| is_false || gap.has_items_behind).count();
-        let missing =
-            wanted.saturating_sub(shown).max(gaps as u64 * u64::from(self.rules.page_size));
+        // Nulls take no place among the items of a search, whose total may be far above its end.
+        let existing = self.largest_total.saturating_sub(reading.nulls).min(most);
+        let missing = existing
+            .saturating_sub(reading.seen.len() as u64)
+            .max(gaps as u64 * u64::from(self.rules.page_size));
         let wanted = if is_false { shown + missing } else { wanted };
         if reading.seen.is_empty() {
             let detail = format!("nothing but nulls was shown; {}", reading.describe());

@@ -2,7 +2,7 @@
 //! quota is what limits the whole system.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -24,12 +24,32 @@ pub(super) struct Reading {
     pub(super) complete: Complete,
     pub(super) read_at: SystemTime,
     until: Instant,
-    used_by: Mutex<Vec<String>>,
+    uses: Mutex<Vec<Use>>,
+}
+
+/// A table that a reading was given to.
+#[derive(Debug)]
+struct Use {
+    table: String,
+    /// The message that got it. Only its redeliveries get it again: whether a load succeeded is not
+    /// always known, and another message for the table must read again.
+    message: String,
+    is_loaded: bool,
 }
 
 impl Reading {
-    fn is_used_by(&self, table: &str) -> bool {
-        self.used_by.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|used| used == table)
+    fn uses(&self) -> MutexGuard<'_, Vec<Use>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the reading to a table by a message. Returns whether it may have it.
+    fn is_given(&self, table: &str, message: &str) -> bool {
+        let mut uses = self.uses();
+        if let Some(known) = uses.iter().find(|known| known.table == table) {
+            return known.message == message && !known.is_loaded;
+        }
+        uses.push(Use { table: table.to_owned(), message: message.to_owned(), is_loaded: false });
+        true
     }
 }
 
@@ -51,28 +71,38 @@ impl Readings {
         self.slots.slot(show.as_str())
     }
 
-    /// The kept reading, if it is recent, was not used for the table, and lacks no more than
-    /// `max_missing_percent`.
+    /// The kept reading, if it is recent, lacks no more than `max_missing_percent`, and was not given to
+    /// the table by another message.
     pub(super) fn usable(
         kept: &Weak<Reading>,
         table: &str,
+        message: &str,
         max_missing_percent: u8,
     ) -> Option<Arc<Reading>> {
         kept.upgrade().filter(|reading| {
             Instant::now() < reading.until
-                && !reading.is_used_by(table)
                 && reading.complete.is_within(max_missing_percent)
+                && reading.is_given(table, message)
         })
     }
 
-    /// Keeps a listing for the other table of its show. What is too large or too old is dropped, unless
-    /// a message is at work with it.
-    pub(super) fn keep(&self, complete: Complete, read_at: SystemTime) -> Arc<Reading> {
+    /// Keeps a listing that a message read for a table, for the other table of its show, in place of the
+    /// show's earlier reading. What is too large or too old is dropped, unless a message is at work with
+    /// it.
+    pub(super) fn keep(
+        &self,
+        earlier: &Weak<Reading>,
+        complete: Complete,
+        read_at: SystemTime,
+        table: &str,
+        message: &str,
+    ) -> Arc<Reading> {
         let until = Instant::now() + self.memory;
-        let reading = Arc::new(Reading { complete, read_at, until, used_by: Mutex::default() });
+        let reading = Arc::new(Reading { complete, read_at, until, uses: Mutex::default() });
+        reading.is_given(table, message);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Arc::clone(&reading));
-        kept.retain(|reading| Instant::now() < reading.until);
+        kept.retain(|kept| Instant::now() < kept.until && Arc::as_ptr(kept) != earlier.as_ptr());
         while kept.iter().map(|kept| kept.complete.rows.bytes()).sum::<usize>() > MAX_KEPT_BYTES {
             kept.pop_front();
         }
@@ -82,9 +112,11 @@ impl Readings {
     /// Records that a table was loaded from a reading, which is dropped once it has served the two
     /// tables of its show.
     pub(super) fn used(&self, reading: &Arc<Reading>, table: &str) {
-        let mut used_by = reading.used_by.lock().unwrap_or_else(PoisonError::into_inner);
-        used_by.push(table.to_owned());
-        if used_by.len() >= USUAL_TABLES {
+        let mut uses = reading.uses();
+        if let Some(known) = uses.iter_mut().find(|known| known.table == table) {
+            known.is_loaded = true;
+        }
+        if uses.iter().filter(|known| known.is_loaded).count() >= USUAL_TABLES {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.retain(|kept| !Arc::ptr_eq(kept, reading));
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -15,6 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::dice::Dice;
+use super::faults::Weather;
+use super::lies::{self, Lies};
+use super::plan::Plan;
 use crate::support::spotify::{episode, episode_rows, podcast_rows, show};
 
 pub struct Term {
@@ -49,6 +53,11 @@ pub type Shared = Arc<Mutex<Catalogue>>;
 
 pub struct Catalogue {
     pub version: u64,
+    /// When each version but the first came.
+    changed: Vec<SystemTime>,
+    /// What is said of it while things go wrong.
+    lies: Lies,
+    weather: Weather,
     /// For each term: how many shows it finds, which of them has its name, and how many episodes
     /// that one has at first.
     sizes: [(usize, usize, usize); 3],
@@ -60,15 +69,34 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    pub fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "catalogue");
-        let mut size = || {
-            let shows = *dice.pick(&[1, 7, 10, 34, 57]);
-            let named = dice.number(0..10).min(shows as u64 - 1) as usize;
-            (shows, named, *dice.pick(&[1, 9, 50, 73, 120]))
-        };
-        let sizes = [size(), size(), size()];
-        Self { version: 0, sizes, tokens: BTreeSet::new(), issued: 0, made: BTreeMap::new() }
+    pub fn new(plan: &Plan, weather: Weather) -> Self {
+        Self {
+            version: 0,
+            changed: Vec::new(),
+            lies: Lies::new(plan),
+            weather,
+            sizes: sizes(plan.seed),
+            tokens: BTreeSet::new(),
+            issued: 0,
+            made: BTreeMap::new(),
+        }
+    }
+
+    /// Each show gets an episode, and all texts change.
+    pub fn change(&mut self) {
+        self.version += 1;
+        self.changed.push(SystemTime::now());
+    }
+
+    /// The version that was shown then.
+    pub fn version_at(&self, moment: SystemTime) -> u64 {
+        self.changed.iter().filter(|changed| **changed <= moment).count() as u64
+    }
+
+    /// How many items a term's listing has, nulls included, and how many of them are null.
+    pub fn places(&mut self, is_search: bool, term: usize, version: u64) -> (usize, usize) {
+        let all = if is_search { self.shows(term, version) } else { self.episodes(term, version) };
+        (all.len(), all.iter().filter(|item| item.is_null()).count())
     }
 
     fn now<T>(&mut self, show: impl FnOnce(&mut Self, u64) -> T) -> T {
@@ -101,6 +129,11 @@ impl Catalogue {
         }
     }
 
+    /// All rows that a search could come to.
+    pub fn all_shows(&mut self, term: usize, version: u64) -> Vec<Value> {
+        podcast_rows(&self.shows(term, version))
+    }
+
     fn shows(&mut self, term: usize, version: u64) -> Arc<Vec<Value>> {
         let (many, named, _) = self.sizes[term];
         let listing = self.made.entry((false, term, version));
@@ -120,21 +153,47 @@ impl Catalogue {
 
     fn episodes(&mut self, term: usize, version: u64) -> Arc<Vec<Value>> {
         let many = self.sizes[term].2 + version as usize;
+        // Where totals lie, a null at the end of a page would hide that a new episode moved it.
+        let with_nulls = !self.lies.are_about_totals((false, term));
         let listing = self.made.entry((true, term, version));
         let episode_of = |n: usize| {
             let mut episode = episode(n);
             let description = episode["description"].as_str().unwrap();
             episode["description"] = json!(format!("{description} ({version})"));
             episode["id"] = json!(format!("{term}e{n:020}"));
-            if n % 40 == 39 { Value::Null } else { episode }
+            if with_nulls && n % 40 == 39 { Value::Null } else { episode }
         };
         // Newest first, so a new one moves all others to later pages.
         Arc::clone(listing.or_insert_with(|| Arc::new((0..many).rev().map(episode_of).collect())))
     }
 
+    fn shown(&mut self, key: lies::Key, all: &[Value], listing: &Listing) -> Option<Value> {
+        match self.weather.is_stormy() {
+            true => self.lies.page(key, all, listing.offset, listing.limit),
+            false => Some(lies::truth(all, listing.offset, listing.limit)),
+        }
+    }
+
     fn term_of_show(&self, show: &str) -> Option<usize> {
         (0..TERMS.len()).find(|term| show == show_id(*term, self.sizes[*term].1))
     }
+}
+
+/// For each term: how many shows it finds, which of them has its name, and how many episodes that one
+/// has at first.
+fn sizes(seed: u64) -> [(usize, usize, usize); 3] {
+    let mut dice = Dice::new(seed, "catalogue");
+    let mut size = || {
+        let shows = *dice.pick(&[1, 7, 10, 34, 57]);
+        let named = dice.number(0..10).min(shows as u64 - 1) as usize;
+        (shows, named, *dice.pick(&[1, 9, 50, 73, 120]))
+    };
+    [size(), size(), size()]
+}
+
+/// The show of a seed's term.
+pub fn show_of(seed: u64, term: usize) -> String {
+    show_id(term, sizes(seed)[term].1)
 }
 
 fn show_id(term: usize, n: usize) -> String {
@@ -151,6 +210,7 @@ pub fn router(catalogue: Shared) -> Router {
     Router::new()
         .route("/api/token", post(token))
         .route("/v1/search", get(search))
+        .route("/v1/shows/{id}", get(one_show))
         .route("/v1/shows/{id}/episodes", get(episodes))
         .with_state(catalogue)
 }
@@ -186,11 +246,33 @@ async fn search(
         return error(StatusCode::UNAUTHORIZED, "Invalid access token");
     }
     let term = TERMS.iter().position(|term| listing.q.as_deref() == Some(term.text));
-    let shows = match term {
-        Some(term) => catalogue.now(|catalogue, version| catalogue.shows(term, version)),
-        None => Arc::default(),
+    let shown = match term {
+        Some(term) => {
+            let shows = catalogue.now(|catalogue, version| catalogue.shows(term, version));
+            catalogue.shown((true, term), &shows, &listing)
+        }
+        None => Some(lies::truth(&[], listing.offset, listing.limit)),
     };
-    axum::Json(json!({"shows": page(&shows, &listing)})).into_response()
+    match shown {
+        Some(page) => axum::Json(json!({ "shows": page })).into_response(),
+        None => error(StatusCode::NOT_FOUND, "Not found."),
+    }
+}
+
+/// A show itself, of which nothing is read but that it exists.
+async fn one_show(
+    State(catalogue): State<Shared>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let catalogue = catalogue.lock().unwrap();
+    if !catalogue.welcomes(&headers) {
+        return error(StatusCode::UNAUTHORIZED, "Invalid access token");
+    }
+    match catalogue.term_of_show(&id) {
+        None => error(StatusCode::NOT_FOUND, "non existing id"),
+        Some(_) => axum::Json(json!({"id": id, "type": "show"})).into_response(),
+    }
 }
 
 async fn episodes(
@@ -207,7 +289,10 @@ async fn episodes(
         None => error(StatusCode::NOT_FOUND, "non existing id"),
         Some(term) => {
             let episodes = catalogue.now(|catalogue, version| catalogue.episodes(term, version));
-            axum::Json(page(&episodes, &listing)).into_response()
+            match catalogue.shown((false, term), &episodes, &listing) {
+                Some(page) => axum::Json(page).into_response(),
+                None => error(StatusCode::NOT_FOUND, "non existing id"),
+            }
         }
     }
 }
@@ -218,11 +303,6 @@ impl Catalogue {
         let token = bearer.and_then(|bearer| bearer.strip_prefix("Bearer "));
         token.is_some_and(|token| self.tokens.contains(token))
     }
-}
-
-fn page(all: &[Value], listing: &Listing) -> Value {
-    let items: Vec<&Value> = all.iter().skip(listing.offset).take(listing.limit).collect();
-    json!({"items": items, "total": all.len(), "limit": listing.limit, "offset": listing.offset})
 }
 
 fn error(status: StatusCode, message: &str) -> Response {

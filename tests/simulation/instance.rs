@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use spotify_bq::config::{Config, Purpose, Warehouse};
 use spotify_bq::retry::Backoff;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
+use tracing::dispatcher;
 
 use super::plan::Plan;
 use crate::support::App;
+use crate::support::log::{Line, Log};
 
 pub enum Instance {
     Tasks { runtime: Runtime, app: App },
@@ -23,7 +28,11 @@ pub enum Instance {
 pub struct Recipe {
     pub plan: Plan,
     pub settings: BTreeMap<String, String>,
+    pub lines: Lines,
 }
+
+/// Lines of the service's log about messages, as [`Log`] collects them.
+pub type Lines = Arc<Mutex<Vec<Line>>>;
 
 impl Recipe {
     /// Starts process number `number`, which Spotify knows by its client id.
@@ -36,10 +45,24 @@ impl Recipe {
         let messages = self.plan.concurrent_messages.to_string();
         settings.insert("MAX_CONCURRENT_MESSAGES".to_owned(), messages);
         if self.plan.binary {
-            return spawn_blocking(move || binary(settings)).await.unwrap();
+            let lines = Arc::clone(&self.lines);
+            return spawn_blocking(move || binary(settings, lines)).await.unwrap();
         }
         let config = self.config(&settings);
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all();
+        let (lines, shows) = (Arc::clone(&self.lines), super::shows_log());
+        let log = Log::dispatch(move |line| {
+            if shows {
+                println!("{line:?}");
+            }
+            if line.get("event").is_some_and(|event| event == "message") {
+                lines.lock().unwrap().push(line.clone());
+            }
+        });
+        // For as long as the thread lives.
+        builder.on_thread_start(move || std::mem::forget(dispatcher::set_default(&log)));
+        let runtime = builder.build().unwrap();
         let app = runtime.spawn(App::start(config)).await.unwrap();
         Instance::Tasks { runtime, app }
     }
@@ -63,6 +86,8 @@ impl Recipe {
         timing.google_call = Duration::from_millis(1500);
         timing.upload = Duration::from_millis(1500);
         timing.show_memory = Duration::from_millis(100);
+        timing.reading_memory = self.plan.reading_memory;
+        timing.verdict_memory = Duration::from_millis(60);
         timing.denial_memory = Duration::from_millis(60);
         timing.token_margin = Duration::from_secs(1);
         config
@@ -70,7 +95,7 @@ impl Recipe {
 }
 
 /// Ports are not kept for a process that is dead: another may have got it, so each has its own.
-fn binary(mut settings: BTreeMap<String, String>) -> Instance {
+fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     settings.insert("PORT".to_owned(), free.to_string());
     settings.insert("LOG_FORMAT".to_owned(), "json".to_owned());
@@ -85,8 +110,33 @@ fn binary(mut settings: BTreeMap<String, String>) -> Instance {
     let listens = lines.by_ref().any(|line| line.unwrap().contains(r#""event":"started""#));
     assert!(listens, "the binary ended before it listened");
     // Its log must be read on, or it blocks.
-    std::thread::spawn(move || lines.count());
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            collected.lock().unwrap().extend(line_of_binary(&line));
+        }
+    });
     Instance::Binary { child, url: format!("http://127.0.0.1:{free}/") }
+}
+
+/// A line about a message, with the fields that the verdict needs as [`Log`] names them.
+fn line_of_binary(line: &str) -> Option<Line> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = [
+        ("level", "severity"),
+        ("outcome", "outcome"),
+        ("reason", "reason"),
+        ("job_id", "jobId"),
+        ("listed", "listed"),
+        ("skipped_nulls", "skippedNulls"),
+        ("shared_reading", "sharedReading"),
+    ];
+    let told = |key: &str| match &line[key] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let line = fields.iter().filter_map(|(ours, key)| Some(((*ours).to_owned(), told(key)?)));
+    Some(line.collect()).filter(|line: &Line| line.contains_key("outcome"))
 }
 
 impl Instance {

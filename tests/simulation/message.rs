@@ -1,5 +1,7 @@
 //! A message of the simulation: what is pushed, and what it must come to.
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
 use super::catalogue::TERMS;
@@ -27,8 +29,7 @@ pub struct Draft {
 pub struct Message {
     pub push: Push,
     pub wants: Wants,
-    /// The catalogue's version when it was published: what it loads is no older.
-    pub since: u64,
+    pub published: SystemTime,
 }
 
 impl Draft {
@@ -41,6 +42,12 @@ impl Draft {
         if term > 0 {
             data["search_term"] = json!(TERMS[term].text);
         }
+        Self::new(data.to_string(), Wants::Table(kind, term))
+    }
+
+    /// A message that names the show, which is the one that a search finds.
+    pub fn table_of_show(kind: &'static str, term: usize, show: &str) -> Self {
+        let data = json!({"table": kind, "search_term": TERMS[term].text, "show_id": show});
         Self::new(data.to_string(), Wants::Table(kind, term))
     }
 

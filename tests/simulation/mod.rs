@@ -8,6 +8,8 @@ mod clock;
 mod dice;
 mod faults;
 mod instance;
+mod lies;
+mod loads;
 mod message;
 mod plan;
 mod queue;
@@ -20,8 +22,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spotify_bq::config::Log;
-use spotify_bq::telemetry;
 use tokio::runtime::Builder;
 
 /// Seeds of a plain `cargo test`.
@@ -57,6 +57,10 @@ fn nothing_is_lost_and_nothing_doubled() {
         }
     });
     let failed = failed.into_inner().unwrap();
+    let (shared, tolerated) =
+        (loads::SHARED.load(Ordering::Relaxed), loads::TOLERATED.load(Ordering::Relaxed));
+    println!("{shared} loads shared a reading, {tolerated} lacked what the tolerance allows");
+    assert!(shared > 0 || seeds.end - seeds.start < SEEDS, "no reading was shared");
     assert!(
         failed.is_empty(),
         "seeds {failed:?} failed, of {} begun; again with\n  SIM_SEED={} cargo test --test wire simulation -- --nocapture",
@@ -80,11 +84,15 @@ fn complaints(seed: u64) -> Vec<String> {
 fn seeds() -> Range<u64> {
     let number = |name| setting(name).map(|n| n.parse().expect("SIM_… must be a number"));
     if let Some(seed) = number("SIM_SEED") {
-        telemetry::init(&Log { json: false, filter: "info".to_owned() });
         return seed..seed + 1;
     }
     let from = number("SIM_FROM").unwrap_or(0);
     from..from + number("SIM_SEEDS").unwrap_or(SEEDS)
+}
+
+/// Whether the log of the services goes to the terminal.
+fn shows_log() -> bool {
+    setting("SIM_SEED").is_some()
 }
 
 fn setting(name: &str) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::catalogue::{TERMS, UNKNOWN_SHOW, UNKNOWN_TERM};
+use super::catalogue::{self, TERMS, UNKNOWN_SHOW, UNKNOWN_TERM};
 use super::dice::Dice;
 use super::message::{Draft, Wants};
 
@@ -24,6 +24,8 @@ pub struct Plan {
     pub concurrent_messages: usize,
     /// How many percent of calls go wrong while the storm lasts.
     pub faults: u32,
+    /// How many percent of pages show what is not true while the storm lasts.
+    pub lies: u32,
     /// How many percent of deliveries come twice, or again although they were acknowledged.
     pub doubles: u32,
     /// How long the storm lasts, on its own clock.
@@ -40,6 +42,8 @@ pub struct Plan {
     /// BigQuery may take a job long after the connection was cut.
     pub late_uploads: bool,
     pub bans: bool,
+    /// How long a reading is kept for the other table of its show.
+    pub reading_memory: Duration,
     /// All uploads are resumable, so that sessions can get lost.
     pub resumable: bool,
     /// The tables are there at first, so that operators can spoil them before the first load.
@@ -54,9 +58,12 @@ impl Plan {
         let moments = |dice: &mut Dice, most: u64| -> Vec<u64> {
             (0..dice.number(0..most)).map(|_| dice.number(0..storm)).collect()
         };
+        let mut lies = Dice::new(seed, "how many lies");
         Self {
             seed,
             binary,
+            lies: *lies.pick(&[0, 0, 1, 1, 10, 30]),
+            reading_memory: Duration::from_millis(*lies.pick(&[30, 400, 400])),
             instances: if dice.chance(25) { 2 } else { 1 },
             concurrent_calls: dice.number(1..6) as usize,
             concurrent_messages: dice.number(1..9) as usize,
@@ -93,7 +100,7 @@ impl Plan {
         let messages = dice.number(3..11);
         (0..messages)
             .map(|_| match dice.number(0..10) {
-                0..7 => table(&mut dice),
+                0..7 => table(&mut dice, self.seed),
                 7 => fan_out(&mut dice),
                 _ => poison(&mut dice),
             })
@@ -101,10 +108,16 @@ impl Plan {
     }
 }
 
-fn table(dice: &mut Dice) -> Draft {
+fn table(dice: &mut Dice, seed: u64) -> Draft {
     let kind = *dice.pick(&["podcasts", "episodes", "mentions"]);
     // Few terms, so that several messages want the same table.
-    Draft::table(kind, *dice.pick(&[0, 0, 1, 2]))
+    let term = *dice.pick(&[0, 0, 1, 2]);
+    match dice.number(0..4) {
+        0 if kind != "podcasts" => {
+            Draft::table_of_show(kind, term, &catalogue::show_of(seed, term))
+        }
+        _ => Draft::table(kind, term),
+    }
 }
 
 fn fan_out(dice: &mut Dice) -> Draft {

@@ -2,13 +2,12 @@
 //! acknowledged, and to the dead letters after its last attempt.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::catalogue::Shared;
 use super::dice::Dice;
 use super::faults::Weather;
 use super::message::{Draft, Message};
@@ -39,7 +38,6 @@ pub struct Queue {
     /// Deliveries under way that nobody waits for.
     pub loose: TaskTracker,
     pub weather: Weather,
-    pub catalogue: Shared,
     pub client: reqwest::Client,
 }
 
@@ -48,7 +46,7 @@ impl Queue {
     pub async fn see_through(self: Arc<Self>, id: String, draft: Draft) -> (Message, End) {
         let mut dice = Dice::new(self.plan.seed, &format!("message {id}"));
         let message = Message {
-            since: self.catalogue.lock().unwrap().version,
+            published: SystemTime::now(),
             wants: draft.wants,
             push: Push {
                 data: draft.data,

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::catalogue::TERMS;
+use super::loads;
 use super::message::Wants;
 use super::queue::End;
 use super::world::Sim;
@@ -15,9 +14,7 @@ pub fn after_the_storm(sim: &Sim) -> Vec<String> {
     complaints.extend(stuck(sim));
     complaints.extend(letters(sim));
     complaints.extend(jobs(sim));
-    for (kind, term) in sim.tables() {
-        complaints.extend(table(sim, kind, term).err());
-    }
+    complaints.extend(loads::complaints(sim));
     complaints
 }
 
@@ -104,43 +101,6 @@ fn jobs(sim: &Sim) -> Vec<String> {
         }
     }
     complaints
-}
-
-/// The table shows one moment of Spotify, and none before the publish of a message that was
-/// acknowledged.
-///
-/// A search has no total that every change moves, so a change while its pages are read can't be
-/// noticed: of podcasts each row shows a moment. Only readings of one process are in order.
-fn table(sim: &Sim, kind: &'static str, term: usize) -> Result<(), String> {
-    let name = table_name(kind, term);
-    let wanted = || sim.wanted(Wants::Table(kind, term));
-    let Some(table) = sim.world.bigquery.table(name).filter(|table| table.loads > 0) else {
-        return Ok(());
-    };
-    let acknowledged = wanted().filter(|(_, end)| *end == End::Acknowledged);
-    let since = match sim.plan.readings_keep_their_order() {
-        true => acknowledged.map(|(message, _)| message.since).max().unwrap_or(0),
-        false => wanted().map(|(message, _)| message.since).min().unwrap_or(0),
-    };
-    let mut catalogue = sim.catalogue.lock().unwrap();
-    let versions = since..=catalogue.version;
-    let shown: Vec<Vec<Value>> =
-        versions.clone().map(|version| catalogue.rows(kind, term, version)).collect();
-    let whole = shown.contains(&table.rows);
-    let row_by_row = || {
-        table.rows.len() == shown[0].len()
-            && table
-                .rows
-                .iter()
-                .enumerate()
-                .all(|(n, row)| shown.iter().any(|rows| rows[n] == *row))
-    };
-    if whole || (kind == "podcasts" && row_by_row()) {
-        return Ok(());
-    }
-    let earlier = (0..since).any(|version| catalogue.rows(kind, term, version) == table.rows);
-    let what = if earlier { "an older moment than" } else { "no moment of" };
-    Err(format!("{name} with {} rows shows {what} versions {versions:?}", table.rows.len()))
 }
 
 fn table_name(kind: &str, term: usize) -> &'static str {

@@ -13,7 +13,7 @@ use super::bans::Bans;
 use super::catalogue::{self, Catalogue, Shared, TERMS};
 use super::dice::Dice;
 use super::faults::{self, Weather};
-use super::instance::{Instance, Recipe};
+use super::instance::{Instance, Lines, Recipe};
 use super::message::{Draft, Message, Wants};
 use super::plan::Plan;
 use super::queue::{End, Queue};
@@ -28,6 +28,8 @@ pub struct Sim {
     pub catalogue: Shared,
     pub bans: Arc<Bans>,
     pub settled: Vec<(Message, End)>,
+    /// The lines of all instances about messages.
+    pub lines: Lines,
     queue: Arc<Queue>,
     /// How many of the service's publishes to the trigger topic are delivered.
     taken: usize,
@@ -45,7 +47,11 @@ struct Fleet {
 pub async fn run(seed: u64) -> Vec<String> {
     let plan = Plan::new(seed);
     let mut sim = Sim::new(plan.clone()).await;
-    let recipe = Recipe { plan: plan.clone(), settings: sim.world.settings.clone() };
+    let recipe = Recipe {
+        plan: plan.clone(),
+        settings: sim.world.settings.clone(),
+        lines: Arc::clone(&sim.lines),
+    };
     let mut fleet = Fleet::new(recipe, &sim.queue).await;
 
     let mut settling = JoinSet::new();
@@ -68,6 +74,8 @@ pub async fn run(seed: u64) -> Vec<String> {
     let mut complaints = verdict::after_the_storm(&sim);
 
     if complaints.is_empty() {
+        // A day later no process remembers a reading.
+        sleep(plan.reading_memory).await;
         let mut next_morning = JoinSet::new();
         for (kind, term) in sim.tables() {
             let id = format!("next {kind} {term}");
@@ -83,13 +91,14 @@ pub async fn run(seed: u64) -> Vec<String> {
 
 impl Sim {
     async fn new(plan: Plan) -> Self {
-        let catalogue = Arc::new(Mutex::new(Catalogue::new(plan.seed)));
+        let weather = Weather::stormy();
+        let catalogue = Arc::new(Mutex::new(Catalogue::new(&plan, weather.clone())));
         let spotify = Spotify {
             stub: Stub::start(catalogue::router(Arc::clone(&catalogue))).await,
             catalog: Catalog::default(),
         };
         let world = World::new(spotify).await;
-        let weather = Weather::stormy();
+        world.bigquery.state.lock().unwrap().history = Some(Vec::new());
         let bans = Arc::new(Bans::new(plan.concurrent_calls));
         faults::begin(&world, &plan, &weather, &bans, &catalogue);
         let queue = Queue {
@@ -97,11 +106,19 @@ impl Sim {
             urls: Mutex::default(),
             loose: TaskTracker::new(),
             weather,
-            catalogue: Arc::clone(&catalogue),
             client: crate::support::client(),
         };
         let queue = Arc::new(queue);
-        Self { plan, world, catalogue, bans, settled: Vec::new(), queue, taken: 0 }
+        Self {
+            plan,
+            world,
+            catalogue,
+            bans,
+            settled: Vec::new(),
+            lines: Lines::default(),
+            queue,
+            taken: 0,
+        }
     }
 
     /// Until every message is settled, those too that the service publishes meanwhile, and nothing
@@ -187,7 +204,7 @@ impl Fleet {
         for (at, is_end) in moments {
             self.queue.weather.clock.reach(at).await;
             if !is_end {
-                catalogue.lock().unwrap().version += 1;
+                catalogue.lock().unwrap().change();
                 continue;
             }
             let slot = dice.number(0..self.instances.len() as u64) as usize;

@@ -44,6 +44,8 @@ pub struct State_ {
     pub others: Vec<Value>,
     /// The show that the jobs' labels name where they name none.
     pub show: Option<String>,
+    /// Each load that replaced a table, if a test asks for it.
+    pub history: Option<Vec<Loaded>>,
     sessions: Vec<Value>,
 }
 
@@ -58,6 +60,14 @@ pub struct Table {
     pub r#type: Option<&'static str>,
     /// Words with which BigQuery refuses every load of it: its partitioning, its key.
     pub refuses: Option<&'static str>,
+}
+
+/// What a job made of a table.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub job: String,
+    pub table: String,
+    pub rows: Vec<Value>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +87,7 @@ impl BigQuery {
             fate: Box::new(|_| Fate::default()),
             others: Vec::new(),
             show: None,
+            history: None,
             sessions: Vec::new(),
         }));
         let base = "/bigquery/v2/projects/p1";
@@ -288,7 +299,9 @@ fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
             let (reason, words) = fails.split_once(": ").unwrap_or((fails, "simulated"));
             Some((reason, words.to_owned()))
         }
-        None => load(state, &job["configuration"]["load"], rows).err().map(|why| ("invalid", why)),
+        None => {
+            load(state, &id, &job["configuration"]["load"], rows).err().map(|why| ("invalid", why))
+        }
     };
     let error = failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
     let job = Job { configuration: job["configuration"].clone(), error, looks: fate.looks };
@@ -298,7 +311,7 @@ fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
     axum::Json(answer).into_response()
 }
 
-fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
+fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), String> {
     assert_eq!(load["sourceFormat"], "NEWLINE_DELIMITED_JSON");
     assert_eq!(load["maxBadRecords"], 0);
     let name = load["destinationTable"]["tableId"].as_str().unwrap();
@@ -337,6 +350,10 @@ fn load(state: &mut State_, load: &Value, rows: &[u8]) -> Result<(), String> {
         other => panic!("no write disposition: {other}"),
     }
     table.loads += 1;
+    if let Some(history) = &mut state.history {
+        let (job, table, rows) = (job.to_owned(), name.to_owned(), table.rows.clone());
+        history.push(Loaded { job, table, rows });
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, Event, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// A line's fields; its text is `message`.
@@ -31,6 +31,13 @@ impl Log {
         let layer = Collect { lines: Arc::clone(&lines), watch };
         let subscriber = tracing_subscriber::registry().with(layer);
         Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// A subscriber for other threads, which hands each line over.
+    pub fn dispatch(watch: impl Fn(&Line) + Send + Sync + 'static) -> Dispatch {
+        LazyLock::force(&ELSEWHERE);
+        let layer = Collect { lines: Arc::default(), watch };
+        Dispatch::new(tracing_subscriber::registry().with(layer))
     }
 
     /// The lines about an event of the service's.
@@ -59,9 +66,14 @@ struct Collect<W> {
 }
 
 impl<S: Subscriber, W: Fn(&Line) + Send + Sync + 'static> Layer<S> for Collect<W> {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.target().starts_with("spotify_bq")
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields(Line::new());
         event.record(&mut fields);
+        fields.0.insert("level".to_owned(), event.metadata().level().to_string());
         (self.watch)(&fields.0);
         self.lines.lock().unwrap().push(fields.0);
     }

@@ -230,14 +230,15 @@ fn ids(truth: &[Option<u32>]) -> Vec<String> {
 /// Checks a verdict against the truth, whatever was told about it.
 fn is_true(rules: &Rules, liar: &Liar, verdict: &Verdict) -> Result<(), TestCaseError> {
     let all: HashSet<String> = ids(&liar.truth).into_iter().collect();
-    let wanted = rules.enough.unwrap_or(usize::MAX).min(liar.truth.len()) as u64;
+    let most = rules.enough.unwrap_or(usize::MAX) as u64;
     match verdict {
         Verdict::Complete(complete) => {
             let shown = shown(complete);
             let distinct: HashSet<&String> = shown.iter().collect();
             prop_assert_eq!(distinct.len(), shown.len());
             prop_assert!(shown.iter().all(|id| all.contains(id)));
-            let lacks = wanted.saturating_sub(shown.len() as u64 + complete.nulls);
+            let existing = (liar.truth.len() as u64).saturating_sub(complete.nulls).min(most);
+            let lacks = existing.saturating_sub(shown.len() as u64);
             prop_assert!(
                 lacks <= complete.missing,
                 "{lacks} are missing, {} were said to be",

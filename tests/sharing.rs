@@ -1,0 +1,159 @@
+//! What the three tables of a term cost: the pages of its search and of its show's episodes, once. A
+//! second message for one table always reads again.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::bigquery::Fate;
+use crate::support::log::Log;
+use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::wire::Act;
+use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
+
+const ORDERS: [[&str; 3]; 6] = [
+    ["podcasts", "episodes", "mentions"],
+    ["podcasts", "mentions", "episodes"],
+    ["episodes", "podcasts", "mentions"],
+    ["mentions", "podcasts", "episodes"],
+    ["episodes", "mentions", "podcasts"],
+    ["mentions", "episodes", "podcasts"],
+];
+
+/// A search of five pages and a show of seven.
+async fn world() -> World {
+    World::new(Spotify::showing(66, 320).await).await
+}
+
+/// How many pages of searches and of episodes were requested.
+fn calls(world: &World) -> (usize, usize) {
+    let to = |path| world.spotify.stub.calls_to("GET", path).len();
+    (to("/v1/search"), to("/episodes"))
+}
+
+/// The most search pages in this order: a show that was searched for before is known from one page.
+fn searches(order: [&str; 3]) -> usize {
+    if order[0] == "podcasts" { 5 } else { 6 }
+}
+
+#[tokio::test]
+async fn three_tables_one_after_another_cost_their_pages_once() {
+    for order in ORDERS {
+        let (world, log) = (world().await, Log::start());
+        let app = world.app().await;
+        let pushes = order.map(table);
+        for push in &pushes {
+            assert_eq!(app.push(push).await.told(), (204, "loaded"), "{order:?}");
+        }
+        assert_eq!(calls(&world), (searches(order), 7), "{order:?}");
+        assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
+
+        let lines: Vec<_> = pushes
+            .iter()
+            .map(|push| log.outcome(&push.id))
+            .filter(|line| line["kind"] != "podcasts")
+            .collect();
+        let shared = lines.iter().map(|line| line["shared_reading"].as_str());
+        assert_eq!(shared.collect::<Vec<_>>(), ["false", "true"], "{order:?}");
+        assert_eq!(lines[0]["read_at"], lines[1]["read_at"]);
+        assert_eq!(lines[1]["spotify_calls"], "0", "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn three_tables_at_once_cost_their_pages_once() {
+    for order in ORDERS {
+        let world = world().await;
+        let app = world.app().await;
+        let pushes = order.map(table);
+        let answers = join_all(pushes.iter().map(|push| app.push(push))).await;
+        assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+        let (search, episodes) = calls(&world);
+        assert!(search <= 6, "{search} search pages, {order:?}");
+        assert_eq!(episodes, 7, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn terms_that_find_the_same_show_share_its_reading() {
+    let world = world().await;
+    let app = world.app().await;
+    let other = |kind: &str| message(&json!({"table": kind, "search_term": "programa"}));
+    for push in [table("episodes"), other("episodes")] {
+        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    }
+    assert_eq!(calls(&world).1, 7);
+}
+
+#[tokio::test]
+async fn a_second_message_for_one_table_reads_again() {
+    let world = world().await;
+    let app = world.app().await;
+    for (name, pages) in
+        [("episodes", 7), ("episodes", 14), ("mentions", 14), ("mentions", 21), ("episodes", 21)]
+    {
+        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+        assert_eq!(calls(&world).1, pages, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_other_message() {
+    let world = world().await;
+    let app = world.app().await;
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    let push = table("episodes");
+    let answer = app.push(&push).await;
+    assert_eq!((answer.status, calls(&world).1), (503, 7), "{answer:?}");
+    world.bigquery.fate(|_| Fate::default());
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(calls(&world).1, 7);
+
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    assert_eq!(app.push(&table("mentions")).await.status, 503);
+    world.bigquery.fate(|_| Fate::default());
+    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(calls(&world).1, 14, "nothing said that the first load had failed for good");
+}
+
+#[tokio::test]
+async fn a_load_that_succeeded_unnoticed_used_its_reading() {
+    let world = world().await;
+    let mut config = world.config();
+    config.timing.message_deadline = std::time::Duration::from_millis(1500);
+    let app = App::start(config).await;
+    // The job is done, and the service never learns of it.
+    world.bigquery.fate(|_| Fate { fails: None, looks: 1 });
+    world.bigquery.stub.on(|call| match call.method == "GET" && call.path.contains("/jobs/") {
+        true => Act::Hang,
+        false => Act::Pass,
+    });
+    let push: Push = table("episodes");
+    assert_eq!(app.push(&push).await.status, 503);
+    assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
+    world.bigquery.stub.heal();
+    world.bigquery.fate(|_| Fate::default());
+    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(calls(&world).1, 14);
+    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(calls(&world).1, 14);
+    assert_eq!(world.bigquery.rows(MENTIONS).len(), 107);
+}
+
+#[tokio::test]
+async fn an_incomplete_reading_is_shared_with_no_table() {
+    let world = world().await;
+    let app = world.app().await;
+    world.spotify.stub.on(|call| {
+        if call.path.ends_with("/episodes") && call.number("offset") == 100 {
+            return crate::support::wire::answer(404, "");
+        }
+        Act::Pass
+    });
+    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
+    world.spotify.stub.heal();
+    // Another process has no verdict to remember.
+    let before = calls(&world).1;
+    assert_eq!(world.app().await.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(calls(&world).1, before + 7);
+}
