@@ -9,7 +9,7 @@ mod readings;
 mod search;
 mod show;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -53,6 +53,17 @@ pub struct Extracted {
     reading: Option<Arc<Reading>>,
 }
 
+/// The kept reading that rows come from, if any. It does not keep the reading.
+#[derive(Clone, Debug, Default)]
+pub struct Source(Option<Weak<Reading>>);
+
+impl Extracted {
+    /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
+    pub fn source(&self) -> Source {
+        Source(self.reading.as_ref().map(Arc::downgrade))
+    }
+}
+
 /// What is to be said of a table's rows.
 #[derive(Clone, Debug)]
 pub struct About {
@@ -94,9 +105,9 @@ impl Extractor {
     }
 
     /// Records that the rows were loaded into `table`, which must not get the same reading again.
-    pub fn loaded(&self, extracted: &Extracted, table: &str) {
-        if let Some(reading) = &extracted.reading {
-            self.readings.used(reading, table);
+    pub fn loaded(&self, source: &Source, table: &str) {
+        if let Some(reading) = source.0.as_ref().and_then(Weak::upgrade) {
+            self.readings.used(&reading, table);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What one message took: counted while it is worked on, told in its outcome line.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::failure::Failure;
 use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
@@ -13,6 +14,9 @@ use crate::text;
 pub struct Meter {
     /// When the message must be answered.
     pub deadline: Instant,
+    /// Until when the message may wait to start.
+    start_by: Instant,
+    gone: AtomicBool,
     received: Instant,
     pub(crate) calls: Counter,
     pub(crate) pages: Counter,
@@ -53,11 +57,13 @@ pub(crate) struct FollowedJob {
 }
 
 impl Meter {
-    /// A message that has `time` from now on.
-    pub fn new(time: Duration) -> Self {
+    /// A message that has `time` from now on, of which it may wait `max_wait` to start.
+    pub fn new(time: Duration, max_wait: Duration) -> Self {
         let received = Instant::now();
         Self {
             deadline: received + time,
+            start_by: received + max_wait,
+            gone: AtomicBool::new(false),
             received,
             calls: Counter::default(),
             pages: Counter::default(),
@@ -72,6 +78,42 @@ impl Meter {
             read: Counter::default(),
             stage: Mutex::new((Stage::Waiting, None)),
         }
+    }
+
+    /// Waits for what the message needs before it can start. Fails if it would start too late to finish in
+    /// time; `cause` then says what it waited for.
+    pub(crate) async fn wait_to_start<T>(
+        &self,
+        wait: impl Future<Output = T>,
+        cause: impl FnOnce() -> String,
+    ) -> Result<T, Failure> {
+        timeout_at(self.start_by, wait).await.map_err(|_| self.overloaded(&cause()))
+    }
+
+    /// Fails if it is too late to read Spotify, since BigQuery took too long before that.
+    pub(crate) fn check_time_left(&self) -> Result<(), Failure> {
+        let half = self.received + (self.deadline - self.received) / 2;
+        if Instant::now() < half {
+            return Ok(());
+        }
+        Err(self.overloaded("BigQuery's answers and an earlier load job took too long"))
+    }
+
+    fn overloaded(&self, cause: &str) -> Failure {
+        let age = self.received.elapsed().as_secs();
+        Failure::Overloaded(format!(
+            "after {age} s there is not enough time left to start: {cause}"
+        ))
+    }
+
+    /// Records that the message is given up or answered: its work makes no further change.
+    pub(crate) fn give_up(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
+    /// Returns whether the message is given up or answered.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
     }
 
     /// Records what the message is doing now.
@@ -163,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_what_was_seen() {
-        let meter = Meter::new(Duration::ZERO);
+        let meter = Meter::new(Duration::ZERO, Duration::ZERO);
         assert!(meter.progress().contains("waited for its turn"));
         meter.enter(Stage::Reading);
         assert_eq!(meter.progress(), "no call to Spotify was made");

@@ -169,6 +169,16 @@ impl Warehouse {
         }
     }
 
+    /// Waits until a load job has ended, whatever fails meanwhile. Returns whether it replaced the table.
+    pub async fn follow(&self, job_id: &str) -> bool {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.follow(job_id).await,
+            // A file has no jobs.
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => false,
+        }
+    }
+
     /// Returns whether [`Self::prepare`] must succeed before Spotify is read, because the warehouse
     /// denied something recently. Fails if a load can't succeed yet.
     pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {

@@ -83,7 +83,9 @@ impl Readings {
     /// tables of its show.
     pub(super) fn used(&self, reading: &Arc<Reading>, table: &str) {
         let mut used_by = reading.used_by.lock().unwrap_or_else(PoisonError::into_inner);
-        used_by.push(table.to_owned());
+        if !used_by.iter().any(|used| used == table) {
+            used_by.push(table.to_owned());
+        }
         if used_by.len() >= USUAL_TABLES {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.retain(|kept| !Arc::ptr_eq(kept, reading));
