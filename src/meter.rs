@@ -1,7 +1,7 @@
 //! What one message took: counted while it is worked on, told in its outcome line.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout_at};
@@ -26,7 +26,7 @@ pub struct Meter {
     pub(crate) undated: Counter,
     pub(crate) throttled_ms: Counter,
     pub(crate) extraction_ms: Counter,
-    pub(crate) load_ms: Counter,
+    pub(crate) load_ms: Stopwatch,
     /// Items that the listing at work says it has, and items read of it.
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
@@ -73,7 +73,7 @@ impl Meter {
             undated: Counter::default(),
             throttled_ms: Counter::default(),
             extraction_ms: Counter::default(),
-            load_ms: Counter::default(),
+            load_ms: Stopwatch::default(),
             listed: Counter::default(),
             read: Counter::default(),
             stage: Mutex::new((Stage::Waiting, None)),
@@ -177,25 +177,43 @@ impl Counter {
         self.add(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Adds the milliseconds until the guard is dropped, also if the future is cancelled.
-    pub(crate) fn timed(&self) -> Timed<'_> {
-        Timed { counter: self, start: Instant::now() }
-    }
-
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// Adds its lifetime to a counter.
-pub(crate) struct Timed<'a> {
-    counter: &'a Counter,
-    start: Instant,
+/// The time that one thing took so far. It is read while it runs if its message is given up.
+#[derive(Debug, Default)]
+pub(crate) struct Stopwatch(Mutex<(Duration, Option<Instant>)>);
+
+impl Stopwatch {
+    /// Runs until the guard is dropped.
+    pub(crate) fn timed(&self) -> Timed<'_> {
+        self.lock().1 = Some(Instant::now());
+        Timed(self)
+    }
+
+    /// Returns the milliseconds so far.
+    pub(crate) fn get(&self) -> u64 {
+        let (took, since) = *self.lock();
+        let took = took + since.map(|since| since.elapsed()).unwrap_or_default();
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Duration, Option<Instant>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// Stops its watch.
+pub(crate) struct Timed<'a>(&'a Stopwatch);
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
-        self.counter.add_since(self.start);
+        let mut watch = self.0.lock();
+        if let Some(since) = watch.1.take() {
+            watch.0 += since.elapsed();
+        }
     }
 }
 

@@ -136,8 +136,9 @@ impl Service {
         meter: &Arc<Meter>,
     ) -> Result<Done, Failure> {
         let message = &envelope.message;
+        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
         // The turn first: a message that waits for a table must not hold a place that another table can use.
-        let turn = self.admission.turn(&job.table, meter).await?;
+        let turn = self.admission.turn(&load, meter).await?;
         let _place = self.admission.place(meter).await?;
         let held = &Arc::new(Held {
             turn,
@@ -151,7 +152,6 @@ impl Service {
         });
         let _given_up = held::GiveUp(meter);
 
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
         // While a load can't succeed, no call is made.
         self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {

@@ -125,6 +125,11 @@ impl<'a> Load<'a> {
     pub fn try_id(&self, n: u32) -> String {
         format!("{}_{n}", self.id)
     }
+
+    /// Returns whether a job is one of this load's tries.
+    pub fn is_try(&self, job_id: &str) -> bool {
+        job_id.rsplit_once('_').is_some_and(|(id, _)| id == self.id)
+    }
 }
 
 impl Warehouse {

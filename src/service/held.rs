@@ -20,7 +20,6 @@ use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
-    #[expect(dead_code, reason = "held until it is dropped")]
     pub(super) turn: Turn,
     pub(super) admission: Arc<Admission>,
     pub(super) extractor: Arc<Extractor>,
@@ -85,11 +84,13 @@ impl Held {
             // If the message is gone, the result interests no one.
             let _ = tell.send(result);
             let Some(job_id) = held.meter.followed() else { return };
-            held.admission.wait_for_job(&held.job.table, Some(&job_id));
-            if held.warehouse.follow(&job_id).await {
-                held.extractor.loaded(&source, &held.job.table);
+            let table = &held.job.table;
+            if held.admission.keep_for(table, &job_id, &held.turn) {
+                if held.warehouse.follow(&job_id).await {
+                    held.extractor.loaded(&source, table);
+                }
+                held.admission.ended(table, &job_id);
             }
-            held.admission.wait_for_job(&held.job.table, None);
         }));
         match told.await {
             Ok(Ok(result)) => result,
