@@ -141,19 +141,27 @@ async fn push_and_go(app: &App, push: &Push, sent: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_message_whose_sender_goes_before_its_job_is_sent_is_cancelled() {
-    let world = world().await;
-    let app = world.app().await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.bigquery.stub.next(1, "/tables/", move || Act::Held(until_then.clone()));
-    let log = Log::start();
-    let push = table("episodes");
-    push_and_go(&app, &push, || readings(&world) > 0).await;
-    until(|| !log.lines("message").is_empty()).await;
-    held.cancel();
-    assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    assert_eq!(world.bigquery.accepted().len(), 1);
+    // While the table is looked at, and while it is created.
+    for method in ["GET", "POST"] {
+        let world = world().await;
+        let app = world.app().await;
+        let held = CancellationToken::new();
+        let mut until_then = Some(held.clone());
+        let is_held = move |call: &Call| call.method == method && call.path.contains("/tables");
+        world.bigquery.stub.on(move |call| match until_then.take_if(|_| is_held(call)) {
+            Some(until_then) => Act::Held(until_then),
+            None => Act::Pass,
+        });
+        let log = Log::start();
+        let push = table("episodes");
+        let held_calls = || world.bigquery.stub.calls_to(method, "/tables").len();
+        push_and_go(&app, &push, || held_calls() > 0 && readings(&world) > 0).await;
+        until(|| !log.lines("message").is_empty()).await;
+        held.cancel();
+        assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
+        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(world.bigquery.accepted().len(), 1, "{method}");
+    }
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ fn settings(deadline: &str) -> [(&'static str, &str); 1] {
 async fn possible(options: &Options, world: &World) -> Result<f64, String> {
     let (kind, deadline) = (kind(options), options.deadline.to_string());
     let (subject, _) = kind.start_with(world, &settings(&deadline))?;
-    load::distinct(subject.address, 8, 0, 8, options.episodes).await?;
+    Sender::new(subject.address).push("podcasts", &World::term(options.episodes, 0)).await?;
     let (start, messages) = (Instant::now(), 80);
     let mut senders = Vec::new();
     for n in 0..8 {

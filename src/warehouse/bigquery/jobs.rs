@@ -39,6 +39,9 @@ pub(crate) struct JobFacts {
 /// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
 const MAX_FOLLOWED: Duration = Duration::from_secs(6 * 3600);
 
+/// How often a job is looked up again that is not found.
+const MAX_NOT_FOUND: u32 = 4;
+
 /// How a job ended.
 pub(super) enum Ended {
     Done(Box<JobFacts>),
@@ -148,11 +151,16 @@ impl BigQuery {
     /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
     pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
         let end = Instant::now() + MAX_FOLLOWED;
-        let mut wait = self.timing.first_look;
+        let (mut wait, mut not_found) = (self.timing.first_look, 0);
         loop {
             match self.job(id).await {
                 Ok(job) if job.is_done() => return job.failure().is_none(),
-                Err(Refusal::NotFound(_)) => return false,
+                // An upload that was cut may become a job a moment later.
+                Err(Refusal::NotFound(_)) if not_found == MAX_NOT_FOUND => return false,
+                Err(Refusal::NotFound(_)) => {
+                    not_found += 1;
+                    sleep(wait).await;
+                }
                 _ if Instant::now() >= end => return false,
                 // BigQuery may be out of reach for a while.
                 _ => sleep(wait).await,
