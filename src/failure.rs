@@ -204,8 +204,8 @@ pub enum Failure {
         /// The load job that had not ended, if the message waited for one.
         job_id: Option<String>,
     },
-    /// There is more to do than can be done in time.
-    #[error("too many messages at once: {0}")]
+    /// There is more to do than can be done in time. The text says for what the message waited.
+    #[error("{0}")]
     Overloaded(String),
     /// Whoever pushed the message closed the connection before the answer.
     #[error("the client closed the connection before the answer: {progress}")]

@@ -122,7 +122,7 @@ async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Held, Res
         }
         Ok(Err(Unread::NoMemory)) => {
             let mib = MAX_LONG_BODIES / 1024 / 1024;
-            let cause = format!("the long bodies of other requests take up {mib} MiB");
+            let cause = format!("the body is long, and those of other requests take up {mib} MiB");
             Err(refused(Failure::Overloaded(cause)))
         }
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()),

@@ -115,7 +115,7 @@ fn every_failure() -> Vec<Failure> {
             Some("spotify-bq_episodes_…_0"),
         ),
         Failure::Overloaded(
-            "after 135 s there is not enough time left to start: 8 other messages are at work"
+            "after 135 s there is not enough time left to start: as many messages are at work as MAX_CONCURRENT_MESSAGES allows (8)"
                 .to_owned(),
         ),
         Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },

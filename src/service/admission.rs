@@ -99,7 +99,8 @@ impl Admission {
     /// Waits for one of the places for messages at work, in order of arrival.
     pub(super) async fn place(&self, meter: &Meter) -> Result<SemaphorePermit<'_>, Failure> {
         let place = meter.wait_to_start(self.places.acquire(), || {
-            format!("{} other messages are at work", self.concurrent_messages)
+            let places = self.concurrent_messages;
+            format!("as many messages are at work as MAX_CONCURRENT_MESSAGES allows ({places})")
         });
         place.await?.map_err(|_| Failure::ShuttingDown)
     }
@@ -142,7 +143,10 @@ mod tests {
         let (_turn, ()) = tokio::join!(admission.turn(&load, &second), release);
         let overloaded = admission.place(&second).await.unwrap_err();
         assert_eq!(start.elapsed().as_secs(), 135);
-        assert!(overloaded.to_string().contains("1 other messages are at work"), "{overloaded}");
+        assert!(
+            overloaded.to_string().contains("MAX_CONCURRENT_MESSAGES allows (1)"),
+            "{overloaded}"
+        );
         assert_eq!(overloaded.reason(), "overloaded");
 
         // What needs no waiting is granted however late it is.
