@@ -9,7 +9,7 @@ mod readings;
 mod search;
 mod show;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -51,6 +51,17 @@ pub struct Extracted {
     /// Where they come from.
     pub about: About,
     reading: Option<Arc<Reading>>,
+}
+
+/// The kept reading that rows come from, if any. It does not keep the reading.
+#[derive(Clone, Debug, Default)]
+pub struct Source(Option<Weak<Reading>>);
+
+impl Extracted {
+    /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
+    pub fn source(&self) -> Source {
+        Source(self.reading.as_ref().map(Arc::downgrade))
+    }
 }
 
 /// What is to be said of a table's rows.
@@ -100,9 +111,9 @@ impl Extractor {
     }
 
     /// Records that the rows were loaded into `table`, which must not get the same reading again.
-    pub fn loaded(&self, extracted: &Extracted, table: &str) {
-        if let Some(reading) = &extracted.reading {
-            self.readings.used(reading, table);
+    pub fn loaded(&self, source: &Source, table: &str) {
+        if let Some(reading) = source.0.as_ref().and_then(Weak::upgrade) {
+            self.readings.used(&reading, table);
         }
     }
 }

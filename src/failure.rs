@@ -7,6 +7,10 @@ use std::time::{Duration, SystemTime};
 use crate::names::{ShowId, Term};
 use crate::text;
 
+/// The shortest pause before an overloaded service gets a message again: the subscription's minimum
+/// backoff. Places become free all the time, so a longer pause would only leave them unused.
+const OVERLOAD_PAUSE: Duration = Duration::from_secs(10);
+
 /// Why a message was not done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
@@ -200,6 +204,9 @@ pub enum Failure {
         /// The load job that had not ended, if the message waited for one.
         job_id: Option<String>,
     },
+    /// There is more to do than can be done in time. The text says for what the message waited.
+    #[error("{0}")]
+    Overloaded(String),
     /// Whoever pushed the message closed the connection before the answer.
     #[error("the client closed the connection before the answer: {progress}")]
     ClientGone {
@@ -280,6 +287,7 @@ impl Failure {
             Self::Denied { failure, after: None, .. } => failure.decision(),
             Self::Denied { after, .. } => Decision::Retry { after: *after },
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
+            Self::Overloaded(_) => Decision::Retry { after: Some(OVERLOAD_PAUSE) },
             Self::SpotifyUnavailable { after, .. }
             | Self::ListingIncomplete { after, .. }
             | Self::WarehouseUnavailable { after, .. } => Decision::Retry { after: *after },
@@ -333,6 +341,7 @@ impl Failure {
             Self::PublishFailed { .. } => "publish_failed",
             Self::GoogleCredentials(_) => "google_credentials",
             Self::DeadlinePassed { .. } => "deadline_passed",
+            Self::Overloaded(_) => "overloaded",
             Self::ClientGone { .. } => "client_gone",
             Self::ShuttingDown => "shutting_down",
         }
@@ -474,6 +483,9 @@ impl Failure {
             }
             Self::DeadlinePassed { job_id: None, .. } => {
                 "nothing, if it was a slow hour; else raise SPOTIFY_CONCURRENT_CALLS for a show that is too large, or publish fewer messages at once if this one waited"
+            }
+            Self::Overloaded(_) => {
+                "nothing, the message is retried; if it lasts, spread the schedules, or raise MAX_CONCURRENT_MESSAGES if Spotify's quota and the memory allow it"
             }
             Self::ClientGone { .. } => {
                 "nothing, Pub/Sub delivers the message again; if it happens often, the subscription's ack deadline is shorter than MESSAGE_DEADLINE_SECONDS"

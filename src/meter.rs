@@ -1,11 +1,12 @@
 //! What one message took: counted while it is worked on, told in its outcome line.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
+use crate::failure::Failure;
 use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
@@ -13,6 +14,9 @@ use crate::text;
 pub struct Meter {
     /// When the message must be answered.
     pub deadline: Instant,
+    /// Until when the message may wait to start.
+    start_by: Instant,
+    gone: AtomicBool,
     received: Instant,
     pub(crate) calls: Counter,
     pub(crate) pages: Counter,
@@ -22,7 +26,7 @@ pub struct Meter {
     pub(crate) undated: Counter,
     pub(crate) throttled_ms: Counter,
     pub(crate) extraction_ms: Counter,
-    pub(crate) load_ms: Counter,
+    pub(crate) load_ms: Stopwatch,
     /// Items that the listing at work says it has, and items read of it.
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
@@ -53,11 +57,13 @@ pub(crate) struct FollowedJob {
 }
 
 impl Meter {
-    /// A message that has `time` from now on.
-    pub fn new(time: Duration) -> Self {
+    /// A message that has `time` from now on, of which it may wait `max_wait` to start.
+    pub fn new(time: Duration, max_wait: Duration) -> Self {
         let received = Instant::now();
         Self {
             deadline: received + time,
+            start_by: received + max_wait,
+            gone: AtomicBool::new(false),
             received,
             calls: Counter::default(),
             pages: Counter::default(),
@@ -67,11 +73,47 @@ impl Meter {
             undated: Counter::default(),
             throttled_ms: Counter::default(),
             extraction_ms: Counter::default(),
-            load_ms: Counter::default(),
+            load_ms: Stopwatch::default(),
             listed: Counter::default(),
             read: Counter::default(),
             stage: Mutex::new((Stage::Waiting, None)),
         }
+    }
+
+    /// Waits for what the message needs before it can start. Fails if it would start too late to finish in
+    /// time; `cause` then says what it waited for.
+    pub(crate) async fn wait_to_start<T>(
+        &self,
+        wait: impl Future<Output = T>,
+        cause: impl FnOnce() -> String,
+    ) -> Result<T, Failure> {
+        timeout_at(self.start_by, wait).await.map_err(|_| self.overloaded(&cause()))
+    }
+
+    /// Fails if it is too late to read Spotify, since BigQuery took too long before that.
+    pub(crate) fn check_time_left(&self) -> Result<(), Failure> {
+        let half = self.received + (self.deadline - self.received) / 2;
+        if Instant::now() < half {
+            return Ok(());
+        }
+        Err(self.overloaded("BigQuery's answers and an earlier load job took too long"))
+    }
+
+    fn overloaded(&self, cause: &str) -> Failure {
+        let age = self.received.elapsed().as_secs();
+        Failure::Overloaded(format!(
+            "after {age} s there is not enough time left to start: {cause}"
+        ))
+    }
+
+    /// Records that the message is given up or answered: its work makes no further change.
+    pub(crate) fn give_up(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
+    /// Returns whether the message is given up or answered.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
     }
 
     /// Records what the message is doing now.
@@ -135,25 +177,43 @@ impl Counter {
         self.add(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Adds the milliseconds until the guard is dropped, also if the future is cancelled.
-    pub(crate) fn timed(&self) -> Timed<'_> {
-        Timed { counter: self, start: Instant::now() }
-    }
-
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// Adds its lifetime to a counter.
-pub(crate) struct Timed<'a> {
-    counter: &'a Counter,
-    start: Instant,
+/// The time that one thing took so far. It is read while it runs if its message is given up.
+#[derive(Debug, Default)]
+pub(crate) struct Stopwatch(Mutex<(Duration, Option<Instant>)>);
+
+impl Stopwatch {
+    /// Runs until the guard is dropped.
+    pub(crate) fn timed(&self) -> Timed<'_> {
+        self.lock().1 = Some(Instant::now());
+        Timed(self)
+    }
+
+    /// Returns the milliseconds so far.
+    pub(crate) fn get(&self) -> u64 {
+        let (took, since) = *self.lock();
+        let took = took + since.map(|since| since.elapsed()).unwrap_or_default();
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Duration, Option<Instant>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// Stops its watch.
+pub(crate) struct Timed<'a>(&'a Stopwatch);
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
-        self.counter.add_since(self.start);
+        let mut watch = self.0.lock();
+        if let Some(since) = watch.1.take() {
+            watch.0 += since.elapsed();
+        }
     }
 }
 
@@ -163,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_what_was_seen() {
-        let meter = Meter::new(Duration::ZERO);
+        let meter = Meter::new(Duration::ZERO, Duration::ZERO);
         assert!(meter.progress().contains("waited for its turn"));
         meter.enter(Stage::Reading);
         assert_eq!(meter.progress(), "no call to Spotify was made");

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -27,12 +27,12 @@ pub use listen::serve;
 /// The longest body: a message of ours has some hundred bytes, and one of 300 long terms 120 kB.
 pub const BODY: usize = 1024 * 1024;
 
-/// Bodies longer than this take turns to arrive, so that a thousand slow ones don't fill the memory;
-/// Pub/Sub's are shorter but for lists of terms.
-const LONG_BODY: usize = 32 * 1024;
+/// Bodies up to this length are always read. Only those with lists of terms are longer.
+const SMALL_BODY: usize = 32 * 1024;
 
-/// How many long bodies arrive at once.
-const LONG_BODIES: usize = 32;
+/// How many bytes all longer bodies may have in all, from their arrival to their answers: a hundred lists
+/// of 300 terms. With 1,000 connections of small bodies, bodies take up at most 48 MiB.
+const MAX_LONG_BODIES: usize = 16 * 1024 * 1024;
 
 /// Names the outcome of a push, for those who push by hand.
 pub const OUTCOME: &str = "spotify-bq-outcome";
@@ -45,13 +45,26 @@ struct App {
     long_bodies: Arc<Semaphore>,
 }
 
+/// A body, and its share of the memory for long bodies.
+struct Held {
+    bytes: Bytes,
+    share: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not read.
+enum Unread {
+    TooLong,
+    Cut,
+    NoMemory,
+}
+
 /// The service's routes: pushes at `/`, health at `/health`.
 pub fn router(service: Arc<Service>, push_auth: Option<PushAuth>, project: Option<&str>) -> Router {
     let app = App {
         service,
         push_auth: push_auth.map(Arc::new),
         project: project.map(Arc::from),
-        long_bodies: Arc::new(Semaphore::new(LONG_BODIES)),
+        long_bodies: Arc::new(Semaphore::new(MAX_LONG_BODIES)),
     };
     Router::new()
         .route("/", post(push))
@@ -82,46 +95,67 @@ async fn answer(app: &App, request: Request) -> Response {
         Ok(body) => body,
         Err(response) => return response,
     };
-    match envelope::parse(&body) {
+    let Held { bytes, share: _share } = body;
+    match envelope::parse(&bytes) {
         Ok(envelope) => {
-            drop(body);
+            drop(bytes);
             respond(&app.service.handle(&envelope).await)
         }
         Err(failure) => refused(failure),
     }
 }
 
-async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Held, Response> {
     let too_large =
         || (StatusCode::PAYLOAD_TOO_LARGE, "a push has at most 1 MiB\n").into_response();
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if announced
-        .and_then(|length| length.parse().ok())
-        .is_some_and(|length: u64| length > BODY as u64)
-    {
+    let announced: Option<usize> = announced.and_then(|length| length.parse().ok());
+    if announced.is_some_and(|length| length > BODY) {
         return Err(too_large());
     }
-    let body = read(Limited::new(body, BODY), &app.long_bodies);
+    let body = read(Limited::new(body, BODY), announced, &app.long_bodies);
     match timeout(app.service.timing().request_body, body).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body was cut\n").into_response()),
+        Ok(Err(Unread::TooLong)) => Err(too_large()),
+        Ok(Err(Unread::Cut)) => {
+            Err((StatusCode::BAD_REQUEST, "the body was cut\n").into_response())
+        }
+        Ok(Err(Unread::NoMemory)) => {
+            let mib = MAX_LONG_BODIES / 1024 / 1024;
+            let cause = format!("the body is long, and those of other requests take up {mib} MiB");
+            Err(refused(Failure::Overloaded(cause)))
+        }
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()),
     }
 }
 
-async fn read(mut body: Limited<Body>, long_bodies: &Semaphore) -> Result<Bytes, axum::BoxError> {
+/// Reads a body. A long one takes a share for its announced length or, if that is unknown, for the largest.
+async fn read(
+    mut body: Limited<Body>,
+    announced: Option<usize>,
+    long_bodies: &Arc<Semaphore>,
+) -> Result<Held, Unread> {
     let mut read = BytesMut::new();
-    let mut turn = None;
+    let mut share: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Unread::TooLong,
+            false => Unread::Cut,
+        })?;
         // Trailers are of no use here.
-        let Ok(data) = frame?.into_data() else { continue };
-        if turn.is_none() && read.len() + data.len() > LONG_BODY {
-            turn = Some(long_bodies.acquire().await?);
+        let Ok(data) = frame.into_data() else { continue };
+        if share.is_none() && read.len() + data.len() > SMALL_BODY {
+            let length = announced.unwrap_or(BODY) as u32;
+            let taken = Arc::clone(long_bodies).try_acquire_many_owned(length);
+            share = Some(taken.map_err(|_| Unread::NoMemory)?);
         }
         read.extend_from_slice(&data);
     }
-    Ok(read.freeze())
+    // What a body of unknown length does not need.
+    if let Some(share) = &mut share {
+        drop(share.split(share.num_permits().saturating_sub(read.len())));
+    }
+    Ok(Held { bytes: read.freeze(), share })
 }
 
 fn refused(failure: Failure) -> Response {

@@ -1,6 +1,8 @@
 //! One message from its envelope to its end: what it asks for is done, or its failure is decided.
 //! How either is told to Pub/Sub is the server's.
 
+pub mod admission;
+mod held;
 mod report;
 
 use std::pin::pin;
@@ -8,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join};
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
@@ -18,23 +19,23 @@ use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
-use crate::keyed::Keyed;
 use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use admission::Admission;
+use held::Held;
 pub use report::{Outcome, Report};
 
 /// The service, but for its HTTP.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
-    extractor: Extractor,
-    warehouse: Warehouse,
+    extractor: Arc<Extractor>,
+    warehouse: Arc<Warehouse>,
     publisher: Publisher,
-    turns: Keyed<()>,
-    places: Semaphore,
+    admission: Arc<Admission>,
     /// Set at SIGTERM: no new message.
     pub draining: CancellationToken,
     /// Set some seconds later: no message any more.
@@ -69,11 +70,10 @@ impl Service {
         let spotify = Spotify::new(&config.spotify, &config.timing)
             .map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
-            extractor: Extractor::new(&config, spotify),
-            warehouse: Warehouse::new(&config, &google)?,
+            extractor: Arc::new(Extractor::new(&config, spotify)),
+            warehouse: Arc::new(Warehouse::new(&config, &google)?),
             publisher: Publisher::new(&config, &google),
-            turns: Keyed::default(),
-            places: Semaphore::new(config.concurrent_messages),
+            admission: Arc::new(Admission::new(config.concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             config,
@@ -87,7 +87,8 @@ impl Service {
 
     /// Sees a message through and reports its outcome, in one log line and to the caller.
     pub async fn handle(&self, envelope: &Envelope) -> Report {
-        let meter = Meter::new(self.config.timing.message_deadline);
+        let deadline = self.config.timing.message_deadline;
+        let meter = Arc::new(Meter::new(deadline, admission::max_wait(deadline)));
         let message = &envelope.message;
         let mut line = report::Line::new(envelope, &meter);
         let done = match job::parse(message, &self.config.naming) {
@@ -110,7 +111,7 @@ impl Service {
         &self,
         request: &Request,
         envelope: &Envelope,
-        meter: &Meter,
+        meter: &Arc<Meter>,
     ) -> Result<Done, Failure> {
         let work = async {
             match request {
@@ -128,14 +129,29 @@ impl Service {
         }
     }
 
-    async fn load(&self, job: &Job, envelope: &Envelope, meter: &Meter) -> Result<Done, Failure> {
+    async fn load(
+        &self,
+        job: &Job,
+        envelope: &Envelope,
+        meter: &Arc<Meter>,
+    ) -> Result<Done, Failure> {
         let message = &envelope.message;
-        // The turn first: who waits for a table must not hold a place that another table can use.
-        let turn = self.turns.slot(&job.table);
-        let _turn = turn.lock().await;
-        let Ok(_place) = self.places.acquire().await else { return Err(Failure::ShuttingDown) };
-
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        // The turn first: a message that waits for a table must not hold a place that another table can use.
+        let turn = self.admission.turn(&load, meter).await?;
+        let _place = self.admission.place(meter).await?;
+        let held = &Arc::new(Held {
+            turn,
+            admission: Arc::clone(&self.admission),
+            extractor: Arc::clone(&self.extractor),
+            warehouse: Arc::clone(&self.warehouse),
+            meter: Arc::clone(meter),
+            job: job.clone(),
+            message_id: message.id.clone(),
+            publish_time: message.publish_time.clone(),
+        });
+        let _given_up = held::GiveUp(meter);
+
         // While a load can't succeed, no call is made.
         self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
@@ -143,14 +159,14 @@ impl Service {
             Some(1) => (0, self.extract(&load, meter).await?),
             Some(_) => {
                 meter.enter(Stage::LookingUp);
-                match self.warehouse.earlier(&load, meter).await? {
+                match held.earlier().await? {
                     Earlier::Done(loaded) => {
                         return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
                     }
                     Earlier::Next(n) => (n, self.extract(&load, meter).await?),
                 }
             }
-            None => match self.extract_unless_done(&load, meter).await? {
+            None => match self.extract_unless_done(&load, held).await? {
                 Attempt::Done(loaded) => {
                     return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
                 }
@@ -163,8 +179,7 @@ impl Service {
         let show = about.show.as_ref().map(|show| show.id.clone());
         let origin = Origin { show, read_at: about.read_at };
         let rows = &extracted.rows;
-        let loaded = self.warehouse.replace(&load, n, standing, rows, &origin, meter).await?;
-        self.extractor.loaded(&extracted, &job.table);
+        let loaded = held.replace(n, standing, &extracted, origin).await?;
         Ok(if loaded.earlier {
             Done::AlreadyLoaded { job_id: loaded.job_id }
         } else {
@@ -178,7 +193,10 @@ impl Service {
     /// recently.
     async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
         meter.enter(Stage::Reading);
-        let extracted = self.extractor.extract(load.job, load.message_id, meter);
+        let extracted = async {
+            meter.check_time_left()?;
+            self.extractor.extract(load.job, load.message_id, meter).await
+        };
         let (extracted, standing) = if self.warehouse.ask_first(load)? {
             let standing = self.warehouse.prepare(load).await?;
             (extracted.await?, standing)
@@ -193,10 +211,10 @@ impl Service {
     async fn extract_unless_done(
         &self,
         load: &Load<'_>,
-        meter: &Meter,
+        held: &Arc<Held>,
     ) -> Result<Attempt, Failure> {
-        let earlier = pin!(self.warehouse.earlier(load, meter));
-        let ready = pin!(self.extract(load, meter));
+        let earlier = pin!(held.earlier());
+        let ready = pin!(self.extract(load, &held.meter));
         let (earlier, ready) = match select(earlier, ready).await {
             Either::Left((earlier, ready)) => match earlier? {
                 Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),

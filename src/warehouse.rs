@@ -125,6 +125,11 @@ impl<'a> Load<'a> {
     pub fn try_id(&self, n: u32) -> String {
         format!("{}_{n}", self.id)
     }
+
+    /// Returns whether a job is one of this load's tries.
+    pub fn is_try(&self, job_id: &str) -> bool {
+        job_id.rsplit_once('_').is_some_and(|(id, _)| id == self.id)
+    }
 }
 
 impl Warehouse {
@@ -166,6 +171,16 @@ impl Warehouse {
             Self::BigQuery(bigquery) => bigquery.earlier(load, meter).await,
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.earlier(load).await,
+        }
+    }
+
+    /// Waits until a load job has ended, whatever fails meanwhile. Returns whether it replaced the table.
+    pub async fn follow(&self, job_id: &str) -> bool {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.follow(job_id).await,
+            // A file has no jobs.
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => false,
         }
     }
 

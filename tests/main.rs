@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod backlog;
 mod bigquery_faults;
 mod check;
 mod commands;
@@ -24,6 +25,7 @@ mod messages;
 mod moving_listings;
 mod odd_values;
 mod outages;
+mod overload;
 mod pages;
 mod panics;
 mod push_auth;

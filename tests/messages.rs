@@ -114,6 +114,10 @@ fn every_failure() -> Vec<Failure> {
             "the load job spotify-bq_episodes_…_0 is PENDING since 2026-11-25T09:00:00Z",
             Some("spotify-bq_episodes_…_0"),
         ),
+        Failure::Overloaded(
+            "after 135 s there is not enough time left to start: as many messages are at work as MAX_CONCURRENT_MESSAGES allows (8)"
+                .to_owned(),
+        ),
         Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
@@ -149,13 +153,14 @@ fn every_failure() -> Vec<Failure> {
             Failure::Unauthenticated(_) => 23,
             Failure::Forbidden(_) => 24,
             Failure::ClientGone { .. } => 100,
+            Failure::Overloaded(_) => 101,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 11,
             Failure::SpotifyOdd { .. } => 26,
             Failure::Denied { .. } => 27,
         })
         .collect();
-    assert_eq!(variants.len(), 29, "a failure is missing from the list above");
+    assert_eq!(variants.len(), 30, "a failure is missing from the list above");
     all
 }
 

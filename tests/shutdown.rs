@@ -1,7 +1,7 @@
 //! SIGTERM: what is in flight ends if it can, what can't is handed back, and nothing new begins.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,11 +92,10 @@ async fn a_message_that_arrives_after_the_signal_is_handed_back() {
     assert!(world.spotify.stub.calls().is_empty());
 }
 
-#[tokio::test]
-async fn the_process_ends_with_exit_code_0() {
-    let world = World::new(Spotify::showing(3, 5).await).await;
+/// A service of its own, once it listens.
+async fn process(world: &World) -> (Child, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut service = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
+    let service = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
         .env_clear()
         .envs(&world.settings)
         .env("PORT", port.to_string())
@@ -109,9 +108,45 @@ async fn the_process_ends_with_exit_code_0() {
     while client.get(format!("{url}health")).send().await.is_err() {
         tokio::task::yield_now().await;
     }
+    (service, url)
+}
+
+fn send(signal: &str, service: &Child) {
+    Command::new("kill").args([signal, &service.id().to_string()]).status().unwrap();
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_process_at_once() {
+    for signal in ["-INT", "-TERM"] {
+        let world = World::new(Spotify::showing(3, 5).await).await;
+        world.spotify.stub.always("/v1/", || Act::Hang);
+        let (mut service, url) = process(&world).await;
+        let body = table("podcasts").envelope().to_string();
+        let push = tokio::spawn(crate::support::client().post(&url).body(body).send());
+        while world.spotify.api_calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        send("-INT", &service);
+        // Its listener is closed.
+        let client = crate::support::client();
+        while client.get(format!("{url}health")).send().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        send(signal, &service);
+        let status = tokio::task::spawn_blocking(move || service.wait().unwrap()).await.unwrap();
+        assert_eq!(status.code(), Some(if signal == "-INT" { 130 } else { 143 }));
+        assert!(push.await.unwrap().is_err(), "the message was not handed back first");
+    }
+}
+
+#[tokio::test]
+async fn the_process_ends_with_exit_code_0() {
+    let world = World::new(Spotify::showing(3, 5).await).await;
+    let (mut service, url) = process(&world).await;
+    let client = crate::support::client();
     let body = table("podcasts").envelope().to_string();
     assert_eq!(client.post(&url).body(body).send().await.unwrap().status(), 204);
-    Command::new("kill").args(["-TERM", &service.id().to_string()]).status().unwrap();
+    send("-TERM", &service);
     let ended = tokio::task::spawn_blocking(move || {
         let mut log = String::new();
         service.stdout.take().unwrap().read_to_string(&mut log).unwrap();

@@ -21,6 +21,11 @@ pub const TABLES: [&str; 3] = ["podcasts", "episodes", "mentions"];
 /// Ids are unique in the whole run.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
+/// The id of a new message.
+pub fn new_id() -> String {
+    IDS.fetch_add(1, Relaxed).to_string()
+}
+
 /// A sender of pushes.
 pub struct Sender {
     address: SocketAddr,
@@ -35,24 +40,33 @@ impl Sender {
     /// Pushes a message for one table and waits for the answer, which must be an acknowledgement.
     pub async fn push(&mut self, table: &str, term: &str) -> Result<Duration, String> {
         let start = Instant::now();
+        match self.deliver(table, term, &new_id(), 1).await? {
+            (StatusCode::OK | StatusCode::NO_CONTENT, _) => Ok(start.elapsed()),
+            (other, answer) => {
+                Err(format!("{table} was answered {other}: {}", String::from_utf8_lossy(&answer)))
+            }
+        }
+    }
+
+    /// Delivers a message, and waits for the answer.
+    pub async fn deliver(
+        &mut self,
+        table: &str,
+        term: &str,
+        id: &str,
+        attempt: u32,
+    ) -> Result<(StatusCode, Bytes), String> {
         let data = json!({"table": table, "search_term": term}).to_string();
-        let id = IDS.fetch_add(1, Relaxed).to_string();
         let envelope = json!({
             "message": {"data": STANDARD.encode(data), "messageId": id,
                         "publishTime": "2026-11-24T09:00:00Z"},
-            "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1,
+            "subscription": "projects/p/subscriptions/s", "deliveryAttempt": attempt,
         });
         let body = Bytes::from(envelope.to_string());
         // A server may close an idle connection just when it is used again.
-        let (status, answer) = match self.send(body.clone()).await {
-            Ok(answer) => answer,
-            Err(_) => self.send(body).await?,
-        };
-        match status {
-            StatusCode::OK | StatusCode::NO_CONTENT => Ok(start.elapsed()),
-            other => {
-                Err(format!("{table} was answered {other}: {}", String::from_utf8_lossy(&answer)))
-            }
+        match self.send(body.clone()).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => self.send(body).await,
         }
     }
 

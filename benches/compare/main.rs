@@ -6,6 +6,7 @@
 
 mod load;
 mod measure;
+mod overload;
 mod report;
 mod sample;
 mod scaling;
@@ -49,6 +50,13 @@ pub struct Options {
     /// In place of the comparison: cost by rows, memory by messages handled, the bounds of memory
     #[arg(long)]
     scaling: bool,
+    /// In place of the comparison: loads at half, once, twice and four times what can be done. With the
+    /// default deadline it takes eight minutes
+    #[arg(long)]
+    overload: bool,
+    /// The deadline of a message in that measurement, in seconds
+    #[arg(long, default_value_t = 10)]
+    deadline: u64,
     /// Messages handled for the question whether memory grows
     #[arg(long, default_value_t = 10_000)]
     messages: usize,
@@ -63,7 +71,9 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     println!("{}\n", report::machine());
-    let done = if options.scaling {
+    let done = if options.overload {
+        runtime.block_on(overload::run(&options, &world))
+    } else if options.scaling {
         runtime.block_on(scaling::run(&options, &world))
     } else {
         runtime.block_on(compare(&options, &world))

@@ -33,6 +33,15 @@ impl Kind {
 
     /// Starts it and waits until it listens; also answers how long that took.
     pub fn start(&self, world: &World) -> Result<(Subject, Duration), String> {
+        self.start_with(world, &[])
+    }
+
+    /// Starts it with further settings.
+    pub fn start_with(
+        &self,
+        world: &World,
+        settings: &[(&str, &str)],
+    ) -> Result<(Subject, Duration), String> {
         let address = free_address();
         let port = address.port().to_string();
         let mut command = match self {
@@ -52,6 +61,7 @@ impl Kind {
             .env("SPOTIFY_CREDENTIALS", r#"{"client_id":"i","client_secret":"s"}"#)
             .env("BIGQUERY_EMULATOR_HOST", &world.url)
             .env("LOG_FORMAT", "json")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit());

@@ -30,6 +30,8 @@ pub struct World {
     loaded: Mutex<BTreeMap<String, usize>>,
     /// Jobs of resumable uploads, and the rows that came for them so far.
     sessions: Mutex<Vec<(Value, usize)>>,
+    /// Searches for each term.
+    searches: Mutex<HashMap<String, usize>>,
 }
 
 impl World {
@@ -64,6 +66,11 @@ impl World {
     /// Forgets the loads so far and answers them.
     pub fn take_loaded(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut *self.loaded.lock().expect("no panic"))
+    }
+
+    /// How often a term was searched for.
+    pub fn searches(&self, term: &str) -> usize {
+        self.searches.lock().expect("no panic").get(term).copied().unwrap_or_default()
     }
 
     /// The search term whose show has so many episodes.
@@ -106,15 +113,18 @@ async fn serve(listener: TcpListener, world: Arc<World>) {
 async fn answer(world: &World, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    if let Some(term) = query.get("q") {
+        *world.searches.lock().expect("no panic").entry(term.clone()).or_default() += 1;
+    }
     let latency = world.latency_ms.load(Relaxed);
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }
     let path = parts.uri.path();
-    let query: HashMap<String, String> =
-        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
     let number = |name: &str| query.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {

@@ -10,6 +10,10 @@ use crate::push_auth::PushAuth;
 use crate::server;
 use crate::service::Service;
 
+/// The numbers of the signals, for the exit code.
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
 pub(super) async fn run(config: Config) -> Result<(), String> {
     let (port, timing, project) = (config.port, config.timing.clone(), config.project.clone());
     let push_auth = config.push_auth.as_ref().map(|auth| PushAuth::new(auth, &timing));
@@ -37,14 +41,23 @@ pub(super) async fn sample(port: u16) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns a future that ends at the first SIGTERM or SIGINT. A second one, such as Ctrl-C pressed again,
+/// ends the process at once.
 fn ended() -> Result<impl Future<Output = ()>, String> {
     let listen = |kind| signal(kind).map_err(|error| format!("no signal handler: {error}"));
     let (mut terminate, mut interrupt) =
         (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
+    let mut next = async move || {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => SIGTERM,
+            _ = interrupt.recv() => SIGINT,
         }
+    };
+    Ok(async move {
+        next().await;
+        tokio::spawn(async move {
+            let signal = next().await;
+            std::process::exit(128 + signal);
+        });
     })
 }

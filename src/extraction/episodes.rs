@@ -99,11 +99,12 @@ impl Extractor {
     ) -> Result<Found, Failure> {
         let percent = job.max_missing_percent;
         let slot = self.readings.slot(show);
-        let mut kept = slot.lock().await;
+        let what = listing_of(show);
+        let mut kept =
+            meter.wait_to_start(slot.lock(), || format!("another message reads {what}")).await?;
         if let Some(reading) = Readings::usable(&kept, &job.table, message, percent) {
             return Ok(Found::Reading { reading, shared: true });
         }
-        let what = listing_of(show);
         self.incomplete.check(&what, percent)?;
         let rules = Rules {
             page_size: EPISODE_PAGE,

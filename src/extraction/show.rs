@@ -93,7 +93,8 @@ impl Extractor {
         slot: &Mutex<Option<Remembered>>,
         meter: &Meter,
     ) -> Result<(TakenShow, bool), Failure> {
-        let mut remembered = slot.lock().await;
+        let waits_for = || format!("another message makes {}", search_of(term));
+        let mut remembered = meter.wait_to_start(slot.lock(), waits_for).await?;
         if let Some(Remembered { taken, until }) = &*remembered
             && Instant::now() < *until
         {

@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn meter() -> Meter {
-        Meter::new(Duration::from_secs(540))
+        Meter::new(Duration::from_secs(540), Duration::ZERO)
     }
 
     async fn enter(throttle: &Arc<Throttle>, meter: &Meter) -> Result<Pass, Failure> {
@@ -258,7 +258,7 @@ mod tests {
 
         let throttle = self::throttle(2);
         throttle.close(Some(Duration::from_secs(20)), false);
-        let short = Meter::new(Duration::from_secs(10));
+        let short = Meter::new(Duration::from_secs(10), Duration::ZERO);
         assert!(enter(&throttle, &short).await.is_err());
         assert!(throttle.cooled_down(&short).await.is_err());
         assert!(enter(&throttle, &meter).await.is_ok());

@@ -12,6 +12,7 @@ pub(super) mod upload;
 mod words;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::sleep;
 
@@ -175,8 +176,11 @@ impl BigQuery {
         let mut failures = 1;
         let mut n = first;
         loop {
+            if meter.is_gone() {
+                return Err(jobs::gone(meter));
+            }
             let job_id = load.try_id(n);
-            let (job, earlier) = match self.insert(load, &job_id, rows, origin).await? {
+            let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
                 Inserted::Accepted(job) => (Ok(*job), false),
                 Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
             };
@@ -236,6 +240,7 @@ impl BigQuery {
         job_id: &str,
         rows: &Rows,
         origin: &Origin,
+        meter: &Meter,
     ) -> Result<Inserted, Failure> {
         let location = self.location().await?;
         let metadata =
@@ -248,11 +253,16 @@ impl BigQuery {
                 Err(refusal) => Err(refusal),
             }
         };
-        let sent = retry::run(&self.timing.backoff, send, Refusal::may_pass_soon).await;
+        let again = |refusal: &Refusal| refusal.may_pass_soon() && !meter.is_gone();
+        let sent = retry::run(&self.timing.backoff, send, again).await;
         let refusal = match sent {
             Ok(inserted) => return Ok(inserted),
             Err(refusal) => refusal,
         };
+        if meter.is_gone() && refusal.may_pass_soon() {
+            // BigQuery may have accepted the job all the same.
+            meter.follow(Some(JobFacts::default().followed(job_id, SystemTime::now())));
+        }
         if matches!(refusal, Refusal::Refused { .. }) {
             // BigQuery refuses some of several concurrent inserts with one id like this.
             match self.job(job_id).await {

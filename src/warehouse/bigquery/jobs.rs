@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::BigQuery;
 use super::answer::Refusal;
@@ -34,6 +34,13 @@ pub(crate) struct JobFacts {
     /// Project, dataset and table.
     pub(crate) destination: Option<[String; 3]>,
 }
+
+/// For how long a job is followed whose message is gone: BigQuery cancels a load job after six hours
+/// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
+const MAX_FOLLOWED: Duration = Duration::from_secs(6 * 3600);
+
+/// How often a job is looked up again that is not found.
+const MAX_NOT_FOUND: u32 = 4;
 
 /// How a job ended.
 pub(super) enum Ended {
@@ -100,7 +107,7 @@ impl JobFacts {
         (self.followed("j", UNIX_EPOCH).state, failure)
     }
 
-    fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
+    pub(super) fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
         let since = if self.state == "RUNNING" { self.started } else { self.created };
         let state = if self.state.is_empty() { "of unknown state" } else { &self.state };
         FollowedJob {
@@ -131,9 +138,34 @@ impl BigQuery {
                 });
             }
             meter.follow(Some(job.followed(id, first_seen)));
+            if meter.is_gone() {
+                // Only the job is followed from now on; the rows need not be kept for another try.
+                return Err(gone(meter));
+            }
             sleep(wait).await;
             wait = wait.mul_f64(1.5).min(self.timing.last_look);
             job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
+        }
+    }
+
+    /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
+    pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
+        let end = Instant::now() + MAX_FOLLOWED;
+        let (mut wait, mut not_found) = (self.timing.first_look, 0);
+        loop {
+            match self.job(id).await {
+                Ok(job) if job.is_done() => return job.failure().is_none(),
+                // An upload that was cut may become a job a moment later.
+                Err(Refusal::NotFound(_)) if not_found == MAX_NOT_FOUND => return false,
+                Err(Refusal::NotFound(_)) => {
+                    not_found += 1;
+                    sleep(wait).await;
+                }
+                _ if Instant::now() >= end => return false,
+                // BigQuery may be out of reach for a while.
+                _ => sleep(wait).await,
+            }
+            wait = wait.mul_f64(1.5).min(self.timing.last_look);
         }
     }
 
@@ -158,6 +190,11 @@ impl BigQuery {
             other => self.failed(other, "jobs.get"),
         }
     }
+}
+
+/// Returns the failure of a message that was given up. No one is told.
+pub(super) fn gone(meter: &Meter) -> Failure {
+    Failure::ClientGone { progress: meter.progress() }
 }
 
 fn error_of(status: &Value) -> Option<(String, Vec<String>)> {

@@ -1,0 +1,102 @@
+//! Loads that end though their message is gone.
+//!
+//! If the client closes the connection or the message's time is up, its work is dropped. A load job that
+//! was sent is not: its table's turn is held until the job's end is known, so that an older reading
+//! never replaces a newer one. The turn alone is held, no place and no rows.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::admission::{Admission, Turn};
+use crate::extraction::{Extracted, Extractor, Source};
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::meter::Meter;
+use crate::telemetry::traced;
+use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+
+/// A message at work on its table.
+pub(super) struct Held {
+    pub(super) turn: Turn,
+    pub(super) admission: Arc<Admission>,
+    pub(super) extractor: Arc<Extractor>,
+    pub(super) warehouse: Arc<Warehouse>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) job: Job,
+    pub(super) message_id: String,
+    pub(super) publish_time: String,
+}
+
+/// Records that the message is given up or answered, when dropped.
+pub(super) struct GiveUp<'a>(pub(super) &'a Meter);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+impl Held {
+    /// Looks up the message's earlier loads, and waits for one that has not ended.
+    pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
+        let held = Arc::clone(self);
+        let work = async move { held.warehouse.earlier(&held.load(), &held.meter).await };
+        self.until_the_job_ends(work, Source::default()).await
+    }
+
+    /// Replaces the table. Once the load has succeeded, the table has used the reading.
+    pub(super) async fn replace(
+        self: &Arc<Self>,
+        n: u32,
+        standing: Standing,
+        extracted: &Extracted,
+        origin: Origin,
+    ) -> Result<Loaded, Failure> {
+        let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
+        let used = source.clone();
+        let work = async move {
+            let (load, meter) = (held.load(), &held.meter);
+            let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
+            held.extractor.loaded(&used, &held.job.table);
+            Ok(loaded)
+        };
+        self.until_the_job_ends(work, source).await
+    }
+
+    fn load(&self) -> Load<'_> {
+        Load::new(&self.job, &self.warehouse.place(), &self.message_id, &self.publish_time)
+    }
+
+    /// Runs `work` in a task that goes on if the message is given up. If `work` ends before its load job,
+    /// the task keeps the turn until the job ends.
+    async fn until_the_job_ends<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        source: Source,
+    ) -> Result<T, Failure> {
+        let (tell, told) = oneshot::channel();
+        let held = Arc::clone(self);
+        tokio::spawn(traced(async move {
+            let result = AssertUnwindSafe(work).catch_unwind().await;
+            // If the message is gone, the result interests no one.
+            let _ = tell.send(result);
+            let Some(job_id) = held.meter.followed() else { return };
+            let table = &held.job.table;
+            if held.admission.keep_for(table, &job_id, &held.turn) {
+                if held.warehouse.follow(&job_id).await {
+                    held.extractor.loaded(&source, table);
+                }
+                held.admission.ended(table, &job_id);
+            }
+        }));
+        match told.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => resume_unwind(panic),
+            // Only the end of the process ends the task.
+            Err(_) => Err(Failure::ShuttingDown),
+        }
+    }
+}
