@@ -27,7 +27,8 @@ use crate::text::Phrases;
 use listing::Complete;
 use read::Incomplete;
 use readings::{Reading, Readings};
-pub use show::{ShowMatch, TakenShow};
+pub use crate::names::ShowMatch;
+pub use show::TakenShow;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! One message from its envelope to its end: what it asks for is done, or its failure is decided.
 //! How either is told to Pub/Sub is the server's.
 
+mod event;
 mod report;
 
 use std::pin::pin;
@@ -144,16 +145,12 @@ impl Service {
             Some(_) => {
                 meter.enter(Stage::LookingUp);
                 match self.warehouse.earlier(&load, meter).await? {
-                    Earlier::Done(loaded) => {
-                        return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
-                    }
+                    Earlier::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
                     Earlier::Next(n) => (n, self.extract(&load, meter).await?),
                 }
             }
             None => match self.extract_unless_done(&load, meter).await? {
-                Attempt::Done(loaded) => {
-                    return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
-                }
+                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
                 Attempt::Ready(n, ready) => (n, ready),
             },
         };
@@ -161,16 +158,49 @@ impl Service {
         let Ready { extracted, standing } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
-        let origin = Origin { show, read_at: about.read_at };
+        let show_match = about.show.as_ref().map(|show| show.r#match);
+        let origin = Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
-        let loaded = self.warehouse.replace(&load, n, standing, rows, &origin, meter).await?;
+        let mut loaded = self.warehouse.replace(&load, n, standing, rows, &origin, meter).await?;
         self.extractor.loaded(&extracted, &job.table);
-        Ok(if loaded.earlier {
-            Done::AlreadyLoaded { job_id: loaded.job_id }
-        } else {
-            let rows_before = standing.rows_before();
-            let (rows, about) = (rows.count(), about.clone());
-            Done::Loaded { rows, rows_before, job_id: loaded.job_id, about }
+        if loaded.earlier {
+            return self.already_loaded(&load, loaded, meter).await;
+        }
+        loaded.rows = Some(rows.count());
+        self.tell(&load, &loaded, Some(about), meter).await?;
+        let rows_before = standing.rows_before();
+        let (rows, about) = (rows.count(), about.clone());
+        Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
+    }
+
+    /// Ends a message whose table an earlier delivery loaded. That delivery may have ended before it
+    /// published the event.
+    async fn already_loaded(
+        &self,
+        load: &Load<'_>,
+        loaded: Loaded,
+        meter: &Meter,
+    ) -> Result<Done, Failure> {
+        self.tell(load, &loaded, None, meter).await?;
+        Ok(Done::AlreadyLoaded { job_id: loaded.job_id })
+    }
+
+    /// Publishes the event of a load, if there is a topic for it.
+    async fn tell(
+        &self,
+        load: &Load<'_>,
+        loaded: &Loaded,
+        about: Option<&About>,
+        meter: &Meter,
+    ) -> Result<(), Failure> {
+        let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
+        meter.enter(Stage::Telling);
+        let event = event::event(load, loaded, about);
+        let published = self.publisher.publish(topic, vec![event]).await;
+        published.map(drop).map_err(|why| Failure::EventNotPublished {
+            table: load.job.table.clone(),
+            job_id: loaded.job_id.clone(),
+            why: Box::new(why),
         })
     }
 
