@@ -252,8 +252,21 @@ impl Config {
     /// Reads the process's environment. `project` is what the metadata server says, where it was
     /// asked.
     pub fn from_env(project: Option<String>, purpose: Purpose) -> Result<Self, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        Self::read(&|name| std::env::var(name).ok(), project, purpose)
+        Self::from_env_but(&[], project, purpose)
+    }
+
+    /// The same with other values for some settings: a command's options.
+    pub(crate) fn from_env_but(
+        given: &[(&str, String)],
+        project: Option<String>,
+        purpose: Purpose,
+    ) -> Result<Self, ConfigError> {
+        let get = |name: &str| match given.iter().find(|(setting, _)| *setting == name) {
+            Some((_, value)) => Some(value.clone()),
+            #[expect(clippy::disallowed_methods, reason = "this is the place")]
+            None => std::env::var(name).ok(),
+        };
+        Self::read(&get, project, purpose)
     }
 
     /// Whether the process runs on Google Cloud and its project must be asked of the metadata

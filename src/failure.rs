@@ -90,7 +90,9 @@ pub enum Failure {
         after: Option<Duration>,
     },
     /// What Spotify shows of a listing contradicts itself.
-    #[error("Spotify's answers about {what} contradict each other ({detail}); the table is left as it was")]
+    #[error(
+        "Spotify's answers about {what} contradict each other ({detail}); the table is left as it was"
+    )]
     ListingIncomplete {
         /// The listing.
         what: String,

@@ -216,6 +216,11 @@ impl Naming {
         &self.tables[kind as usize]
     }
 
+    /// Whether a kind's table is the one that follows from the configured term.
+    pub fn follows_term(&self, kind: Kind) -> bool {
+        self.configured(kind) == self.term.table(kind)
+    }
+
     /// The table of a kind and a term: a configured one for the configured term, else
     /// `<kind>_<slug>`, with hashes behind it until it is no configured one.
     pub fn table(&self, kind: Kind, term: &Term) -> String {

@@ -25,6 +25,8 @@ use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+#[cfg(feature = "local")]
+use crate::{extraction::TakenShow, names::Term};
 pub use report::{Outcome, Report};
 
 /// The service, but for its HTTP.
@@ -79,6 +81,13 @@ impl Service {
             stopped: CancellationToken::new(),
             config,
         })
+    }
+
+    /// The term's show, without a call if a message has just found it. `None` if it can't be found.
+    #[cfg(feature = "local")]
+    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+        let meter = Meter::new(self.config.timing.message_deadline);
+        self.extractor.show(term, &meter).await.ok()
     }
 
     /// How long things may take.
@@ -145,7 +154,9 @@ impl Service {
             Some(_) => {
                 meter.enter(Stage::LookingUp);
                 match self.warehouse.earlier(&load, meter).await? {
-                    Earlier::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
+                    Earlier::Done(loaded) => {
+                        return self.already_loaded(&load, loaded, meter).await;
+                    }
                     Earlier::Next(n) => (n, self.extract(&load, meter).await?),
                 }
             }
@@ -159,7 +170,8 @@ impl Service {
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
         let show_match = about.show.as_ref().map(|show| show.r#match);
-        let origin = Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
+        let origin =
+            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
         let mut loaded = self.warehouse.replace(&load, n, standing, rows, &origin, meter).await?;
         self.extractor.loaded(&extracted, &job.table);

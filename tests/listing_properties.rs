@@ -37,8 +37,11 @@ fn run<F: Future<Output = Result<(), TestCaseError>>>(case: F) -> Result<(), Tes
 
 /// What a listing with no row to load comes to.
 fn is_left_as_it_was(world: &World, told: &Answer, items: usize) -> Result<(), TestCaseError> {
-    let expected =
-        if items == 0 { (204, "dead_lettered no_results") } else { (503, "retry listing_incomplete") };
+    let expected = if items == 0 {
+        (204, "dead_lettered no_results")
+    } else {
+        (503, "retry listing_incomplete")
+    };
     prop_assert_eq!(told.told(), expected);
     prop_assert!(world.bigquery.accepted().is_empty());
     Ok(())

@@ -53,7 +53,11 @@ async fn a_total_with_only_nulls_is_a_failure_of_the_moment() {
     });
     // `mentions` would share the reading of the first `episodes`.
     for name in ["podcasts", "episodes", "episodes"] {
-        assert_eq!(app.push(&table(name)).await.told(), (503, "retry listing_incomplete"), "{name}");
+        assert_eq!(
+            app.push(&table(name)).await.told(),
+            (503, "retry listing_incomplete"),
+            "{name}"
+        );
     }
     // A service that has to find the show sees only nulls too.
     let fresh = world.app().await;

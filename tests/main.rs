@@ -6,9 +6,11 @@
 mod bigquery_faults;
 mod check;
 mod commands;
+mod demo;
 mod denials;
 mod documents;
 mod emulators;
+mod events;
 mod fan_out;
 mod fuzz_seeds;
 mod google_credentials;

@@ -17,7 +17,10 @@ const EPISODE_PAGE: u32 = 50;
 
 /// What reading a show's episodes came to.
 enum Found {
-    Reading { reading: Arc<Reading>, shared: bool },
+    Reading {
+        reading: Arc<Reading>,
+        shared: bool,
+    },
     /// Spotify says that the show does not exist.
     NoShow,
 }

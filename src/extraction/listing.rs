@@ -290,7 +290,8 @@ impl Listing {
                 }
             }
         }
-        let promised = promised || self.current.next || self.reading.largest_total > self.reading.places;
+        let promised =
+            promised || self.current.next || self.reading.largest_total > self.reading.places;
         let attempts = self.current.attempts;
         match self.fault(promised) {
             None => self.accept(),
@@ -378,9 +379,9 @@ impl Listing {
         } else {
             match (self.current.not_found.take(), self.current.empty) {
                 (Some(words), false) => Verdict::NotFound(words),
-                (Some(_), true) => Verdict::Incomplete(
-                    "the first page was 404 and empty by turns".to_owned(),
-                ),
+                (Some(_), true) => {
+                    Verdict::Incomplete("the first page was 404 and empty by turns".to_owned())
+                }
                 (None, _) => Verdict::Nothing,
             }
         });

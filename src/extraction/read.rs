@@ -91,7 +91,9 @@ impl Incomplete {
         let listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         match listings.get(what) {
-            Some(known) if now < known.until && max_missing_percent <= known.max_missing_percent => {
+            Some(known)
+                if now < known.until && max_missing_percent <= known.max_missing_percent =>
+            {
                 Err(Failure::ListingIncomplete {
                     what: what.to_owned(),
                     detail: format!("{} (read some minutes ago)", known.detail),

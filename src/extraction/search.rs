@@ -57,12 +57,7 @@ impl Extractor {
         self.search(term, rules, meter).await
     }
 
-    async fn search(
-        &self,
-        term: &Term,
-        rules: Rules,
-        meter: &Meter,
-    ) -> Result<Complete, Failure> {
+    async fn search(&self, term: &Term, rules: Rules, meter: &Meter) -> Result<Complete, Failure> {
         let what = search_of(term);
         let percent = rules.max_missing_percent;
         self.incomplete.check(&what, percent)?;

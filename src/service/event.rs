@@ -49,16 +49,15 @@ pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> 
         job_id: &loaded.job_id,
         message_id: load.message_id,
         read_at: read_at.map(text::moment),
-        shared_reading: about
-            .map(|about| about.shared)
-            .or(origin.and_then(|origin| origin.shared)),
+        shared_reading: about.map(|about| about.shared).or(origin.and_then(|origin| origin.shared)),
         loaded_at: text::moment(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
     Outgoing {
         // Texts and numbers, which JSON has.
         data: serde_json::to_vec(&data).unwrap_or_default(),
         attributes: BTreeMap::from(
-            [("kind", kind), ("table", table)].map(|(key, value)| (key.to_owned(), value.to_owned())),
+            [("kind", kind), ("table", table)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
         ),
     }
 }
@@ -100,8 +99,7 @@ mod tests {
     fn a_load_and_its_job_tell_the_same() {
         let job = job(Kind::Episodes);
         let load = Load::new(&job, "p.d", "77", "");
-        let show =
-            TakenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
+        let show = TakenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
         let about = About { show: Some(show), read_at: at(1), shared: true, listed: None };
         let origin = Origin {
             show: Some(id()),

@@ -247,11 +247,15 @@ impl Report {
         match (self.outcome, &self.undelivered) {
             (Outcome::Loaded, _) => {
                 let rows = self.rows.unwrap_or_default();
-                let loaded =
-                    format!("{table} was replaced by {rows} row{}", if rows == 1 { "" } else { "s" });
+                let loaded = format!(
+                    "{table} was replaced by {rows} row{}",
+                    if rows == 1 { "" } else { "s" }
+                );
                 match self.concern() {
                     Some(Concern::Shrunk { before }) => {
-                        format!("{table} shrank from {before} to {rows} rows: if Spotify did not remove that much, docs/restore.md says how to compare and bring rows back")
+                        format!(
+                            "{table} shrank from {before} to {rows} rows: if Spotify did not remove that much, docs/restore.md says how to compare and bring rows back"
+                        )
                     }
                     Some(concern) => format!("{loaded}, but {concern}"),
                     None => loaded,

@@ -194,8 +194,12 @@ fn told() -> impl Strategy<Value = Told> {
     let page = prop_oneof![2 => (0_u32..8).prop_map(Some), 1 => Just(None)];
     let times = prop_oneof![1_u32..4, Just(u32::MAX)];
     let reading = prop_oneof![(0..MAX_READINGS).prop_map(Some), Just(None)];
-    (lie(), page, times, reading)
-        .prop_map(|(lie, page, times, reading)| Told { lie, page, times, reading })
+    (lie(), page, times, reading).prop_map(|(lie, page, times, reading)| Told {
+        lie,
+        page,
+        times,
+        reading,
+    })
 }
 
 /// A listing of at most `longest` items, some of which are null.
@@ -258,11 +262,7 @@ fn is_true(rules: &Rules, liar: &Liar, verdict: &Verdict) -> Result<(), TestCase
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
-    prop_assert!(
-        liar.requests <= 18 * pages + 42,
-        "{} requests for {pages} pages",
-        liar.requests
-    );
+    prop_assert!(liar.requests <= 18 * pages + 42, "{} requests for {pages} pages", liar.requests);
     Ok(())
 }
 
