@@ -2,6 +2,8 @@
 //! something did not, 2 when arguments or settings are wrong.
 
 mod check;
+#[cfg(feature = "local")]
+mod demo;
 mod publish;
 mod redrive;
 mod serve;
@@ -35,6 +37,8 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   spotify-bq demo                                   the main job on this machine, no account needed
+  spotify-bq demo --search-term mamilos --mention natura
+                                                    the same for another podcast
   spotify-bq check                                  are credentials, dataset, tables and topics in order?
   spotify-bq publish --table episodes               one message to TRIGGER_TOPIC
   spotify-bq publish --all --url http://localhost:8080/
@@ -52,11 +56,7 @@ enum Command {
     /// Fills the three tables in a SQLite file here and now, from a sample Spotify unless credentials
     /// are set
     #[cfg(feature = "local")]
-    Demo {
-        /// Only serve the sample Spotify on this port, until interrupted
-        #[arg(long, value_name = "PORT")]
-        serve_spotify: Option<u16>,
-    },
+    Demo(demo::Args),
     /// Publishes messages to the trigger topic, or pushes them to a running service
     Publish(publish::Args),
     /// Republishes dead letters after you fix the cause
@@ -72,10 +72,15 @@ impl Cli {
         let purpose = match &command {
             Command::Serve => Purpose::Serve,
             #[cfg(feature = "local")]
-            Command::Demo { .. } => Purpose::Demo,
+            Command::Demo(_) => Purpose::Demo,
             _ => Purpose::Tool,
         };
-        let config = match configure(purpose).await {
+        let given = match &command {
+            #[cfg(feature = "local")]
+            Command::Demo(args) => args.settings(),
+            _ => Vec::new(),
+        };
+        let config = match configure(&given, purpose).await {
             Ok(config) => config,
             Err(error) => {
                 eprintln!("spotify-bq: {error}");
@@ -88,13 +93,7 @@ impl Cli {
                 serve::run(config).await.map(|()| true).map_err(Error::from)
             }
             #[cfg(feature = "local")]
-            Command::Demo { serve_spotify: Some(port) } => {
-                serve::sample(port).await.map(|()| true).map_err(Error::from)
-            }
-            #[cfg(feature = "local")]
-            Command::Demo { serve_spotify: None } => {
-                crate::demo::run(config).await.map_err(Error::from)
-            }
+            Command::Demo(args) => demo::run(config, args).await.map_err(Error::from),
             Command::Publish(args) => publish::run(&config, &args).await,
             Command::Redrive(args) => redrive::run(&config, &args).await,
             Command::Check(args) => check::run(&config, &args).await.map_err(Error::from),
@@ -133,7 +132,7 @@ impl From<String> for Error {
     }
 }
 
-async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
+async fn configure(given: &[(&str, String)], purpose: Purpose) -> Result<Config, ConfigError> {
     let mut project = None;
     if Config::project_must_be_asked() {
         match google::project_from_metadata(&Config::metadata_host()).await {
@@ -142,7 +141,7 @@ async fn configure(purpose: Purpose) -> Result<Config, ConfigError> {
             Err(why) => eprintln!("spotify-bq: GOOGLE_CLOUD_PROJECT is not set, and {why}"),
         }
     }
-    Config::from_env(project, purpose)
+    Config::from_env_but(given, project, purpose)
 }
 
 /// An age for the eye: what depends on it must not trust this machine's clock.

@@ -12,13 +12,13 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::names::{Naming, Term};
+use crate::names::{Kind, Naming, Term};
 use crate::retry::Backoff;
 pub use crate::text::Phrases;
 pub use reader::ConfigError;
 use reader::Reader;
 pub(crate) use reader::{is_project, resource};
-pub use settings::{SETTINGS, Setting};
+pub use settings::{SETTINGS, Setting, TABLE_SETTINGS, default};
 
 /// All that the service is told from outside.
 #[derive(Clone, Debug)]
@@ -252,8 +252,21 @@ impl Config {
     /// Reads the process's environment. `project` is what the metadata server says, where it was
     /// asked.
     pub fn from_env(project: Option<String>, purpose: Purpose) -> Result<Self, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
-        Self::read(&|name| std::env::var(name).ok(), project, purpose)
+        Self::from_env_but(&[], project, purpose)
+    }
+
+    /// The same with other values for some settings: a command's options.
+    pub(crate) fn from_env_but(
+        given: &[(&str, String)],
+        project: Option<String>,
+        purpose: Purpose,
+    ) -> Result<Self, ConfigError> {
+        let get = |name: &str| match given.iter().find(|(setting, _)| *setting == name) {
+            Some((_, value)) => Some(value.clone()),
+            #[expect(clippy::disallowed_methods, reason = "this is the place")]
+            None => std::env::var(name).ok(),
+        };
+        Self::read(&get, project, purpose)
     }
 
     /// Whether the process runs on Google Cloud and its project must be asked of the metadata
@@ -359,14 +372,23 @@ fn warehouse(from: &mut Reader<'_>, project: Option<&str>, purpose: Purpose) -> 
 }
 
 fn naming(from: &mut Reader<'_>) -> Naming {
-    let names = ["PODCASTS_TABLE", "EPISODES_TABLE", "MENTIONS_TABLE"];
-    let tables = names.map(|name| from.identifier(name));
+    let term = from.parsed("SEARCH_TERM", Term::parse);
+    let is_default = Term::parse(default("SEARCH_TERM")).is_ok_and(|default| default == term);
+    let tables = Kind::ALL.map(|kind| {
+        let name = TABLE_SETTINGS[kind as usize];
+        if is_default || from.is_given(name) { from.identifier(name) } else { term.table(kind) }
+    });
     for (at, table) in tables.iter().enumerate() {
-        if tables[..at].iter().any(|other| other.eq_ignore_ascii_case(table)) {
-            from.problem(names[at], "must differ from the other two tables' names");
-        }
+        let same = tables[..at].iter().position(|other| other.eq_ignore_ascii_case(table));
+        let Some(same) = same.map(|same| TABLE_SETTINGS[same]) else { continue };
+        // Of the two, the one that is set can be changed.
+        let (name, other) = match TABLE_SETTINGS[at] {
+            name if from.is_given(name) => (name, same),
+            name => (same, name),
+        };
+        from.problem(name, &format!("must differ from {other}, which is {table} too"));
     }
-    Naming { term: from.parsed("SEARCH_TERM", Term::parse), tables }
+    Naming { term, tables }
 }
 
 fn spotify(from: &mut Reader<'_>, purpose: Purpose) -> Spotify {

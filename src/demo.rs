@@ -17,16 +17,18 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
+use crate::extraction::{ShowMatch, TakenShow};
 use crate::job::Order;
-use crate::names::Kind;
+use crate::names::{Kind, Naming, ShowId, Term};
 use crate::push::{self, PushAnswer};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
 pub use spotify::{SEARCH_LIMIT, router};
 
-/// Runs the demo and prints what came of it. Answers whether all three tables were filled.
-pub async fn run(mut config: Config) -> Result<bool, String> {
+/// Runs the demo and prints what came of it. Returns whether all three tables were filled. `show` is
+/// read instead of the one that the search finds.
+pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, String> {
     let sampled = config.spotify.credentials.is_none();
     if sampled {
         let spotify = serve_sample(0).await?;
@@ -44,12 +46,13 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
     let url = format!("http://{}/", address(&listener)?);
     say!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
-    tokio::spawn(server::serve(listener, router, service, timing.drain, std::future::pending()));
+    let served = Arc::clone(&service);
+    tokio::spawn(server::serve(listener, router, served, timing.drain, std::future::pending()));
 
     let now = time::OffsetDateTime::now_utc();
-    let mut filled = true;
+    let (mut filled, mut any) = (true, false);
     for kind in Kind::ALL {
-        let order = Order { table: Some(kind.name().to_owned()), ..Order::default() };
+        let order = order(kind, &naming, show.as_ref());
         let data = order.to_data();
         let id = format!("demo-{}-{kind}", now.unix_timestamp_nanos());
         let envelope = push::envelope(&data, &id, "");
@@ -57,10 +60,25 @@ pub async fn run(mut config: Config) -> Result<bool, String> {
         let start = Instant::now();
         let answer = push::push(&url, &envelope, &timing).await?;
         spinner.finish_and_clear();
-        filled &= answer.is_acknowledged() && answer.outcome == "loaded";
+        let is_loaded = answer.is_acknowledged() && answer.outcome == "loaded";
+        filled &= is_loaded;
+        any |= is_loaded;
         say!("{}", line(kind, &answer, start.elapsed(), naming.configured(kind)));
     }
     say!("");
+    let taken = match show {
+        Some(id) => Some(TakenShow {
+            name: tables::name_of(&warehouse, naming.configured(Kind::Podcasts), &id),
+            id,
+            r#match: ShowMatch::ShowId,
+        }),
+        // The service remembers it, unless it answered nothing.
+        None if any => service.show(&naming.term).await,
+        None => None,
+    };
+    if let Some(taken) = taken {
+        say!("{}\n", about(&taken, &naming.term, sampled));
+    }
     match warehouse {
         Warehouse::Sqlite(file) => tables::print(&file, &naming)?,
         Warehouse::BigQuery(bigquery) => {
@@ -112,6 +130,36 @@ fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String 
     } else {
         format!("{kind:<9} {} {}: {} ({took})", answer.status, answer.outcome, answer.detail)
     }
+}
+
+/// The message for a table.
+fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
+    let table = Some(kind.name().to_owned());
+    match show.filter(|_| kind != Kind::Podcasts) {
+        None => Order { table, ..Order::default() },
+        Some(show) => Order {
+            table,
+            search_term: Some(naming.term.text().to_owned()),
+            show_id: Some(show.as_str().to_owned()),
+            ..Order::default()
+        },
+    }
+}
+
+/// Which show the tables hold and why, and how to choose another.
+fn about(taken: &TakenShow, term: &Term, sampled: bool) -> String {
+    let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
+    let why = match taken.r#match {
+        ShowMatch::Name => "its name is the search term".to_owned(),
+        ShowMatch::First => format!("the first result, since no show is named {:?}", term.text()),
+        ShowMatch::ShowId => "named by --show-id".to_owned(),
+    };
+    let link = taken.id.link();
+    let invented = if sampled { " (invented)" } else { "" };
+    format!(
+        "The show: {name}, {why}\n  {link}{invented}\n\
+         Another show: --show-id with the ID in its link. Another term: --search-term."
+    )
 }
 
 /// Where the demo's file is, as a path that can be copied.

@@ -20,6 +20,7 @@ use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
 use crate::names::Kind;
+pub use crate::names::ShowMatch;
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -27,7 +28,7 @@ use crate::text::Phrases;
 use listing::Complete;
 use read::Incomplete;
 use readings::{Reading, Readings};
-pub use show::{ShowMatch, TakenShow};
+pub use show::TakenShow;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]

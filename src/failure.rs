@@ -191,6 +191,16 @@ pub enum Failure {
         /// What happened.
         detail: String,
     },
+    /// The table is loaded, and the event that says so could not be published.
+    #[error("{table} is loaded (job {job_id}), but its event was not published: {why}")]
+    EventNotPublished {
+        /// The table.
+        table: String,
+        /// The load job.
+        job_id: String,
+        /// Why it was not published.
+        why: Box<Failure>,
+    },
     /// No token for Google's services.
     #[error("no Google credentials: {0}")]
     GoogleCredentials(String),
@@ -304,6 +314,7 @@ impl Failure {
             | Self::DatasetMissing { .. }
             | Self::NoTriggerTopic(_)
             | Self::PublishFailed { .. }
+            | Self::EventNotPublished { .. }
             | Self::GoogleCredentials(_)
             | Self::DeadlinePassed { .. }
             | Self::ClientGone { .. }
@@ -339,6 +350,7 @@ impl Failure {
             Self::WarehouseUnavailable { .. } => "warehouse_unavailable",
             Self::NoTriggerTopic(_) => "no_trigger_topic",
             Self::PublishFailed { .. } => "publish_failed",
+            Self::EventNotPublished { .. } => "event_not_published",
             Self::GoogleCredentials(_) => "google_credentials",
             Self::DeadlinePassed { .. } => "deadline_passed",
             Self::Overloaded(_) => "overloaded",
@@ -474,6 +486,9 @@ impl Failure {
             }
             Self::PublishFailed { .. } => {
                 "check that it exists, and that who asks has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` gives the service its own"
+            }
+            Self::EventNotPublished { .. } => {
+                "nothing, the message is retried, and the next delivery publishes the event without another load; if it lasts, check that the topic in LOADED_TOPIC exists and that the service's account has roles/pubsub.publisher on it (`terraform apply` with `loaded_topic = true` does both)"
             }
             Self::GoogleCredentials(_) => {
                 "on Google Cloud give the service an account; elsewhere run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file (docs/google-credentials.md)"

@@ -44,6 +44,8 @@ pub(crate) enum Stage {
     Reading,
     /// Loading the rows.
     Loading,
+    /// Publishing the event of a load that is done.
+    Telling,
 }
 
 /// A load job that a message waits for.
@@ -155,6 +157,9 @@ impl Meter {
             }
             (Stage::Loading, _) => {
                 "Spotify was read, BigQuery had not answered to the load job".to_owned()
+            }
+            (Stage::Telling, _) => {
+                "the table is loaded, Pub/Sub had not answered to its event".to_owned()
             }
         }
     }

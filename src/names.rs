@@ -91,6 +91,11 @@ impl Term {
         &self.folded
     }
 
+    /// The table of a kind and this term, if nothing else is configured.
+    pub fn table(&self, kind: Kind) -> String {
+        format!("{kind}_{}", self.slug())
+    }
+
     /// The term as a part of a table's name: its words of ASCII letters and digits joined by `_`.
     /// Where that loses more than case, accents and spacing, or where it looks like a slug that
     /// did, 8 hex digits of the SHA-256 of the folded term follow, so that no two terms meet.
@@ -156,11 +161,43 @@ impl ShowId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The page of the show.
+    pub fn link(&self) -> String {
+        format!("https://open.spotify.com/show/{self}")
+    }
 }
 
 impl fmt::Display for ShowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Why a show was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShowMatch {
+    /// Its name is the term.
+    Name,
+    /// No name is the term, and it is the first result. Another day may rank another show first.
+    First,
+    /// The message names it.
+    ShowId,
+}
+
+impl ShowMatch {
+    /// The word for it in log lines, labels and the output of commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::First => "first",
+            Self::ShowId => "show_id",
+        }
+    }
+
+    /// Returns the match that has this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Name, Self::First, Self::ShowId].into_iter().find(|known| known.name() == name)
     }
 }
 
@@ -179,18 +216,25 @@ impl Naming {
         &self.tables[kind as usize]
     }
 
+    /// Whether a kind's table is the one that follows from the configured term.
+    pub fn follows_term(&self, kind: Kind) -> bool {
+        self.configured(kind) == self.term.table(kind)
+    }
+
     /// The table of a kind and a term: a configured one for the configured term, else
-    /// `<kind>_<slug>`.
+    /// `<kind>_<slug>`, with hashes behind it until it is no configured one.
     pub fn table(&self, kind: Kind, term: &Term) -> String {
         if *term == self.term {
             return self.configured(kind).to_owned();
         }
-        let name = format!("{kind}_{}", term.slug());
-        // SQLite's table names don't tell cases apart.
-        if self.tables.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            format!("{kind}_{}", term.hashed_slug(&term.slug()))
-        } else {
-            name
+        let mut slug = term.slug();
+        loop {
+            let name = format!("{kind}_{slug}");
+            // SQLite's table names are not case-sensitive.
+            if !self.tables.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
+                return name;
+            }
+            slug = term.hashed_slug(&slug);
         }
     }
 
@@ -247,6 +291,13 @@ mod tests {
         assert_eq!(naming("tb").table(Kind::Podcasts, &other), "podcasts_foo");
         let moved = naming("Podcasts_Foo").table(Kind::Podcasts, &other);
         assert!(moved.starts_with("podcasts_foo_") && moved.len() == 21, "{moved}");
+        let mut both = naming("podcasts_foo");
+        both.tables[2] = moved.clone();
+        let further = both.table(Kind::Podcasts, &other);
+        assert!(further.starts_with(&moved) && further.len() == 30, "{further}");
+        // The term that spells the moved name has another one.
+        let spelled = Term::parse(&moved["podcasts_".len()..].replace('_', " ")).unwrap();
+        assert_ne!(naming("podcasts_foo").table(Kind::Podcasts, &spelled), moved);
     }
 
     #[test]

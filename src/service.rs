@@ -2,6 +2,7 @@
 //! How either is told to Pub/Sub is the server's.
 
 pub mod admission;
+mod event;
 mod held;
 mod report;
 
@@ -26,6 +27,8 @@ use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 use admission::Admission;
 use held::Held;
+#[cfg(feature = "local")]
+use crate::{extraction::TakenShow, names::Term};
 pub use report::{Outcome, Report};
 
 /// The service, but for its HTTP.
@@ -78,6 +81,14 @@ impl Service {
             stopped: CancellationToken::new(),
             config,
         })
+    }
+
+    /// The term's show, without a call if a message has just found it. `None` if it can't be found.
+    #[cfg(feature = "local")]
+    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+        let deadline = self.config.timing.message_deadline;
+        let meter = Meter::new(deadline, admission::max_wait(deadline));
+        self.extractor.show(term, &meter).await.ok()
     }
 
     /// How long things may take.
@@ -161,15 +172,13 @@ impl Service {
                 meter.enter(Stage::LookingUp);
                 match held.earlier().await? {
                     Earlier::Done(loaded) => {
-                        return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
+                        return self.already_loaded(&load, loaded, meter).await;
                     }
                     Earlier::Next(n) => (n, self.extract(&load, meter).await?),
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {
-                Attempt::Done(loaded) => {
-                    return Ok(Done::AlreadyLoaded { job_id: loaded.job_id });
-                }
+                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
                 Attempt::Ready(n, ready) => (n, ready),
             },
         };
@@ -177,15 +186,49 @@ impl Service {
         let Ready { extracted, standing } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
-        let origin = Origin { show, read_at: about.read_at };
+        let show_match = about.show.as_ref().map(|show| show.r#match);
+        let origin =
+            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
-        let loaded = held.replace(n, standing, &extracted, origin).await?;
-        Ok(if loaded.earlier {
-            Done::AlreadyLoaded { job_id: loaded.job_id }
-        } else {
-            let rows_before = standing.rows_before();
-            let (rows, about) = (rows.count(), about.clone());
-            Done::Loaded { rows, rows_before, job_id: loaded.job_id, about }
+        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
+        if loaded.earlier {
+            return self.already_loaded(&load, loaded, meter).await;
+        }
+        loaded.rows = Some(rows.count());
+        self.tell(&load, &loaded, Some(about), meter).await?;
+        let rows_before = standing.rows_before();
+        let (rows, about) = (rows.count(), about.clone());
+        Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
+    }
+
+    /// Ends a message whose table an earlier delivery loaded. That delivery may have ended before it
+    /// published the event.
+    async fn already_loaded(
+        &self,
+        load: &Load<'_>,
+        loaded: Loaded,
+        meter: &Meter,
+    ) -> Result<Done, Failure> {
+        self.tell(load, &loaded, None, meter).await?;
+        Ok(Done::AlreadyLoaded { job_id: loaded.job_id })
+    }
+
+    /// Publishes the event of a load, if there is a topic for it.
+    async fn tell(
+        &self,
+        load: &Load<'_>,
+        loaded: &Loaded,
+        about: Option<&About>,
+        meter: &Meter,
+    ) -> Result<(), Failure> {
+        let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
+        meter.enter(Stage::Telling);
+        let event = event::event(load, loaded, about);
+        let published = self.publisher.publish(topic, vec![event]).await;
+        published.map(drop).map_err(|why| Failure::EventNotPublished {
+            table: load.job.table.clone(),
+            job_id: loaded.job_id.clone(),
+            why: Box::new(why),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::meter::Meter;
-use crate::names::ShowId;
+use crate::names::{ShowId, ShowMatch};
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
@@ -57,8 +57,12 @@ pub struct Load<'a> {
 pub struct Origin {
     /// The show whose episodes they are, if one is known.
     pub show: Option<ShowId>,
+    /// Why that show was taken, if the labels say so.
+    pub show_match: Option<ShowMatch>,
     /// When Spotify was read.
     pub read_at: SystemTime,
+    /// Whether the message of another table read it, if the labels say so.
+    pub shared: Option<bool>,
 }
 
 /// A table that may be loaded. If it may not, the failure says why.
@@ -229,7 +233,7 @@ impl Warehouse {
                 bigquery.replace(load, n, standing, rows, origin, meter).await
             }
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.replace(load, n, rows).await,
+            Self::Sqlite(sqlite) => sqlite.replace(load, n, rows, origin).await,
         }
     }
 }

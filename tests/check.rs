@@ -63,6 +63,32 @@ async fn each_thing_has_a_line() {
 }
 
 #[tokio::test]
+async fn tables_that_follow_another_term_are_told_with_the_names_they_had_before() {
+    let (lines, _) = check(&world().await.set("SEARCH_TERM", "Café"), &[]).await;
+    let names: Vec<&String> = lines.iter().filter(|line| line.contains(" table names: ")).collect();
+    let [line] = names[..] else { panic!("{lines:#?}") };
+    for words in [
+        "podcasts_cafe, episodes_cafe, mentions_cafe, since SEARCH_TERM is \"Café\"",
+        "set PODCASTS_TABLE=tb_datahackers_limitada EPISODES_TABLE=",
+        "MENTIONS_TABLE=tb_datahackers_episodios_boticario (Terraform: `tables = {}`)",
+    ] {
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(lines.iter().any(|line| line.contains("table podcasts_cafe: not there yet")));
+
+    let world = world().await.set("SEARCH_TERM", "Café");
+    let world = world.set("PODCASTS_TABLE", "a").set("EPISODES_TABLE", "b");
+    let (lines, _) = check(&world, &[]).await;
+    let line = lines.iter().find(|line| line.contains(" table names: ")).unwrap();
+    assert!(line.contains("a, b, mentions_cafe") && !line.contains("PODCASTS_TABLE"), "{line}");
+    let world = world.set("MENTIONS_TABLE", "c");
+    for world in [world, self::world().await] {
+        let (lines, _) = check(&world, &[]).await;
+        assert!(lines.iter().all(|line| !line.contains(" table names: ")), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
 async fn for_a_script_each_line_is_an_object() {
     let (lines, _) = check(&world().await, &["--json"]).await;
     let findings: Vec<Value> =

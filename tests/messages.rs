@@ -108,6 +108,14 @@ fn every_failure() -> Vec<Failure> {
             topic: "projects/my-project/topics/spotify-bq".to_owned(),
             detail: "…".to_owned(),
         },
+        Failure::EventNotPublished {
+            table: "podcasts_mamilos".to_owned(),
+            job_id: "spotify-bq_podcasts_…_0".to_owned(),
+            why: Box::new(Failure::PublishFailed {
+                topic: "projects/my-project/topics/spotify-bq-loaded".to_owned(),
+                detail: "…".to_owned(),
+            }),
+        },
         Failure::GoogleCredentials("…".to_owned()),
         deadline_passed("1250 of 4000 episodes were read in 27 calls", None),
         deadline_passed(
@@ -146,6 +154,7 @@ fn every_failure() -> Vec<Failure> {
             Failure::NoTriggerTopic(_) => 16,
             Failure::PublishFailed { .. } => 17,
             Failure::GoogleCredentials(_) => 18,
+            Failure::EventNotPublished { .. } => 28,
             Failure::DeadlinePassed { .. } => 19,
             Failure::ShuttingDown => 20,
             Failure::KeysUnreachable(_) => 21,

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::support::spotify::Spotify;
-use crate::support::{PODCASTS, World, message};
+use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message};
 
 const SCHEMAS: [(&str, &str); 3] = [
     ("podcasts", include_str!("../terraform/schemas/podcasts.json")),
@@ -31,6 +31,34 @@ async fn a_terms_tables_are_made_with_columns_and_descriptions() {
         assert_eq!(made.description, tables[kind]["description"]);
         assert!(!made.rows.is_empty());
     }
+}
+
+#[tokio::test]
+async fn the_configured_terms_tables_follow_it() {
+    let world = World::new(Spotify::showing(3, 9).await).await;
+    let world = world.set("SEARCH_TERM", "Mamilos").set("EPISODES_TABLE", "podcasts_data_hackers");
+    let app = world.app().await;
+    let tables = json!([
+        [{"table": "podcasts"}, "podcasts_mamilos"],
+        [{"table": "podcasts_mamilos"}, "podcasts_mamilos"],
+        [{"table": "episodes", "search_term": "MAMILOS"}, "podcasts_data_hackers"],
+        [{"table": "mentions"}, "mentions_mamilos"],
+        // The default term is one like any other, and its derived name is taken.
+        [{"table": "episodes", "search_term": "data hackers"}, "episodes_data_hackers"],
+        [{"table": "podcasts", "search_term": "data hackers"}, "podcasts_data_hackers_"],
+    ]);
+    for case in tables.as_array().unwrap() {
+        assert_eq!(app.push(&message(&case[0])).await.told(), (204, "loaded"), "{case}");
+        let job = world.bigquery.job(world.bigquery.accepted().last().unwrap());
+        let table = job.configuration["load"]["destinationTable"]["tableId"].as_str().unwrap();
+        let expected = case[1].as_str().unwrap();
+        let fits = match expected.ends_with('_') {
+            true => table.starts_with(expected) && table.len() == expected.len() + 8,
+            false => table == expected,
+        };
+        assert!(fits, "{case}: {table}");
+    }
+    assert!([PODCASTS, EPISODES, MENTIONS].iter().all(|old| world.bigquery.table(old).is_none()));
 }
 
 #[tokio::test]

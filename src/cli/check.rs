@@ -12,9 +12,10 @@ use anstyle::AnsiColor;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::{Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
+use crate::names::{Kind, Naming, Term};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -83,6 +84,7 @@ impl Finding {
 pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
     let google = Arc::new(GoogleCredentials::new(config));
     let mut findings = vec![Finding::ok("settings", "all valid")];
+    findings.extend(tables_of_the_term(&config.naming));
     findings.extend(spotify::findings(config).await?);
     findings.extend(bigquery::findings(config, &google, args.max_age).await?);
     findings.extend(pubsub::findings(config, &google).await);
@@ -91,6 +93,26 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, String> {
         finding.say(args.json)?;
     }
     Ok(findings.iter().all(|finding| finding.ok))
+}
+
+/// Which tables follow SEARCH_TERM. A deployment that had set the term alone had others before.
+fn tables_of_the_term(naming: &Naming) -> Option<Finding> {
+    if Term::parse(default("SEARCH_TERM")).is_ok_and(|default| default == naming.term) {
+        return None;
+    }
+    let follow = Kind::ALL.into_iter().filter(|kind| naming.follows_term(*kind));
+    let follow: Vec<&str> = follow.map(|kind| TABLE_SETTINGS[kind as usize]).collect();
+    if follow.is_empty() {
+        return None;
+    }
+    let old: Vec<String> = follow.iter().map(|name| format!("{name}={}", default(name))).collect();
+    let detail = format!(
+        "{}, since SEARCH_TERM is {:?}; to keep the tables that a deployment with this term had before, set {} (Terraform: `tables = {{}}`)",
+        naming.tables.join(", "),
+        naming.term.text(),
+        old.join(" "),
+    );
+    Some(Finding::ok("table names", detail))
 }
 
 fn push_verification(config: &Config) -> Finding {

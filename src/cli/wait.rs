@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
+use crate::names::{ShowId, ShowMatch};
 use crate::text;
 use crate::warehouse::{BigQuery, JobFacts, Mark, Warehouse, labels};
 
@@ -122,25 +123,40 @@ fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
 fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
+    // A job of an earlier version does not say how the service found the show.
+    let r#match = origin.as_ref().and_then(|origin| origin.show_match);
+    let r#match = r#match.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
     if !json {
         let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
-        let show = show.map_or(String::new(), |show| format!(", show {show}"));
-        say!("{}: {rows} rows, job {}{show}", job.table, load.id);
+        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, r#match));
         return;
     }
     let read_at = origin.as_ref().and_then(|origin| {
         let read_at = OffsetDateTime::from(origin.read_at);
         read_at.replace_millisecond(read_at.millisecond()).unwrap_or(read_at).format(&Rfc3339).ok()
     });
-    // How the service found the show is in its log, and its name nowhere but in Spotify.
-    let named = job.show.as_ref().map(|_| "show_id");
+    // The show's name is in the service's log, and no job has it.
     let line = json!({
         "event": "loaded", "messageId": message, "table": job.table, "kind": job.kind.name(),
         "term": job.term.text(), "rows": load.rows, "jobId": load.id,
-        "showId": show.map(|show| show.as_str()), "show": null, "showMatch": named,
+        "showId": show.map(|show| show.as_str()), "show": null,
+        "showMatch": r#match.map(ShowMatch::name),
         "readAt": read_at,
     });
     say!("{line}");
+}
+
+/// The show of a load, as a person reads it.
+fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
+    let Some(show) = show else { return String::new() };
+    let why = match r#match {
+        Some(ShowMatch::First) => {
+            " (the first result: no show has the term's name; --show-id chooses another)"
+        }
+        Some(ShowMatch::Name) => " (its name is the term)",
+        Some(ShowMatch::ShowId) | None => "",
+    };
+    format!(", show {}{why}", show.link())
 }
 
 fn tell_failed(message: &str, job: &Job, load: &JobFacts, error: &str, json: bool) {

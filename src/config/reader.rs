@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         value.filter(|value| !value.is_empty()).or_else(default).filter(|value| !value.is_empty())
     }
 
+    /// Whether the variable is set, whatever its default is.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        (self.get)(name).is_some_and(|value| !value.trim().is_empty())
+    }
+
     /// A value that has a default, through `parse`, whose error continues the variable's name.
     pub(super) fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let value = self.optional(name).unwrap_or_default();

@@ -26,16 +26,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("BIGQUERY_DATASET", "spotify_podcasts", "dataset of the tables"),
     setting("BIGQUERY_LOCATION", "", "the dataset's location; BigQuery is asked when unset"),
     setting("WAREHOUSE", "", "`bigquery` (meant when a project is known) or `sqlite:FILE`"),
-    setting("PODCASTS_TABLE", "tb_datahackers_limitada", "the configured term's table of podcasts"),
+    setting(
+        "PODCASTS_TABLE",
+        "tb_datahackers_limitada",
+        "the configured term's table of podcasts; with another SEARCH_TERM `podcasts_<slug>` by default",
+    ),
     setting(
         "EPISODES_TABLE",
         "tb_datahackers_episodios_total",
-        "the configured term's table of episodes",
+        "the configured term's table of episodes; with another SEARCH_TERM `episodes_<slug>` by default",
     ),
     setting(
         "MENTIONS_TABLE",
         "tb_datahackers_episodios_boticario",
-        "the configured term's table of mentions",
+        "the configured term's table of mentions; with another SEARCH_TERM `mentions_<slug>` by default",
     ),
     setting(
         "SPOTIFY_CREDENTIALS_FILE",
@@ -96,6 +100,14 @@ pub const SETTINGS: &[Setting] = &[
     setting("BIGQUERY_EMULATOR_HOST", "", "URL of a BigQuery emulator"),
     setting("PUBSUB_EMULATOR_HOST", "", "host:port of a Pub/Sub emulator"),
 ];
+
+/// The settings that name the configured term's tables, in the order of the kinds.
+pub const TABLE_SETTINGS: [&str; 3] = ["PODCASTS_TABLE", "EPISODES_TABLE", "MENTIONS_TABLE"];
+
+/// The default of a setting; empty if it has none.
+pub fn default(name: &str) -> &'static str {
+    SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default)
+}
 
 impl Setting {
     /// The setting as a row of the documentation's table.

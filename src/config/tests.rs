@@ -30,6 +30,40 @@ fn project_and_credentials_are_enough() {
 }
 
 #[test]
+fn tables_that_are_not_set_follow_the_term() {
+    let tables = |settings: &[(&'static str, &'static str)]| with(settings).unwrap().naming.tables;
+    let old = Kind::ALL.map(|kind| default(TABLE_SETTINGS[kind as usize]).to_owned());
+    for term in ["", "data hackers", "DATA\u{a0} Háckers\u{200d}"] {
+        assert_eq!(tables(&[("SEARCH_TERM", term)]), old, "{term:?}");
+    }
+    assert_eq!(
+        tables(&[
+            ("SEARCH_TERM", "Café da Manhã"),
+            ("EPISODES_TABLE", "ours"),
+            ("MENTIONS_TABLE", "")
+        ]),
+        ["podcasts_cafe_da_manha", "ours", "mentions_cafe_da_manha"]
+    );
+    // As they were before, for one who sets them.
+    let [podcasts, episodes, mentions] = TABLE_SETTINGS.map(|name| (name, default(name)));
+    assert_eq!(tables(&[("SEARCH_TERM", "c++"), podcasts, episodes, mentions]), old);
+    // printf 'c++' | sha256sum
+    assert_eq!(tables(&[("SEARCH_TERM", "C++")])[0], "podcasts_c_cedb1bac");
+}
+
+#[test]
+fn a_table_that_is_set_must_differ_from_one_that_follows_the_term() {
+    for (name, value, other) in [
+        ("PODCASTS_TABLE", "episodes_mamilos", "EPISODES_TABLE"),
+        ("MENTIONS_TABLE", "Podcasts_Mamilos", "PODCASTS_TABLE"),
+    ] {
+        let error = with(&[("SEARCH_TERM", "mamilos"), (name, value)]).unwrap_err().to_string();
+        let expected = format!("{name} must differ from {other}");
+        assert!(error.contains(&expected) && error.contains("1 setting"), "{error}");
+    }
+}
+
+#[test]
 fn every_wrong_setting_is_named_at_once() {
     let error = read(&[
         ("PORT", "70000"),

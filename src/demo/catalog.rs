@@ -7,13 +7,27 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::{Date, Duration, Month};
 
-/// What a sample Spotify shows: any search finds all shows. Items may be null, as in Spotify's pages.
+use crate::text::fold;
+
+/// What a sample Spotify shows. Items may be null, as in Spotify's pages.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The shows in the order of a search.
+    /// The shows that every search finds, in its order.
     pub shows: Vec<Value>,
+    /// The shows that only a search for a part of their name finds, before all others.
+    pub more: Vec<Value>,
     /// The episodes of each show, newest first.
     pub episodes: HashMap<String, Vec<Value>>,
+}
+
+impl Catalog {
+    /// The shows that a search finds.
+    pub(super) fn found(&self, query: &str) -> Vec<&Value> {
+        let query = fold(query);
+        let is_named =
+            |show: &&Value| show["name"].as_str().is_some_and(|name| fold(name).contains(&query));
+        self.more.iter().filter(is_named).chain(&self.shows).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -22,10 +36,26 @@ struct Words {
     show_themes: Vec<String>,
     show_formats: Vec<String>,
     show_descriptions: Vec<String>,
+    #[serde(flatten)]
+    episodes: EpisodeWords,
+    more: Vec<ShowWithEpisodes>,
+}
+
+/// What titles and descriptions are combined from.
+#[derive(Deserialize)]
+struct EpisodeWords {
     episode_themes: Vec<String>,
     episode_guests: Vec<String>,
     episode_descriptions: Vec<String>,
     mentions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ShowWithEpisodes {
+    #[serde(flatten)]
+    show: Show,
+    #[serde(flatten)]
+    episodes: EpisodeWords,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +67,8 @@ struct Show {
 /// Every this many episodes, one mentions the sponsor.
 const MENTION_EVERY: usize = 9;
 
-/// The demo's catalogue: 66 shows of which one is null; the term's own has 75 episodes and two nulls.
+/// The demo's catalogue: 66 shows of which one is null; the default term's own has 75 episodes and two
+/// nulls. Two shows more have episodes on other themes, for those who try a term of their own.
 pub fn sample() -> Catalog {
     // Compiled in, and read by every run of the tests.
     let Ok(words) = serde_json::from_str::<Words>(include_str!("data.json")) else {
@@ -45,26 +76,31 @@ pub fn sample() -> Catalog {
     };
     let mut shows: Vec<Value> = Vec::new();
     let mut all = HashMap::new();
-    let mut add = |name: &str, description: &str, most: usize| {
-        let mut episodes = episodes(&words, name);
+    let mut add = |name: &str, description: &str, of: &EpisodeWords, most: usize| {
+        let mut episodes = episodes(of, name);
         episodes.truncate(most);
         let total = episodes.iter().filter(|episode| !episode.is_null()).count();
         let show = show(name, description, total);
         all.insert(id(name), episodes);
         show
     };
-    let own = add(&words.show.name, &words.show.description, usize::MAX);
+    let own = add(&words.show.name, &words.show.description, &words.episodes, usize::MAX);
     for (at, format) in words.show_formats.iter().enumerate() {
         for (also, theme) in words.show_themes.iter().enumerate() {
             let name = format!("{theme} {format}");
             let description = &words.show_descriptions[(at + also) % words.show_descriptions.len()];
-            shows.push(add(name.trim(), description, 7 + (at * 31 + also * 17) % 60));
+            let most = 7 + (at * 31 + also * 17) % 60;
+            shows.push(add(name.trim(), description, &words.episodes, most));
         }
     }
     // As in life, the show that has the term's name is not the first that the search finds.
     shows.insert(2, own);
     shows[7] = Value::Null;
-    Catalog { shows, episodes: all }
+    let more = words.more.iter();
+    let more = more
+        .map(|more| add(&more.show.name, &more.show.description, &more.episodes, usize::MAX))
+        .collect();
+    Catalog { shows, more, episodes: all }
 }
 
 fn show(name: &str, description: &str, total_episodes: usize) -> Value {
@@ -78,7 +114,7 @@ fn show(name: &str, description: &str, total_episodes: usize) -> Value {
     })
 }
 
-fn episodes(words: &Words, show: &str) -> Vec<Value> {
+fn episodes(words: &EpisodeWords, show: &str) -> Vec<Value> {
     let newest = Date::from_calendar_date(2026, Month::November, 17).unwrap_or(Date::MIN);
     let mut episodes = Vec::new();
     for (at, guest) in words.episode_guests.iter().enumerate() {
@@ -114,8 +150,11 @@ fn episodes(words: &Words, show: &str) -> Vec<Value> {
             episodes.push(episode);
         }
     }
-    episodes.insert(20, Value::Null);
-    episodes.insert(55, Value::Null);
+    for null in [20, 55] {
+        if null < episodes.len() {
+            episodes.insert(null, Value::Null);
+        }
+    }
     episodes
 }
 
@@ -124,4 +163,33 @@ pub fn id(name: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let hash = Sha256::digest(name.as_bytes());
     hash.iter().take(22).map(|byte| char::from(DIGITS[usize::from(*byte) % 62])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(query: &str) -> String {
+        sample().found(query)[0]["name"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn only_a_part_of_its_name_finds_one_of_the_other_shows() {
+        let sample = sample();
+        for query in ["data hackers", "mamilos", "café com código"] {
+            let found = sample.found(query);
+            assert_eq!(found.len(), 66, "{query}");
+            assert_eq!(found[2]["name"], "Data Hackers");
+        }
+        assert_eq!(first("HÓRTA do vizinho"), "Horta do Vizinho");
+        assert_eq!(
+            (first("horta").as_str(), sample.found("horta").len()),
+            ("Horta na Varanda", 68)
+        );
+        for show in &sample.more {
+            let episodes = &sample.episodes[show["id"].as_str().unwrap()];
+            let shown = episodes.iter().filter(|episode| !episode.is_null()).count();
+            assert!(shown >= 20 && show["total_episodes"] == shown, "{show}");
+        }
+    }
 }

@@ -58,7 +58,8 @@ async fn search(
         return refused;
     }
     let limit = listing.limit.unwrap_or(5);
-    if listing.q.as_deref().unwrap_or_default().is_empty() {
+    let query = listing.q.unwrap_or_default();
+    if query.is_empty() {
         return error(StatusCode::BAD_REQUEST, "No search query");
     }
     if !(1..=SEARCH_LIMIT).contains(&limit) {
@@ -68,7 +69,7 @@ async fn search(
     if offset + limit > 1000 {
         return error(StatusCode::NOT_FOUND, "Not found.");
     }
-    let mut page = page(&catalog.shows, offset, limit);
+    let mut page = page(&catalog.found(&query), offset, limit);
     if listing.market.is_none() {
         // Spotify's own trap: the total is true, and the items are nulls.
         let nulls = page["items"].as_array().map_or(0, Vec::len);
@@ -92,7 +93,8 @@ async fn episodes(
     }
     match (catalog.episodes.get(&id), listing.market) {
         (Some(all), Some(_)) => {
-            axum::Json(page(all, listing.offset.unwrap_or(0), limit)).into_response()
+            let all: Vec<&Value> = all.iter().collect();
+            axum::Json(page(&all, listing.offset.unwrap_or(0), limit)).into_response()
         }
         _ => error(StatusCode::NOT_FOUND, "non existing id"),
     }
@@ -107,14 +109,14 @@ async fn show(
         return refused;
     }
     let is_it = |show: &&Value| show["id"] == id;
-    match catalog.shows.iter().find(is_it) {
+    match catalog.shows.iter().chain(&catalog.more).find(is_it) {
         Some(show) => axum::Json(show).into_response(),
         None => error(StatusCode::NOT_FOUND, "non existing id"),
     }
 }
 
-fn page(all: &[Value], offset: usize, limit: usize) -> Value {
-    let items: Vec<&Value> = all.iter().skip(offset).take(limit).collect();
+fn page(all: &[&Value], offset: usize, limit: usize) -> Value {
+    let items: Vec<&Value> = all.iter().copied().skip(offset).take(limit).collect();
     let more = offset + items.len() < all.len();
     json!({
         "href": "", "items": items, "limit": limit, "offset": offset, "total": all.len(),

@@ -7,7 +7,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::full;
-use crate::names::{Kind, Naming};
+use crate::config::Warehouse;
+use crate::names::{Kind, Naming, ShowId};
 use crate::warehouse::schema;
 
 /// Rows that are shown of each table.
@@ -29,7 +30,16 @@ pub(super) fn print(file: &Path, naming: &Naming) -> Result<(), String> {
     let file = full(file);
     say!("The tables are in {file}. To look at them:");
     say!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured(Kind::Mentions));
+    say!("  sqlite3 {file} 'SELECT id, name FROM {}'", naming.configured(Kind::Podcasts));
     Ok(())
+}
+
+/// The name of a show, if the table of podcasts in a file has it.
+pub(super) fn name_of(warehouse: &Warehouse, table: &str, id: &ShowId) -> Option<String> {
+    let Warehouse::Sqlite(file) = warehouse else { return None };
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let query = format!("SELECT name FROM \"{table}\" WHERE id = ?");
+    connection.query_row(&query, [id.as_str()], |row| row.get(0)).ok()
 }
 
 fn read(connection: &Connection, kind: Kind, table: &str) -> rusqlite::Result<String> {

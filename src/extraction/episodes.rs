@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
-use super::{About, Extracted, Extractor, TakenShow, count, items, read, show};
+use super::{About, Extracted, Extractor, TakenShow, count, items, read};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
-use crate::names::{Kind, ShowId};
+use crate::names::{Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
 
 /// The most episodes that Spotify gives in one page.
@@ -67,7 +67,7 @@ impl Extractor {
         if let Some(id) = &job.show {
             return match self.all_episodes(id, job, message, meter).await? {
                 Found::Reading { reading, shared } => {
-                    let r#match = show::ShowMatch::ShowId;
+                    let r#match = ShowMatch::ShowId;
                     Ok((TakenShow { id: id.clone(), name: None, r#match }, reading, shared))
                 }
                 Found::NoShow => Err(Failure::NoSuchShow(id.clone())),

@@ -10,7 +10,7 @@ use super::Extractor;
 use super::search::search_of;
 use crate::failure::Failure;
 use crate::meter::Meter;
-use crate::names::{ShowId, Term};
+use crate::names::{ShowId, ShowMatch, Term};
 use crate::text::fold;
 
 /// The show whose episodes a table holds.
@@ -22,28 +22,6 @@ pub struct TakenShow {
     pub name: Option<String>,
     /// Why it was taken.
     pub r#match: ShowMatch,
-}
-
-/// Why a show was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShowMatch {
-    /// Its name is the term.
-    Name,
-    /// No name is the term, and it is the first result. Another day may rank another show first.
-    First,
-    /// The message names it.
-    ShowId,
-}
-
-impl ShowMatch {
-    /// The word for it in log lines and events.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::First => "first",
-            Self::ShowId => "show_id",
-        }
-    }
 }
 
 /// A term's show, for a while.

@@ -135,6 +135,7 @@ impl Report {
         };
         let job_id = match &failure {
             Failure::DeadlinePassed { job_id, .. } => job_id.clone(),
+            Failure::EventNotPublished { job_id, .. } => Some(job_id.clone()),
             _ => None,
         };
         Self { failure: Some(failure), job_id, ..Self::new(outcome) }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::{Load, Origin};
-use crate::names::ShowId;
+use crate::names::{ShowId, ShowMatch};
 use crate::text;
 
 /// The longest value that BigQuery allows.
@@ -32,6 +32,12 @@ pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String
         ("message".to_owned(), message_label(load.message_id)),
         ("read_at".to_owned(), millis(origin.read_at).to_string()),
     ]);
+    if let Some(shared) = origin.shared {
+        labels.insert("shared_reading".to_owned(), shared.to_string());
+    }
+    if let Some(r#match) = origin.show_match {
+        labels.insert("show_match".to_owned(), r#match.name().to_owned());
+    }
     // No label is better than a wrong show.
     if let Some(show) = origin.show.as_ref().and_then(show_label) {
         labels.insert("show".to_owned(), show);
@@ -55,6 +61,8 @@ pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
     Some(Origin {
         show: labels.get("show").and_then(|label| show_of(label)),
+        show_match: labels.get("show_match").and_then(|label| ShowMatch::of_name(label)),
+        shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
         read_at: UNIX_EPOCH.checked_add(Duration::from_millis(read_at))?,
     })
 }
@@ -124,6 +132,8 @@ mod tests {
     fn origin_of(show: Option<&str>) -> Origin {
         Origin {
             show: show.map(|id| ShowId::from_spotify(id).unwrap()),
+            show_match: show.map(|_| ShowMatch::First),
+            shared: show.map(|id| id == "a"),
             read_at: UNIX_EPOCH + Duration::from_millis(1_764_000_000_123),
         }
     }
@@ -153,6 +163,15 @@ mod tests {
             // An id that does not fit leaves the show open rather than naming another.
             assert_eq!(origin(&labels).unwrap().show, None);
         }
+    }
+
+    #[test]
+    fn labels_of_an_earlier_version_say_less() {
+        let mut labels = written("1", &origin_of(Some("a")));
+        labels.remove("show_match");
+        labels.remove("shared_reading");
+        let expected = Origin { show_match: None, shared: None, ..origin_of(Some("a")) };
+        assert_eq!(origin(&labels), Some(expected));
     }
 
     #[test]

@@ -1,19 +1,20 @@
-//! A SQLite file with the tables that BigQuery would have: same names and columns; DATE as text,
-//! BOOLEAN as 0 or 1. For one's own machine.
+//! A SQLite file with the tables that BigQuery would have: same names and columns; STRING as TEXT, DATE
+//! as text, BOOLEAN as 0 or 1. For one's own machine.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{Earlier, Load, Loaded, Standing};
+use super::{Earlier, Load, Loaded, Origin, Standing, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
 
-/// The loads that were done, and nothing of what they held.
+/// The loads that were done, and nothing of what they held: for each, what BigQuery keeps of a job.
 const LOADS: &str = "spotify_bq_loads";
 
 /// A SQLite file.
@@ -33,13 +34,13 @@ impl Sqlite {
     }
 
     pub(super) async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
-        let (id, job_id) = (load.id.clone(), load.try_id(0));
+        let id = load.id.clone();
         self.work("the ids of loads", move |connection| {
             let transaction = connection.transaction()?;
             make_loads(&transaction)?;
-            let done = is_done(&transaction, &id)?;
+            let done = done(&transaction, &id, true)?;
             transaction.commit()?;
-            Ok(if done { Earlier::Done(loaded(job_id, true)) } else { Earlier::Next(0) })
+            Ok(done.map_or(Earlier::Next(0), Earlier::Done))
         })
         .await
     }
@@ -58,30 +59,35 @@ impl Sqlite {
         load: &Load<'_>,
         n: u32,
         rows: &Rows,
+        origin: &Origin,
     ) -> Result<Loaded, Failure> {
         let (id, job_id) = (load.id.clone(), load.try_id(n));
+        let labels = serde_json::to_string(&labels::labels(load, origin)).unwrap_or_default();
         let (kind, table, rows) = (load.job.kind, load.job.table.clone(), rows.clone());
-        let done = self.work("the load", move |connection| {
+        let loaded = self.work("the load", move |connection| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             make_loads(&transaction)?;
-            if is_done(&transaction, &id)? {
-                return Ok(loaded(job_id, true));
+            if let Some(earlier) = done(&transaction, &id, true)? {
+                return Ok(earlier);
             }
             if standing(&transaction, kind, &table)? == Standing::Absent {
                 create(&transaction, kind, &table)?;
+            } else if is_of_earlier_version(&transaction, &table)? {
+                create_again(&transaction, kind, &table)?;
             }
             replace(&transaction, kind, &table, &rows)?;
             transaction.execute(
                 &format!(
-                    "INSERT INTO {LOADS} (id, job, table_name, row_count) VALUES (?, ?, ?, ?)"
+                    "INSERT INTO {LOADS} (id, job, table_name, row_count, labels) VALUES (?, ?, ?, ?, ?)"
                 ),
-                params![id, job_id, table, rows.count() as i64],
+                params![id, job_id, table, rows.count() as i64, labels],
             )?;
+            let loaded = done(&transaction, &id, false)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             transaction.commit()?;
-            Ok(loaded(job_id, false))
+            Ok(loaded)
         });
-        done.await
+        loaded.await
     }
 
     async fn work<T: Send + 'static>(
@@ -112,17 +118,41 @@ fn make_loads(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {LOADS} (id TEXT PRIMARY KEY, job TEXT NOT NULL, \
          table_name TEXT NOT NULL, row_count INTEGER NOT NULL, \
-         loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
-    ))
+         loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, labels TEXT)"
+    ))?;
+    // Files of the first versions have no labels.
+    if columns_of(transaction, LOADS)?.iter().all(|column| column.name != "labels") {
+        transaction.execute_batch(&format!("ALTER TABLE {LOADS} ADD COLUMN labels TEXT"))?;
+    }
+    Ok(())
 }
 
-fn is_done(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
-    transaction.prepare(&format!("SELECT 1 FROM {LOADS} WHERE id = ?"))?.exists([id])
-}
-
-/// The file records only that a load was done.
-fn loaded(job_id: String, earlier: bool) -> Loaded {
-    Loaded { job_id, earlier, rows: None, ended_at: None, origin: None }
+/// Returns what the file records of a load, if it was done. `earlier` is whether another delivery did it.
+fn done(
+    transaction: &Transaction<'_>,
+    id: &str,
+    earlier: bool,
+) -> rusqlite::Result<Option<Loaded>> {
+    let loaded = |row: &rusqlite::Row<'_>| {
+        let (rows, seconds): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let labels: Option<String> = row.get(3)?;
+        let labels: HashMap<String, String> =
+            labels.and_then(|labels| serde_json::from_str(&labels).ok()).unwrap_or_default();
+        let seconds = u64::try_from(seconds).ok().map(Duration::from_secs);
+        Ok(Loaded {
+            job_id: row.get(0)?,
+            earlier,
+            rows: u64::try_from(rows).ok(),
+            ended_at: seconds.and_then(|seconds| UNIX_EPOCH.checked_add(seconds)),
+            origin: labels::origin(&labels),
+        })
+    };
+    transaction
+        .prepare(&format!(
+            "SELECT job, row_count, CAST(strftime('%s', loaded_at) AS INTEGER), labels FROM {LOADS} WHERE id = ?"
+        ))?
+        .query_row([id], loaded)
+        .optional()
 }
 
 /// What ends a transaction.
@@ -165,9 +195,37 @@ fn standing(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<St
 }
 
 fn create(transaction: &Transaction<'_>, kind: Kind, table: &str) -> rusqlite::Result<()> {
-    let columns: Vec<String> =
-        schema(kind).iter().map(|column| format!("{} {}", column.name, column.r#type)).collect();
+    let columns: Vec<String> = schema(kind)
+        .iter()
+        .map(|column| format!("{} {}", column.name, declared(&column.r#type)))
+        .collect();
     transaction.execute_batch(&format!("CREATE TABLE \"{table}\" ({})", columns.join(", ")))
+}
+
+/// Returns how a column of BigQuery's type is declared. SQLite does not know STRING and would turn a text
+/// of digits into a number, `007` into 7 (<https://sqlite.org/datatype3.html#determination_of_column_affinity>).
+fn declared(r#type: &str) -> &str {
+    if r#type == "STRING" { "TEXT" } else { r#type }
+}
+
+/// Returns whether a table has columns declared STRING, as the first versions created them.
+fn is_of_earlier_version(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<bool> {
+    let is_string = "SELECT 1 FROM pragma_table_info(?) WHERE type = 'STRING' COLLATE NOCASE";
+    transaction.prepare(is_string)?.exists([table])
+}
+
+/// Replaces a table by a new one without rows. Indexes and triggers of the user's stay.
+fn create_again(transaction: &Transaction<'_>, kind: Kind, table: &str) -> rusqlite::Result<()> {
+    let theirs: Vec<String> = transaction
+        .prepare(
+            "SELECT sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE \
+             AND type IN ('index', 'trigger') AND sql IS NOT NULL",
+        )?
+        .query_map([table], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    transaction.execute_batch(&format!("DROP TABLE \"{table}\""))?;
+    create(transaction, kind, table)?;
+    theirs.iter().try_for_each(|sql| transaction.execute_batch(sql))
 }
 
 fn replace(
@@ -196,7 +254,11 @@ fn columns_of(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<Ve
     let column = |row: &rusqlite::Row<'_>| {
         let is_required: bool = row.get(2)?;
         let mode = is_required.then(|| "REQUIRED".to_owned());
-        Ok(FoundColumn { name: row.get(0)?, r#type: row.get(1)?, mode })
+        let found: String = row.get(1)?;
+        // As our columns of that type are declared.
+        let is_string = found.eq_ignore_ascii_case(declared("STRING"));
+        let r#type = if is_string { "STRING".to_owned() } else { found };
+        Ok(FoundColumn { name: row.get(0)?, r#type, mode })
     };
     transaction
         .prepare("SELECT name, type, \"notnull\" FROM pragma_table_info(?)")?

@@ -74,6 +74,8 @@ pub struct Loaded {
 pub struct Job {
     pub configuration: Value,
     pub error: Option<Value>,
+    /// How many rows the upload had.
+    rows: usize,
     looks: u32,
 }
 
@@ -304,7 +306,8 @@ fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
         }
     };
     let error = failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
-    let job = Job { configuration: job["configuration"].clone(), error, looks: fate.looks };
+    let rows = rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    let job = Job { configuration: job["configuration"].clone(), error, rows, looks: fate.looks };
     let answer = job_answer(&id, &job);
     state.accepted.push(id.clone());
     state.jobs.insert(id, job);
@@ -419,9 +422,16 @@ fn job_answer(id: &str, job: &Job) -> Value {
     if state != "PENDING" {
         statistics["startTime"] = json!("1764061260000");
     }
-    if let (0, Some(error)) = (job.looks, &job.error) {
-        status["errorResult"] = error.clone();
-        status["errors"] = json!([error]);
+    match (job.looks, &job.error) {
+        (0, Some(error)) => {
+            status["errorResult"] = error.clone();
+            status["errors"] = json!([error]);
+        }
+        (0, None) => {
+            statistics["endTime"] = json!("1764061320000");
+            statistics["load"] = json!({"outputRows": job.rows.to_string()});
+        }
+        _ => {}
     }
     json!({
         "jobReference": {"projectId": "p1", "jobId": id, "location": LOCATION},

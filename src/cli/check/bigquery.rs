@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Finding;
 use crate::cli::age;
-use crate::config::{self, Config, SETTINGS};
+use crate::config::{self, Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::names::Kind;
@@ -103,12 +103,9 @@ fn dataset(what: &str, found: Option<&str>, configured: Option<&str>) -> Finding
 /// The kind of table that has this name for another term: `<kind>_<slug>`, or one of the names that
 /// tables have by default.
 fn kind_of(name: &str) -> Option<Kind> {
-    let defaults = ["PODCASTS_TABLE", "EPISODES_TABLE", "MENTIONS_TABLE"];
-    let is_default =
-        |setting: &str| SETTINGS.iter().any(|known| known.name == setting && known.default == name);
     Kind::ALL.into_iter().find(|kind| {
         let slug = name.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix('_'));
-        slug.is_some_and(|slug| !slug.is_empty()) || is_default(defaults[*kind as usize])
+        slug.is_some_and(|slug| !slug.is_empty()) || default(TABLE_SETTINGS[*kind as usize]) == name
     })
 }
 

@@ -1,0 +1,157 @@
+//! The event that tells others of a load. Pure: publishing it is the service's.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::extraction::{About, TakenShow};
+use crate::publisher::Outgoing;
+use crate::text;
+use crate::warehouse::{Load, Loaded};
+
+/// The event's data.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    table: &'a str,
+    kind: &'a str,
+    term: &'a str,
+    show_id: Option<&'a str>,
+    show: Option<&'a str>,
+    rows: Option<u64>,
+    job_id: &'a str,
+    message_id: &'a str,
+    read_at: Option<String>,
+    shared_reading: Option<bool>,
+    loaded_at: String,
+}
+
+/// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
+/// what the load job says. Both give the same event, but for the show's name, which no job knows.
+pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> Outgoing {
+    let origin = loaded.origin.as_ref();
+    let about = about.filter(|_| !loaded.earlier);
+    let taken = about.and_then(|about| about.show.as_ref());
+    let read_at = about.map(|about| about.read_at).or(origin.map(|origin| origin.read_at));
+    let show_id = taken
+        .map(|show| &show.id)
+        .or(origin.and_then(|origin| origin.show.as_ref()))
+        .or(load.job.show.as_ref());
+    let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
+    let data = Data {
+        table,
+        kind,
+        term: load.job.term.text(),
+        show_id: show_id.map(|show| show.as_str()),
+        show: taken.and_then(|show: &TakenShow| show.name.as_deref()),
+        rows: loaded.rows,
+        job_id: &loaded.job_id,
+        message_id: load.message_id,
+        read_at: read_at.map(text::moment),
+        shared_reading: about.map(|about| about.shared).or(origin.and_then(|origin| origin.shared)),
+        loaded_at: text::moment(loaded.ended_at.unwrap_or_else(SystemTime::now)),
+    };
+    Outgoing {
+        // Texts and numbers, which JSON has.
+        data: serde_json::to_vec(&data).unwrap_or_default(),
+        attributes: BTreeMap::from(
+            [("kind", kind), ("table", table)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::job::Job;
+    use crate::names::{Kind, ShowId, ShowMatch, Term};
+    use crate::warehouse::Origin;
+
+    fn job(kind: Kind) -> Job {
+        Job {
+            kind,
+            term: Term::parse("Café").unwrap(),
+            show: None,
+            table: format!("{kind}_cafe"),
+            max_missing_percent: 2,
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 999)
+    }
+
+    fn data(event: &Outgoing) -> Value {
+        serde_json::from_slice(&event.data).unwrap()
+    }
+
+    fn id() -> ShowId {
+        ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap()
+    }
+
+    #[test]
+    fn a_load_and_its_job_tell_the_same() {
+        let job = job(Kind::Episodes);
+        let load = Load::new(&job, "p.d", "77", "");
+        let show = TakenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
+        let about = About { show: Some(show), read_at: at(1), shared: true, listed: None };
+        let origin = Origin {
+            show: Some(id()),
+            show_match: Some(ShowMatch::Name),
+            read_at: at(1),
+            shared: Some(true),
+        };
+        let mut loaded = Loaded {
+            job_id: "j_0".to_owned(),
+            earlier: false,
+            rows: Some(75),
+            ended_at: Some(at(9)),
+            origin: Some(origin),
+        };
+        let first = event(&load, &loaded, Some(&about));
+        let mut expected = json!({
+            "table": "episodes_cafe", "kind": "episodes", "term": "Café",
+            "showId": "1oMIHOXsrLFENAeM743g93", "show": "Café", "rows": 75, "jobId": "j_0",
+            "messageId": "77", "readAt": "1970-01-01T00:00:01Z", "sharedReading": true,
+            "loadedAt": "1970-01-01T00:00:09Z",
+        });
+        assert_eq!(data(&first), expected);
+        let attributes: Vec<_> = first.attributes.iter().collect();
+        let [(kind, episodes), (table, name)] = attributes[..] else { panic!("{attributes:?}") };
+        assert_eq!((kind.as_str(), episodes.as_str()), ("kind", "episodes"));
+        assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
+
+        // What a later delivery has read itself is not what was loaded.
+        loaded.earlier = true;
+        expected["show"] = Value::Null;
+        let later = About { show: None, read_at: at(70), shared: false, listed: None };
+        for about in [None, Some(&later)] {
+            assert_eq!(data(&event(&load, &loaded, about)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_null() {
+        let job = job(Kind::Podcasts);
+        let load = Load::new(&job, "p.d", "77", "");
+        let loaded = Loaded {
+            job_id: "j_0".to_owned(),
+            earlier: true,
+            rows: None,
+            ended_at: None,
+            origin: None,
+        };
+        let data = data(&event(&load, &loaded, None));
+        for key in ["showId", "show", "rows", "readAt", "sharedReading"] {
+            assert_eq!(data.get(key), Some(&Value::Null), "{key}");
+        }
+        assert_eq!(data.as_object().unwrap().len(), 11);
+        assert!(data["loadedAt"].as_str().unwrap().ends_with('Z'));
+    }
+}
