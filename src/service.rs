@@ -25,10 +25,10 @@ use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
-use admission::Admission;
-use held::Held;
 #[cfg(feature = "local")]
 use crate::{extraction::TakenShow, names::Term};
+use admission::Admission;
+use held::Held;
 pub use report::{Outcome, Report};
 
 /// The service, but for its HTTP.

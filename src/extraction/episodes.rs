@@ -75,7 +75,8 @@ impl Extractor {
         }
         let slot = self.shows.slot(job.term.folded());
         loop {
-            let (taken, fresh) = self.show_of(&job.term, &slot, meter).await?;
+            let (taken, fresh) =
+                self.show_of(&job.term, job.max_missing_percent, &slot, meter).await?;
             match self.all_episodes(&taken.id, job, message, meter).await? {
                 Found::Reading { reading, shared } => return Ok((taken, reading, shared)),
                 Found::NoShow => {

@@ -24,6 +24,9 @@ const CONFIRMED_ATTEMPTS: u32 = 2;
 /// How often a first page that is empty or 404 is requested in all before that is believed.
 const EMPTY_ATTEMPTS: u32 = 4;
 
+/// How often a page is requested in all, whatever comes.
+const MAX_ATTEMPTS: u32 = 6;
+
 /// How often a listing is read before it counts as incomplete.
 const MAX_READINGS: usize = 3;
 
@@ -128,6 +131,12 @@ struct Current {
     offset: u32,
     /// How many answers came.
     attempts: u32,
+    /// How many of them contradict other evidence.
+    contradicted: u32,
+    /// How many of them have some nulls.
+    with_nulls: u32,
+    /// The new ids of all answers.
+    fresh: HashSet<Box<str>>,
     /// The answer with the most new ids.
     best: Option<Page>,
     best_fresh: usize,
@@ -203,16 +212,28 @@ impl Listing {
         self.rules.enough.is_some_and(|enough| self.reading.seen.len() >= enough)
     }
 
+    /// Whether the listing is read no further than its first page, of which totals and doubles say
+    /// nothing.
+    fn is_one_page(&self) -> bool {
+        self.rules.enough == Some(self.rules.end as usize)
+    }
+
     /// Whether any evidence says that there is more: a total, a `next`, or a page further on.
     fn is_promised(&self) -> bool {
         let reading = &self.reading;
-        let further_on = || {
-            self.ahead.range(self.current.offset + 1..).any(|(_, answer)| match answer {
-                Answer::Page(page) => page.rows.ids().any(|id| !reading.seen.contains(id)),
-                Answer::NotFound(_) => false,
-            })
-        };
-        reading.largest_total > reading.places || reading.next || further_on()
+        reading.largest_total > reading.places || reading.next || self.is_further_on()
+    }
+
+    /// Whether an answer that was requested ahead shows a new id, or says that there are more items.
+    fn is_further_on(&self) -> bool {
+        let reading = &self.reading;
+        self.ahead.range(self.current.offset + 1..).any(|(_, answer)| match answer {
+            Answer::Page(page) => {
+                page.total.is_some_and(|total| total > reading.places)
+                    || page.rows.ids().any(|id| !reading.seen.contains(id))
+            }
+            Answer::NotFound(_) => false,
+        })
     }
 
     /// The requests to send now.
@@ -269,40 +290,62 @@ impl Listing {
 
     /// Adds an answer to the evidence about the current page, and decides that page if it suffices.
     fn judge(&mut self, answer: Answer) {
-        let promised = self.is_promised();
         self.current.attempts += 1;
+        let kind = match &answer {
+            Answer::NotFound(_) => Kind::Blank,
+            Answer::Page(page) => self.reading.kind(&page.rows),
+        };
         match answer {
             Answer::NotFound(words) => self.current.not_found = Some(words),
-            Answer::Page(page) => {
-                let total = page.total.unwrap_or(0);
-                self.reading.note_total(total);
-                self.largest_total = self.largest_total.max(total);
-                self.current.says_nothing |= page.total.is_none();
-                self.current.next |= page.next;
-                self.current.empty |= page.rows.length() == 0;
-                let fresh = self.reading.fresh(&page.rows);
-                let known = &self.current.best;
-                if known.as_ref().is_none_or(|best| best.rows.length() == 0)
-                    || fresh > self.current.best_fresh
-                {
-                    self.current.best_fresh = fresh;
-                    self.current.best = Some(page);
-                }
-            }
+            Answer::Page(page) => self.note(page),
         }
-        let promised =
-            promised || self.current.next || self.reading.largest_total > self.reading.places;
-        let attempts = self.current.attempts;
+        let promised = self.is_promised() || self.current.next;
+        let current = &mut self.current;
+        match kind {
+            Kind::Blank if promised || current.says_nothing => current.contradicted += 1,
+            Kind::Blank | Kind::Clean => {}
+            Kind::SomeNulls => current.with_nulls += 1,
+            Kind::SeenBefore | Kind::MostlyNulls => current.contradicted += 1,
+        }
+        let (attempts, contradicted) = (current.attempts, current.contradicted);
+        let confirmed = current.with_nulls >= CONFIRMED_ATTEMPTS;
         match self.fault(promised) {
             None => self.accept(),
-            Some(Fault::Nulls) if attempts >= CONFIRMED_ATTEMPTS => self.accept(),
+            Some(Fault::Nulls) if confirmed => self.accept(),
             Some(Fault::End) if attempts >= CONFIRMED_ATTEMPTS => self.reading.ended = true,
             // Another page of a search may still show that there is something.
             Some(Fault::Nothing) if attempts >= EMPTY_ATTEMPTS && self.under_way.is_empty() => {
                 self.nothing();
             }
-            Some(Fault::Contradiction(why)) if attempts >= CONTRADICTED_ATTEMPTS => self.skip(why),
+            Some(Fault::Contradiction(why)) if contradicted >= CONTRADICTED_ATTEMPTS => {
+                self.skip(why);
+            }
+            Some(Fault::Contradiction(why)) if attempts >= MAX_ATTEMPTS => self.skip(why),
+            Some(Fault::Nulls) if attempts >= MAX_ATTEMPTS => {
+                let nulls = self.current.best.as_ref().map_or(0, |page| page.rows.nulls);
+                self.skip(Why::Nulls(nulls));
+            }
             Some(_) => {}
+        }
+    }
+
+    /// Notes what a page says, and keeps it if it has the most new ids so far.
+    fn note(&mut self, page: Page) {
+        if let Some(total) = page.total {
+            self.reading.note_total(total);
+            self.largest_total = self.largest_total.max(total);
+        }
+        let current = &mut self.current;
+        current.says_nothing |= page.total.is_none();
+        current.next |= page.next;
+        current.empty |= page.rows.length() == 0;
+        let fresh = self.reading.fresh(&page.rows);
+        let count = fresh.len();
+        current.fresh.extend(fresh);
+        let is_first = current.best.as_ref().is_none_or(|best| best.rows.length() == 0);
+        if is_first || count > current.best_fresh {
+            current.best_fresh = count;
+            current.best = Some(page);
         }
     }
 
@@ -317,21 +360,22 @@ impl Listing {
                 Fault::Contradiction(Why::NoTotal)
             } else if is_first && !promised {
                 Fault::Nothing
-            } else if !promised || reading.is_exactly_shown() {
+            } else if !promised || reading.is_exactly_shown() && !self.is_further_on() {
                 Fault::End
             } else {
                 Fault::Contradiction(why)
             });
         };
-        let (length, nulls) = (page.rows.length(), page.rows.nulls);
-        if nulls > 5 && 2 * nulls > length {
-            Some(Fault::Contradiction(Why::Nulls(nulls)))
-        } else if current.best_fresh == 0 && nulls < length {
-            Some(Fault::Contradiction(Why::SeenBefore))
-        } else if nulls > 0 {
-            Some(Fault::Nulls)
-        } else {
-            None
+        let nulls = page.rows.nulls;
+        match reading.kind(&page.rows) {
+            Kind::Blank | Kind::Clean => None,
+            Kind::SeenBefore => Some(Fault::Contradiction(Why::SeenBefore)),
+            Kind::MostlyNulls => Some(Fault::Contradiction(Why::Nulls(nulls))),
+            // Another answer showed what this one does not: the nulls did not stay.
+            Kind::SomeNulls if current.fresh.len() > current.best_fresh => {
+                Some(Fault::Contradiction(Why::Nulls(nulls)))
+            }
+            Kind::SomeNulls => Some(Fault::Nulls),
         }
     }
 
@@ -342,9 +386,7 @@ impl Listing {
         let behind = current.offset.saturating_add(page.rows.length() as u32);
         self.reading.nulls += page.rows.nulls;
         self.reading.add(page.rows, current.next, self.rules.enough);
-        if current.offset == 0 {
-            self.reading.first_page = self.reading.seen.len();
-        }
+        self.note_first_page(current.offset);
         if current.best_fresh == 0 {
             self.reading.barren += 1;
         } else {
@@ -358,9 +400,18 @@ impl Listing {
         let current = std::mem::take(&mut self.current);
         let page = current.best.unwrap_or_default();
         self.reading.add(page.rows, current.next, self.rules.enough);
+        self.note_first_page(current.offset);
         self.reading.barren += 1;
         self.reading.gaps.push(Gap { offset: current.offset, why, has_items_behind: false });
         self.go_on_at(self.next_page(current.offset));
+    }
+
+    /// Counts the ids of the first page, which may come in pieces.
+    fn note_first_page(&mut self, offset: u32) {
+        if offset < self.rules.page_size {
+            let shown = self.reading.seen.len();
+            self.reading.first_page = shown.min(self.rules.page_size as usize);
+        }
     }
 
     fn go_on_at(&mut self, offset: u32) {
@@ -389,7 +440,8 @@ impl Listing {
 
     /// The reading has ended: it stands, or the listing is read again, or what it lacks decides.
     fn close(&mut self) {
-        let enough = self.has_enough();
+        let enough =
+            self.has_enough() || self.is_one_page() && self.current.offset >= self.rules.end;
         let shows_all_earlier = self.earlier.iter().all(|ids| ids.is_subset(&self.reading.seen));
         let was_shown_before = self.earlier.contains(&self.reading.seen);
         let readings = self.earlier.len() + 1;
@@ -437,6 +489,19 @@ impl Listing {
             ))
         }
     }
+}
+
+/// What a page is by itself.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Without any item.
+    Blank,
+    Clean,
+    SomeNulls,
+    /// More than 5 nulls, and more than half.
+    MostlyNulls,
+    /// All its ids were shown by earlier pages.
+    SeenBefore,
 }
 
 /// Why the answers to a page do not settle it.

@@ -35,11 +35,11 @@ where
             sleep(backoff.bound(request.attempt + 1)).await;
         }
         let answer = page(request.offset, request.limit).await;
-        // Some pages fail at one size and come at another: what comes is a short page.
+        // A large page may be answered with 500 each time, and come at half its size.
         let answer = match answer {
-            Err(CallError::Failed(Failure::SpotifyUnavailable { after: None, .. }))
-                if request.limit > 1 =>
-            {
+            Err(CallError::Failed(Failure::SpotifyUnavailable {
+                ref detail, after: None, ..
+            })) if detail.starts_with("50") && request.limit > 20 => {
                 page(request.offset, request.limit / 2).await
             }
             answer => answer,

@@ -37,7 +37,10 @@ impl Extractor {
         count(&complete, meter);
         if let Some(mut remembered) = guard {
             let taken = show::choose(&job.term, complete.rows.lines().take(complete.first_page));
-            *remembered = taken.map(|taken| show::Remembered::new(taken, self.show_memory));
+            // A show that is remembered stays, so that the tables of a term hold one show.
+            if let Some(taken) = taken.filter(|_| !show::is_known(&remembered)) {
+                *remembered = Some(show::Remembered::new(taken, self.show_memory));
+            }
         }
         let listed = (complete.missing > 0).then_some(complete.listed);
         let about = About { show: None, read_at, shared: false, listed };
@@ -45,14 +48,19 @@ impl Extractor {
     }
 
     /// The first page of a search, from which the term's show is chosen.
-    pub(super) async fn first_page(&self, term: &Term, meter: &Meter) -> Result<Complete, Failure> {
+    pub(super) async fn first_page(
+        &self,
+        term: &Term,
+        max_missing_percent: u8,
+        meter: &Meter,
+    ) -> Result<Complete, Failure> {
         let rules = Rules {
             page_size: self.search_page,
             enough: Some(self.search_page as usize),
             end: self.search_page,
             side_by_side: 1,
             all_at_once: false,
-            max_missing_percent: MAX_MISSING_PERCENT,
+            max_missing_percent: max_missing_percent.max(MAX_MISSING_PERCENT),
         };
         let what = format!("the first page of {}", search_of(term));
         self.search(what, term, rules, meter).await

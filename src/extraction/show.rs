@@ -37,6 +37,11 @@ impl Remembered {
     }
 }
 
+/// Whether a show is remembered that is not too old.
+pub(super) fn is_known(remembered: &Option<Remembered>) -> bool {
+    remembered.as_ref().is_some_and(|known| Instant::now() < known.until)
+}
+
 /// The term's show among the rows of a search's first page: the first whose name is the term, else the
 /// first.
 pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<TakenShow> {
@@ -60,7 +65,7 @@ impl Extractor {
     /// The term's show.
     pub async fn show(&self, term: &Term, meter: &Meter) -> Result<TakenShow, Failure> {
         let slot = self.shows.slot(term.folded());
-        self.show_of(term, &slot, meter).await.map(|(taken, _)| taken)
+        self.show_of(term, 0, &slot, meter).await.map(|(taken, _)| taken)
     }
 
     /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
@@ -68,6 +73,7 @@ impl Extractor {
     pub(super) async fn show_of(
         &self,
         term: &Term,
+        max_missing_percent: u8,
         slot: &Mutex<Option<Remembered>>,
         meter: &Meter,
     ) -> Result<(TakenShow, bool), Failure> {
@@ -78,7 +84,7 @@ impl Extractor {
         {
             return Ok((taken.clone(), false));
         }
-        let page = self.first_page(term, meter).await?;
+        let page = self.first_page(term, max_missing_percent, meter).await?;
         let taken = choose(term, page.rows.lines()).ok_or_else(|| {
             let detail = "no show in it has an id that can be requested".to_owned();
             Failure::ListingIncomplete { what: search_of(term), detail, after: None }

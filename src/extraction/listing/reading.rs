@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::Kind;
 use crate::extraction::items::PageRows;
 use crate::rows::Rows;
 
@@ -93,10 +94,25 @@ impl Reading {
         self.smallest_total = Some(self.smallest_total.map_or(total, |least| least.min(total)));
     }
 
-    /// How many ids of a page are new.
-    pub(super) fn fresh(&self, page: &PageRows) -> usize {
-        let fresh: HashSet<&str> = page.ids().filter(|id| !self.seen.contains(*id)).collect();
-        fresh.len()
+    /// The ids of a page that are new.
+    pub(super) fn fresh(&self, page: &PageRows) -> HashSet<Box<str>> {
+        page.ids().filter(|id| !self.seen.contains(*id)).map(Box::from).collect()
+    }
+
+    /// What a page is, in view of the pages before it.
+    pub(super) fn kind(&self, page: &PageRows) -> Kind {
+        let (length, nulls) = (page.length(), page.nulls);
+        if length == 0 {
+            Kind::Blank
+        } else if nulls > 5 && 2 * nulls > length {
+            Kind::MostlyNulls
+        } else if nulls < length && page.ids().all(|id| self.seen.contains(id)) {
+            Kind::SeenBefore
+        } else if nulls > 0 {
+            Kind::SomeNulls
+        } else {
+            Kind::Clean
+        }
     }
 
     /// Adds a page's items.
@@ -118,7 +134,7 @@ impl Reading {
 
     /// Whether a total is below the items that were read, and so says nothing about the end.
     pub(super) fn has_false_total(&self) -> bool {
-        self.smallest_total.is_some_and(|least| least < self.places)
+        self.smallest_total.map_or(self.pages > 0, |least| least < self.places)
     }
 
     /// Whether the shown items are as many as the largest total says.
@@ -133,7 +149,7 @@ impl Reading {
     /// Whether nothing in this reading contradicts it. A search that has `enough` moves as a rule: its
     /// totals and doubles prove nothing.
     pub(super) fn stands(&self, enough: bool) -> bool {
-        let agrees = self.smallest_total == Some(self.largest_total)
+        let agrees = self.smallest_total.is_none_or(|least| least == self.largest_total)
             && self.largest_total <= self.shown()
             && self.doubles == 0;
         self.gaps.is_empty() && !self.seen.is_empty() && (enough || agrees)
