@@ -17,10 +17,11 @@ use crate::warehouse::Load;
 
 /// Returns for how long a message may wait to start: a quarter of its deadline.
 ///
-/// What is at work needs the rest. With the default deadline of 540 s, a message that starts last has 405 s left: enough for a
-/// listing in which one call uses all its attempts (five of 20 s, and 8 s of pauses), an upload that uses
-/// its whole timeout (180 s), and a load job that is pending for two minutes. Waiting longer would not
-/// load more: under overload, a place that becomes free is taken at once as long as any message waits.
+/// What is at work needs the rest. With the default deadline of 540 s, a message that starts last has
+/// 405 s left: enough for a listing in which one call uses all its attempts (five of 20 s, and 8 s of
+/// pauses), an upload that uses its whole timeout (180 s), and a load job that is pending for almost two
+/// minutes. A longer wait would not load more: a place that becomes free is taken at once as long as
+/// any message waits.
 pub fn max_wait(deadline: Duration) -> Duration {
     deadline / 4
 }
