@@ -119,7 +119,7 @@ async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_othe
 async fn a_load_that_succeeded_unnoticed_used_its_reading() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.message_deadline = std::time::Duration::from_millis(1500);
+    config.timing.message_deadline = std::time::Duration::from_secs(5);
     let app = App::start(config).await;
     // The job is done, and the service never learns of it.
     world.bigquery.fate(|_| Fate { fails: None, looks: 1 });
