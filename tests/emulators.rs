@@ -204,3 +204,24 @@ async fn no_mentions_empty_the_table() {
     assert_eq!(told.told(), (204, "loaded"));
     assert_eq!(cloud.rows(MENTIONS).await, Some(Vec::new()));
 }
+
+#[tokio::test]
+#[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
+async fn each_load_is_told_and_a_redelivery_tells_it_again() {
+    let mut cloud = Cloud::new(Spotify::showing(3, 9).await).await;
+    cloud.create_topic("loaded").await;
+    cloud.subscribe("ears", &json!({"topic": cloud.topic("loaded")})).await;
+    cloud.world = cloud.world.set("LOADED_TOPIC", "loaded");
+    let app = cloud.world.app().await;
+    let (url, _) = losing_answers(&app.url, 1).await;
+    cloud.push_to(&url).await;
+    let id = cloud.publish(&json!({"table": "episodes"})).await;
+    let events = cloud.take("ears", 2).await;
+    let events: Vec<Value> =
+        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    for event in &events {
+        assert_eq!((&event["table"], &event["messageId"]), (&json!(EPISODES), &json!(id)));
+        assert_eq!(event["jobId"], events[0]["jobId"]);
+    }
+    assert_eq!(cloud.load_jobs().await, 1);
+}

@@ -100,8 +100,7 @@ async fn provoked() -> Vec<Value> {
     world.spotify.stub.on(|_| answer(403, "Active premium subscription required"));
     assert_eq!(binary.push(&table("episodes")).await, 503);
     world.spotify.stub.on(|_| answer_with(429, &[("retry-after", "86400")], "Too many requests"));
-    // `mentions` would share the reading of `episodes`.
-    assert_eq!(binary.push(&table("episodes")).await, 503);
+    assert_eq!(binary.push(&table("podcasts")).await, 503);
     let mut lines = binary.stop();
 
     // More connections than files: the listener runs dry.

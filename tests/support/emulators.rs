@@ -84,6 +84,10 @@ impl Cloud {
         answer["messageIds"][0].as_str().unwrap().to_owned()
     }
 
+    pub async fn create_topic(&self, topic: &str) {
+        self.send("PUT", &format!("{}/topics/{topic}", self.pubsub), &json!({})).await;
+    }
+
     /// Deletes a topic and creates another of the same name.
     pub async fn create_topic_again(&self, topic: &str) {
         let url = format!("{}/topics/{topic}", self.pubsub);
