@@ -20,15 +20,15 @@ use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
 use crate::names::Kind;
-pub use crate::names::ShowMatch;
+pub use crate::names::{ShowMatch, TakenShow};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
 use crate::text::Phrases;
+use crate::warehouse::Origin;
 use listing::Complete;
 use read::Incomplete;
 use readings::{Reading, Readings};
-pub use show::TakenShow;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]
@@ -76,6 +76,18 @@ pub struct About {
     pub shared: bool,
     /// How many items the listing has by its total, if some of them are missing.
     pub listed: Option<u64>,
+}
+
+impl From<Origin> for About {
+    fn from(origin: Origin) -> Self {
+        let show = origin.show.zip(origin.show_match);
+        Self {
+            show: show.map(|(id, r#match)| TakenShow { id, name: None, r#match }),
+            read_at: origin.read_at,
+            shared: origin.shared.unwrap_or(false),
+            listed: None,
+        }
+    }
 }
 
 impl Extractor {

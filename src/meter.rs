@@ -1,12 +1,13 @@
 //! What one message took: counted while it is worked on, told in its outcome line.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
+use crate::names::TakenShow;
 use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
@@ -30,6 +31,8 @@ pub struct Meter {
     /// Items that the listing at work says it has, and items read of it.
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
+    /// The show whose episodes the message wants, once it is known.
+    pub(crate) show: OnceLock<TakenShow>,
     stage: Mutex<(Stage, Option<FollowedJob>)>,
 }
 
@@ -78,6 +81,7 @@ impl Meter {
             load_ms: Stopwatch::default(),
             listed: Counter::default(),
             read: Counter::default(),
+            show: OnceLock::new(),
             stage: Mutex::new((Stage::Waiting, None)),
         }
     }

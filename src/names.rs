@@ -174,6 +174,17 @@ impl fmt::Display for ShowId {
     }
 }
 
+/// The show whose episodes a table holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenShow {
+    /// Its id.
+    pub id: ShowId,
+    /// Its name, if a search told it.
+    pub name: Option<String>,
+    /// Why it was taken.
+    pub r#match: ShowMatch,
+}
+
 /// Why a show was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowMatch {

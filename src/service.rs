@@ -48,7 +48,7 @@ pub struct Service {
 /// What came of a message that did not fail.
 enum Done {
     Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
-    AlreadyLoaded { job_id: String },
+    AlreadyLoaded(Loaded),
     FannedOut { messages: u64 },
 }
 
@@ -210,7 +210,7 @@ impl Service {
         meter: &Meter,
     ) -> Result<Done, Failure> {
         self.tell(load, &loaded, None, meter).await?;
-        Ok(Done::AlreadyLoaded { job_id: loaded.job_id })
+        Ok(Done::AlreadyLoaded(loaded))
     }
 
     /// Publishes the event of a load, if there is a topic for it.

@@ -65,11 +65,10 @@ impl Extractor {
         meter: &Meter,
     ) -> Result<(TakenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
+            let taken = TakenShow { id: id.clone(), name: None, r#match: ShowMatch::ShowId };
+            let _ = meter.show.set(taken.clone());
             return match self.all_episodes(id, job, message, meter).await? {
-                Found::Reading { reading, shared } => {
-                    let r#match = ShowMatch::ShowId;
-                    Ok((TakenShow { id: id.clone(), name: None, r#match }, reading, shared))
-                }
+                Found::Reading { reading, shared } => Ok((taken, reading, shared)),
                 Found::NoShow => Err(Failure::NoSuchShow(id.clone())),
             };
         }
@@ -77,6 +76,7 @@ impl Extractor {
         loop {
             let (taken, fresh) =
                 self.show_of(&job.term, job.max_missing_percent, &slot, meter).await?;
+            let _ = meter.show.set(taken.clone());
             match self.all_episodes(&taken.id, job, message, meter).await? {
                 Found::Reading { reading, shared } => return Ok((taken, reading, shared)),
                 Found::NoShow => {

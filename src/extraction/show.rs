@@ -10,19 +10,8 @@ use super::Extractor;
 use super::search::search_of;
 use crate::failure::Failure;
 use crate::meter::Meter;
-use crate::names::{ShowId, ShowMatch, Term};
+use crate::names::{ShowId, ShowMatch, TakenShow, Term};
 use crate::text::fold;
-
-/// The show whose episodes a table holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakenShow {
-    /// Its id.
-    pub id: ShowId,
-    /// Its name, if a search told it.
-    pub name: Option<String>,
-    /// Why it was taken.
-    pub r#match: ShowMatch,
-}
 
 /// A term's show, for a while.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
 use crate::meter::Meter;
 use crate::text;
+use crate::warehouse::Loaded;
 
 /// What came of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +119,9 @@ impl Report {
                 let (rows, job_id, about) = (Some(rows), Some(job_id), Some(about));
                 Self { rows, rows_before, job_id, about, ..Self::new(Outcome::Loaded) }
             }
-            Done::AlreadyLoaded { job_id } => {
-                Self { job_id: Some(job_id), ..Self::new(Outcome::AlreadyLoaded) }
+            Done::AlreadyLoaded(Loaded { job_id, rows, origin, .. }) => {
+                let about = origin.map(About::from);
+                Self { job_id: Some(job_id), rows, about, ..Self::new(Outcome::AlreadyLoaded) }
             }
             Done::FannedOut { messages } => {
                 Self { messages: Some(messages), ..Self::new(Outcome::FannedOut) }
@@ -179,7 +181,7 @@ impl Report {
         let text = self.text(job);
         let concern = self.concern();
         let about = self.about.as_ref();
-        let show = about.and_then(|about| about.show.as_ref());
+        let show = about.and_then(|about| about.show.as_ref()).or(meter.show.get());
         let concerned = concern.as_ref().map(Concern::reason);
         let advised = concern.as_ref().map(Concern::advice);
         macro_rules! line {
