@@ -186,7 +186,7 @@ async fn emulators_check_finds_all_in_order_and_says_what_is_not() {
     let checked = cloud.run(&["check"]).await;
     assert!(checked.status.success(), "{}", text(&checked));
     for line in [
-        "Spotify: a search for \"data hackers\" finds 3 shows",
+        "Spotify: answers a search for \"data hackers\"",
         "at most 10 items",
         "spotify_podcasts: in US",
         "table tb_datahackers_limitada: not there yet",

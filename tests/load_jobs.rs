@@ -219,7 +219,7 @@ async fn a_job_that_stays_pending_is_named_on_each_delivery() {
         let log = Log::start();
         let again = crate::support::Push { attempt, ..push.clone() };
         let told = app.push(&again).await;
-        assert_eq!(told.told(), (503, "retry deadline_passed"));
+        assert_eq!(told.told(), (503, "retry deadline_passed"), "{attempt:?}: {}", told.body);
         let job = world.bigquery.accepted()[0].clone();
         let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
         assert!(told.detail().contains(&progress), "{}", told.detail());

@@ -119,9 +119,11 @@ async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_othe
 async fn a_load_that_succeeded_unnoticed_used_its_reading() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.message_deadline = std::time::Duration::from_secs(5);
+    config.timing.message_deadline = std::time::Duration::from_secs(8);
+    // The table's turn is held until the job's end is known.
+    config.timing.google_call = std::time::Duration::from_millis(500);
     let app = App::start(config).await;
-    // The job is done, and the service never learns of it.
+    // The job is done, and the message never learns of it.
     world.bigquery.fate(|_| Fate { fails: None, looks: 1 });
     world.bigquery.stub.on(|call| match call.method == "GET" && call.path.contains("/jobs/") {
         true => Act::Hang,

@@ -2,6 +2,7 @@
 //! listings were incomplete.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,18 +29,20 @@ pub(super) async fn read<F>(
 where
     F: Future<Output = Result<Page, CallError>>,
 {
-    let page = &page;
+    let (page, came) = (&page, &AtomicBool::new(false));
     let ask = |request: Request| async move {
         if request.attempt > 0 {
             // What contradicts itself needs time, and never less than this.
             sleep(backoff.bound(request.attempt + 1)).await;
         }
         let answer = page(request.offset, request.limit).await;
-        // A large page may be answered with 500 each time, and come at half its size.
+        came.fetch_or(answer.is_ok(), Relaxed);
+        // While other pages come, a large one may be answered with 500 each time, and come at half its
+        // size.
         let answer = match answer {
-            Err(CallError::Failed(Failure::SpotifyUnavailable {
-                ref detail, after: None, ..
-            })) if detail.starts_with("50") && request.limit > 20 => {
+            Err(CallError::Failed(Failure::SpotifyUnavailable { detail, .. }))
+                if detail.starts_with("500") && request.limit > 20 && came.load(Relaxed) =>
+            {
                 page(request.offset, request.limit / 2).await
             }
             answer => answer,

@@ -5,10 +5,11 @@
 //! [`max_wait`] in all.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use crate::failure::Failure;
 use crate::keyed::Keyed;
@@ -44,6 +45,8 @@ pub(super) struct Admission {
     concurrent_messages: usize,
     /// By table.
     unfinished: Mutex<HashMap<String, Unfinished>>,
+    /// Tells waiting messages that a load job has become unfinished: it may be their own.
+    kept: Notify,
 }
 
 impl Admission {
@@ -53,6 +56,7 @@ impl Admission {
             places: Semaphore::new(concurrent_messages),
             concurrent_messages,
             unfinished: Mutex::default(),
+            kept: Notify::new(),
         }
     }
 
@@ -64,17 +68,26 @@ impl Admission {
             let own = load.is_try(&unfinished.job_id);
             own.then(|| Arc::clone(&unfinished.turn))
         };
-        if let Some(turn) = self.unfinished().get(table).and_then(own) {
-            return Ok(turn);
-        }
-        let turn = self.turns.slot(table).lock_owned();
+        let turn = async {
+            let mut lock = pin!(self.turns.slot(table).lock_owned());
+            loop {
+                let kept = self.kept.notified();
+                if let Some(turn) = self.unfinished().get(table).and_then(own) {
+                    return turn;
+                }
+                tokio::select! {
+                    turn = &mut lock => return Arc::new(turn),
+                    () = kept => {}
+                }
+            }
+        };
         let turn = meter.wait_to_start(turn, || match self.unfinished().get(table) {
             Some(Unfinished { job_id, .. }) => {
                 format!("the load job {job_id} into {table} has not ended")
             }
             None => format!("other messages for {table} are at work"),
         });
-        turn.await.map(Arc::new)
+        turn.await
     }
 
     /// Keeps the turn for a load job whose message is gone. Returns whether the caller must follow the job
@@ -82,6 +95,7 @@ impl Admission {
     pub(super) fn keep_for(&self, table: &str, job_id: &str, turn: &Turn) -> bool {
         let unfinished = Unfinished { job_id: job_id.to_owned(), turn: Arc::clone(turn) };
         let kept = self.unfinished().insert(table.to_owned(), unfinished);
+        self.kept.notify_waiters();
         kept.is_none_or(|kept| kept.job_id != job_id)
     }
 
