@@ -5,6 +5,8 @@
 //! complete only if independent evidence agrees: the items and their ids, each page's `total` and
 //! `next`, and what another request says.
 
+mod close;
+mod judge;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::items::PageRows;
 pub(super) use reading::Complete;
-use reading::{Gap, Reading, Why};
+use reading::{Reading, Why};
 
 /// How often a page that contradicts other evidence is requested in all.
 const CONTRADICTED_ATTEMPTS: u32 = 3;
@@ -286,208 +288,6 @@ impl Listing {
 
     fn next_page(&self, offset: u32) -> u32 {
         (offset / self.rules.page_size).saturating_add(1).saturating_mul(self.rules.page_size)
-    }
-
-    /// Adds an answer to the evidence about the current page, and decides that page if it suffices.
-    fn judge(&mut self, answer: Answer) {
-        self.current.attempts += 1;
-        let kind = match &answer {
-            Answer::NotFound(_) => Kind::Blank,
-            Answer::Page(page) => self.reading.kind(&page.rows),
-        };
-        match answer {
-            Answer::NotFound(words) => self.current.not_found = Some(words),
-            Answer::Page(page) => self.note(page),
-        }
-        let promised = self.is_promised() || self.current.next;
-        let current = &mut self.current;
-        match kind {
-            Kind::Blank if promised || current.says_nothing => current.contradicted += 1,
-            Kind::Blank | Kind::Clean => {}
-            Kind::SomeNulls => current.with_nulls += 1,
-            Kind::SeenBefore | Kind::MostlyNulls => current.contradicted += 1,
-        }
-        let (attempts, contradicted) = (current.attempts, current.contradicted);
-        let confirmed = current.with_nulls >= CONFIRMED_ATTEMPTS;
-        match self.fault(promised) {
-            None => self.accept(),
-            Some(Fault::Nulls) if confirmed => self.accept(),
-            Some(Fault::End) if attempts >= CONFIRMED_ATTEMPTS => self.reading.ended = true,
-            // Another page of a search may still show that there is something.
-            Some(Fault::Nothing) if attempts >= EMPTY_ATTEMPTS && self.under_way.is_empty() => {
-                self.nothing();
-            }
-            Some(Fault::Contradiction(why)) if contradicted >= CONTRADICTED_ATTEMPTS => {
-                self.skip(why);
-            }
-            Some(Fault::Contradiction(why)) if attempts >= MAX_ATTEMPTS => self.skip(why),
-            Some(Fault::Nulls) if attempts >= MAX_ATTEMPTS => {
-                let nulls = self.current.best.as_ref().map_or(0, |page| page.rows.nulls);
-                self.skip(Why::Nulls(nulls));
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Notes what a page says, and keeps it if it has the most new ids so far.
-    fn note(&mut self, page: Page) {
-        if let Some(total) = page.total {
-            self.reading.note_total(total);
-            self.largest_total = self.largest_total.max(total);
-        }
-        let current = &mut self.current;
-        current.says_nothing |= page.total.is_none();
-        current.next |= page.next;
-        current.empty |= page.rows.length() == 0;
-        let fresh = self.reading.fresh(&page.rows);
-        let count = fresh.len();
-        current.fresh.extend(fresh);
-        let is_first = current.best.as_ref().is_none_or(|best| best.rows.length() == 0);
-        if is_first || count > current.best_fresh {
-            current.best_fresh = count;
-            current.best = Some(page);
-        }
-    }
-
-    /// Why the answers so far do not settle the current page, if they don't.
-    fn fault(&self, promised: bool) -> Option<Fault> {
-        let (reading, current) = (&self.reading, &self.current);
-        let page = current.best.as_ref().filter(|page| page.rows.length() > 0);
-        let Some(page) = page else {
-            let why = if current.empty { Why::Empty } else { Why::NotFound };
-            let is_first = reading.places == 0 && reading.gaps.is_empty();
-            return Some(if is_first && current.says_nothing {
-                Fault::Contradiction(Why::NoTotal)
-            } else if is_first && !promised {
-                Fault::Nothing
-            } else if !promised || reading.is_exactly_shown() && !self.is_further_on() {
-                Fault::End
-            } else {
-                Fault::Contradiction(why)
-            });
-        };
-        let nulls = page.rows.nulls;
-        match reading.kind(&page.rows) {
-            Kind::Blank | Kind::Clean => None,
-            Kind::SeenBefore => Some(Fault::Contradiction(Why::SeenBefore)),
-            Kind::MostlyNulls => Some(Fault::Contradiction(Why::Nulls(nulls))),
-            // Another answer showed what this one does not: the nulls did not stay.
-            Kind::SomeNulls if current.fresh.len() > current.best_fresh => {
-                Some(Fault::Contradiction(Why::Nulls(nulls)))
-            }
-            Kind::SomeNulls => Some(Fault::Nulls),
-        }
-    }
-
-    /// Takes over the current page, and goes on behind its items.
-    fn accept(&mut self) {
-        let current = std::mem::take(&mut self.current);
-        let page = current.best.unwrap_or_default();
-        let behind = current.offset.saturating_add(page.rows.length() as u32);
-        self.reading.nulls += page.rows.nulls;
-        self.reading.add(page.rows, current.next, self.rules.enough);
-        self.note_first_page(current.offset);
-        if current.best_fresh == 0 {
-            self.reading.barren += 1;
-        } else {
-            self.reading.barren = 0;
-        }
-        self.go_on_at(behind);
-    }
-
-    /// Takes over what came of the current page as a gap, and goes on with the next page.
-    fn skip(&mut self, why: Why) {
-        let current = std::mem::take(&mut self.current);
-        let page = current.best.unwrap_or_default();
-        self.reading.add(page.rows, current.next, self.rules.enough);
-        self.note_first_page(current.offset);
-        self.reading.barren += 1;
-        self.reading.gaps.push(Gap { offset: current.offset, why, has_items_behind: false });
-        self.go_on_at(self.next_page(current.offset));
-    }
-
-    /// Counts the ids of the first page, which may come in pieces.
-    fn note_first_page(&mut self, offset: u32) {
-        if offset < self.rules.page_size {
-            let shown = self.reading.seen.len();
-            self.reading.first_page = shown.min(self.rules.page_size as usize);
-        }
-    }
-
-    fn go_on_at(&mut self, offset: u32) {
-        self.current.offset = offset;
-        self.ahead.retain(|at, _| *at >= offset);
-    }
-
-    /// The first page is empty or 404, as often as it was requested.
-    fn nothing(&mut self) {
-        self.verdict = Some(if let Some(seen) = self.earlier.last() {
-            let what = if self.current.empty { "empty" } else { "404" };
-            Verdict::Incomplete(format!(
-                "a reading showed {} items, then the first page was {what}",
-                seen.len()
-            ))
-        } else {
-            match (self.current.not_found.take(), self.current.empty) {
-                (Some(words), false) => Verdict::NotFound(words),
-                (Some(_), true) => {
-                    Verdict::Incomplete("the first page was 404 and empty by turns".to_owned())
-                }
-                (None, _) => Verdict::Nothing,
-            }
-        });
-    }
-
-    /// The reading has ended: it stands, or the listing is read again, or what it lacks decides.
-    fn close(&mut self) {
-        let enough =
-            self.has_enough() || self.is_one_page() && self.current.offset >= self.rules.end;
-        let shows_all_earlier = self.earlier.iter().all(|ids| ids.is_subset(&self.reading.seen));
-        let was_shown_before = self.earlier.contains(&self.reading.seen);
-        let readings = self.earlier.len() + 1;
-        let reading = std::mem::take(&mut self.reading);
-        self.current = Current::default();
-        self.ahead.clear();
-        if reading.stands(enough) && shows_all_earlier {
-            self.verdict = Some(Verdict::Complete(reading.complete(self.largest_total, 0)));
-        } else if was_shown_before {
-            self.verdict = Some(self.decide(reading, readings));
-        } else if readings == MAX_READINGS {
-            self.verdict = Some(Verdict::Incomplete(format!(
-                "no two of {readings} readings showed the same items; the last one: {}",
-                reading.describe()
-            )));
-        } else {
-            self.earlier.push(reading.seen);
-        }
-    }
-
-    /// Decides by what two readings of the same items lack.
-    fn decide(&self, reading: Reading, readings: usize) -> Verdict {
-        let most = self.rules.enough.map_or(u64::MAX, |enough| enough as u64);
-        let wanted = self.largest_total.min(most);
-        let shown = reading.shown();
-        let is_false = self.largest_total < shown;
-        let gaps = reading.gaps.iter().filter(|gap| is_false || gap.has_items_behind).count();
-        // Nulls take no place among the items of a search, whose total may be far above its end.
-        let existing = self.largest_total.saturating_sub(reading.nulls).min(most);
-        let missing = existing
-            .saturating_sub(reading.seen.len() as u64)
-            .max(gaps as u64 * u64::from(self.rules.page_size));
-        let wanted = if is_false { shown + missing } else { wanted };
-        if reading.seen.is_empty() {
-            let detail = format!("nothing but nulls was shown; {}", reading.describe());
-            return Verdict::Incomplete(detail);
-        }
-        let evidence = reading.describe();
-        let complete = reading.complete(wanted, missing);
-        if complete.is_within(self.rules.max_missing_percent) {
-            Verdict::Complete(complete)
-        } else {
-            Verdict::Incomplete(format!(
-                "{missing} of {wanted} items are missing in each of {readings} readings: {evidence}"
-            ))
-        }
     }
 }
 
