@@ -131,7 +131,8 @@ class AsANewcomer(LocalTest):
             PUBSUB_EMULATOR_HOST="127.0.0.1:" + self.environment["PUBSUB_PORT"],
             AIRFLOW_VAR_SPOTIFY_BQ_PROJECT="spotify-bq-local",
             AIRFLOW_VAR_SPOTIFY_BQ_TOPIC="spotify-bq",
-            AIRFLOW_VAR_SPOTIFY_BQ_LOADED_SUBSCRIPTION="episodes-loaded",
+            AIRFLOW_VAR_SPOTIFY_BQ_LOADED_SUBSCRIPTION="spotify-bq-loaded",
+            SERVICE_SUBSCRIPTION="spotify-bq-push",
         )
         self.assertEqual(run.returncode, 0, run.stderr)
         for table in ("limitada", "episodios_total", "episodios_boticario"):
