@@ -14,7 +14,7 @@ const SHOWS: [usize; 3] = [320, 2_000, 20_000];
 
 /// The bounds of resident memory, in MiB: one show of 20,000 episodes, and eight of them at once.
 const ONE: f64 = 128.0;
-const EIGHT: f64 = 512.0;
+const EIGHT: f64 = 384.0;
 
 pub async fn run(options: &Options, world: &World) -> Result<(), String> {
     let kind = Kind::Service { binary: options.binary.clone() };

@@ -94,6 +94,9 @@ impl World {
     }
 }
 
+/// What the ids of two terms' shows differ by: no term shares a reading with another one.
+const SHOW: usize = 1_000_000_000;
+
 async fn serve(listener: TcpListener, world: Arc<World>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
     while let Ok((stream, _)) = listener.accept().await {
@@ -133,11 +136,12 @@ async fn answer(world: &World, request: Request<Incoming>) -> Response<Full<Byte
         }
         ["v1", "search"] => {
             let term = query.get("q").map_or("", String::as_str);
-            let episodes = term.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
-            ok(world.page((episodes, number("offset"), number("limit"), true)))
+            let mut numbers = term.split(' ').filter_map(|word| word.parse::<usize>().ok());
+            let (episodes, n) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+            ok(world.page((n * SHOW + episodes, number("offset"), number("limit"), true)))
         }
         ["v1", "shows", show, "episodes"] => {
-            let episodes = show.parse().unwrap_or(0);
+            let episodes = show.parse().unwrap_or(0) % SHOW;
             ok(world.page((episodes, number("offset"), number("limit"), false)))
         }
         ["upload", ..] if parts.method == Method::PUT => {
