@@ -51,7 +51,6 @@ pub(crate) fn is_ours(labels: &HashMap<String, String>) -> bool {
 }
 
 /// Returns whether a job with these labels is a load of the message with this id.
-#[allow(dead_code, reason = "for those who follow one message's load")]
 pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) -> bool {
     labels.get("message").is_some_and(|label| *label == message_label(message_id))
 }
