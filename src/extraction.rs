@@ -15,10 +15,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
-use crate::meter::Meter;
 use crate::names::Kind;
 pub use crate::names::{ShowMatch, TakenShow};
 use crate::retry::Backoff;
@@ -112,14 +112,14 @@ impl Extractor {
         &self,
         job: &Job,
         message: &str,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
-            Kind::Podcasts => self.podcasts(job, meter).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, message, meter).await,
+            Kind::Podcasts => self.podcasts(job, context).await,
+            Kind::Episodes | Kind::Mentions => self.episodes(job, message, context).await,
         };
-        meter.extraction_ms.add_since(start);
+        context.meter.extraction_ms.add_since(start);
         extracted
     }
 
@@ -132,9 +132,9 @@ impl Extractor {
 }
 
 /// Counts what a listing that is loaded had of its own.
-fn count(complete: &Complete, meter: &Meter) {
-    meter.nulls.add(complete.nulls);
-    meter.doubles.add(complete.doubles);
-    meter.undated.add(complete.undated);
-    meter.malformed.add(complete.malformed);
+fn count(complete: &Complete, context: &Context) {
+    context.meter.nulls.add(complete.nulls);
+    context.meter.doubles.add(complete.doubles);
+    context.meter.undated.add(complete.undated);
+    context.meter.malformed.add(complete.malformed);
 }

@@ -15,13 +15,13 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
+use crate::context::{Context, Deadline, Stage};
 use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
 use crate::letter;
-use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
@@ -86,9 +86,14 @@ impl Service {
     /// The term's show, without a call if a message has just found it. `None` if it can't be found.
     #[cfg(feature = "local")]
     pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Meter::new(deadline, admission::max_wait(deadline));
-        self.extractor.show(term, &meter).await.ok()
+        let context = Context::new(self.deadline());
+        self.extractor.show(term, &context).await.ok()
+    }
+
+    /// Returns the deadline of a message received now.
+    fn deadline(&self) -> Deadline {
+        let time = self.config.timing.message_deadline;
+        Deadline::new(time, admission::max_wait(time))
     }
 
     /// How long things may take.
@@ -98,16 +103,15 @@ impl Service {
 
     /// Sees a message through and reports its outcome, in one log line and to the caller.
     pub async fn handle(&self, envelope: &Envelope) -> Report {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Arc::new(Meter::new(deadline, admission::max_wait(deadline)));
+        let context = Arc::new(Context::new(self.deadline()));
         let message = &envelope.message;
-        let mut line = report::Line::new(envelope, &meter);
+        let mut line = report::Line::new(envelope, &context);
         let done = match job::parse(message, &self.config.naming) {
             _ if self.draining.is_cancelled() => Err(Failure::ShuttingDown),
             Err(refused) => Err(refused),
             Ok(request) => {
                 line.names(&request);
-                self.within_bounds(&request, envelope, &meter).await
+                self.within_bounds(&request, envelope, &context).await
             }
         };
         let report = match done {
@@ -122,18 +126,18 @@ impl Service {
         &self,
         request: &Request,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
+        context: &Arc<Context>,
     ) -> Result<Done, Failure> {
         let work = async {
             match request {
-                Request::Load(job) => self.load(job, envelope, meter).await,
+                Request::Load(job) => self.load(job, envelope, context).await,
                 Request::FanOut(orders) => self.fan_out(orders).await,
             }
         };
         let deadline = self.config.timing.message_deadline;
         tokio::select! {
-            done = timeout_at(meter.deadline, work) => done.unwrap_or_else(|_| {
-                let (progress, job_id) = (meter.progress(), meter.followed());
+            done = timeout_at(context.deadline.answer_by(), work) => done.unwrap_or_else(|_| {
+                let (progress, job_id) = (context.describe_progress(), context.progress.followed());
                 Err(Failure::DeadlinePassed { deadline, progress, job_id })
             }),
             () = self.stopped.cancelled() => Err(Failure::ShuttingDown),
@@ -144,45 +148,45 @@ impl Service {
         &self,
         job: &Job,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
+        context: &Arc<Context>,
     ) -> Result<Done, Failure> {
         let message = &envelope.message;
         let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
         // The turn first: a message that waits for a table must not hold a place that another table can use.
-        let turn = self.admission.turn(&load, meter).await?;
-        let _place = self.admission.place(meter).await?;
+        let turn = self.admission.turn(&load, context).await?;
+        let _place = self.admission.place(context).await?;
         let held = &Arc::new(Held {
             turn,
             admission: Arc::clone(&self.admission),
             extractor: Arc::clone(&self.extractor),
             warehouse: Arc::clone(&self.warehouse),
-            meter: Arc::clone(meter),
+            context: Arc::clone(context),
             job: job.clone(),
             message_id: message.id.clone(),
             publish_time: message.publish_time.clone(),
         });
-        let _given_up = held::GiveUp(meter);
+        let _cancel = context.cancelled.clone().drop_guard();
 
         // While a load can't succeed, no call is made.
         self.warehouse.ask_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
-            Some(1) => (0, self.extract(&load, meter).await?),
+            Some(1) => (0, self.extract(&load, context).await?),
             Some(_) => {
-                meter.enter(Stage::LookingUp);
+                context.progress.enter(Stage::LookingUp);
                 match held.earlier().await? {
                     Earlier::Done(loaded) => {
-                        return self.already_loaded(&load, loaded, meter).await;
+                        return self.already_loaded(&load, loaded, context).await;
                     }
-                    Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+                    Earlier::Next(n) => (n, self.extract(&load, context).await?),
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {
-                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
+                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, context).await,
                 Attempt::Ready(n, ready) => (n, ready),
             },
         };
-        meter.enter(Stage::Loading);
+        context.progress.enter(Stage::Loading);
         let Ready { extracted, standing } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
@@ -192,10 +196,10 @@ impl Service {
         let rows = &extracted.rows;
         let mut loaded = held.replace(n, standing, &extracted, origin).await?;
         if loaded.earlier {
-            return self.already_loaded(&load, loaded, meter).await;
+            return self.already_loaded(&load, loaded, context).await;
         }
         loaded.rows = Some(rows.count());
-        self.tell(&load, &loaded, Some(about), meter).await?;
+        self.tell(&load, &loaded, Some(about), context).await?;
         let rows_before = standing.rows_before();
         let (rows, about) = (rows.count(), about.clone());
         Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
@@ -207,9 +211,9 @@ impl Service {
         &self,
         load: &Load<'_>,
         loaded: Loaded,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Done, Failure> {
-        self.tell(load, &loaded, None, meter).await?;
+        self.tell(load, &loaded, None, context).await?;
         Ok(Done::AlreadyLoaded(loaded))
     }
 
@@ -219,10 +223,10 @@ impl Service {
         load: &Load<'_>,
         loaded: &Loaded,
         about: Option<&About>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
-        meter.enter(Stage::Telling);
+        context.progress.enter(Stage::Publishing);
         let event = event::event(load, loaded, about);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
@@ -234,11 +238,11 @@ impl Service {
 
     /// Reads Spotify and looks at the table concurrently, or before it if the warehouse denied something
     /// recently.
-    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
-        meter.enter(Stage::Reading);
+    async fn extract(&self, load: &Load<'_>, context: &Context) -> Result<Ready, Failure> {
+        context.progress.enter(Stage::Reading);
         let extracted = async {
-            meter.check_time_left()?;
-            self.extractor.extract(load.job, load.message_id, meter).await
+            context.deadline.check_time_left()?;
+            self.extractor.extract(load.job, load.message_id, context).await
         };
         let (extracted, standing) = if self.warehouse.ask_first(load)? {
             let standing = self.warehouse.prepare(load).await?;
@@ -257,7 +261,7 @@ impl Service {
         held: &Arc<Held>,
     ) -> Result<Attempt, Failure> {
         let earlier = pin!(held.earlier());
-        let ready = pin!(self.extract(load, &held.meter));
+        let ready = pin!(self.extract(load, &held.context));
         let (earlier, ready) = match select(earlier, ready).await {
             Either::Left((earlier, ready)) => match earlier? {
                 Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),

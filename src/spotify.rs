@@ -14,9 +14,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::{self, Timing};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::http;
-use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::Backoff;
 use call::Call;
@@ -79,12 +79,12 @@ impl Spotify {
         term: &Term,
         offset: u32,
         limit: u32,
-        meter: &Meter,
+        context: &Context,
         read: impl Fn(Paging<Show<'_>>) -> T,
     ) -> Result<T, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::shows(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, |body| wire::shows(body, &read)).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
@@ -94,13 +94,13 @@ impl Spotify {
         show: &ShowId,
         offset: u32,
         limit: u32,
-        meter: &Meter,
+        context: &Context,
         read: impl Fn(Paging<Episode<'_>>) -> T,
     ) -> Result<T, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::episodes(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, |body| wire::episodes(body, &read)).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
@@ -108,9 +108,9 @@ impl Spotify {
     pub(crate) async fn show(
         &self,
         show: &ShowId,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Option<String>, CallError> {
         let call = Call { path: &["shows", show.as_str()], term: None, page: None };
-        self.call(&call, meter, |body| wire::show(body)).await
+        self.call(&call, context, |body| wire::show(body)).await
     }
 }

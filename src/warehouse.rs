@@ -14,10 +14,10 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
-use crate::meter::Meter;
 use crate::names::{ShowId, ShowMatch};
 use crate::rows::Rows;
 
@@ -170,9 +170,9 @@ impl Warehouse {
     }
 
     /// What became of the message's earlier loads. Waits for one that is running.
-    pub async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+    pub async fn earlier(&self, load: &Load<'_>, context: &Context) -> Result<Earlier, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.earlier(load, meter).await,
+            Self::BigQuery(bigquery) => bigquery.earlier(load, context).await,
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.earlier(load).await,
         }
@@ -225,12 +225,12 @@ impl Warehouse {
         standing: Standing,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Loaded, Failure> {
-        let _timed = meter.load_ms.timed();
+        let _timed = context.meter.load_ms.timed();
         match self {
             Self::BigQuery(bigquery) => {
-                bigquery.replace(load, n, standing, rows, origin, meter).await
+                bigquery.replace(load, n, standing, rows, origin, context).await
             }
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.replace(load, n, rows, origin).await,

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Extractor;
 use super::search::search_of;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::names::{ShowId, ShowMatch, TakenShow, Term};
 use crate::text::fold;
 
@@ -52,9 +52,9 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
 
 impl Extractor {
     /// The term's show.
-    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<TakenShow, Failure> {
+    pub async fn show(&self, term: &Term, context: &Context) -> Result<TakenShow, Failure> {
         let slot = self.shows.slot(term.folded());
-        self.show_of(term, 0, &slot, meter).await.map(|(taken, _)| taken)
+        self.show_of(term, 0, &slot, context).await.map(|(taken, _)| taken)
     }
 
     /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
@@ -64,16 +64,16 @@ impl Extractor {
         term: &Term,
         max_missing_percent: u8,
         slot: &Mutex<Option<Remembered>>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(TakenShow, bool), Failure> {
         let waits_for = || format!("another message makes {}", search_of(term));
-        let mut remembered = meter.wait_to_start(slot.lock(), waits_for).await?;
+        let mut remembered = context.deadline.wait_to_start(slot.lock(), waits_for).await?;
         if let Some(Remembered { taken, until }) = &*remembered
             && Instant::now() < *until
         {
             return Ok((taken.clone(), false));
         }
-        let page = self.first_page(term, max_missing_percent, meter).await?;
+        let page = self.first_page(term, max_missing_percent, context).await?;
         let taken = choose(term, page.rows.lines()).ok_or_else(|| {
             let detail = "no show in it has an id that can be requested".to_owned();
             Failure::ListingIncomplete { what: search_of(term), detail, after: None }

@@ -11,10 +11,10 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, Turn};
+use crate::context::Context;
 use crate::extraction::{Extracted, Extractor, Source};
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::meter::Meter;
 use crate::telemetry::traced;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 
@@ -24,26 +24,17 @@ pub(super) struct Held {
     pub(super) admission: Arc<Admission>,
     pub(super) extractor: Arc<Extractor>,
     pub(super) warehouse: Arc<Warehouse>,
-    pub(super) meter: Arc<Meter>,
+    pub(super) context: Arc<Context>,
     pub(super) job: Job,
     pub(super) message_id: String,
     pub(super) publish_time: String,
-}
-
-/// Records that the message is given up or answered, when dropped.
-pub(super) struct GiveUp<'a>(pub(super) &'a Meter);
-
-impl Drop for GiveUp<'_> {
-    fn drop(&mut self) {
-        self.0.give_up();
-    }
 }
 
 impl Held {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
     pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
         let held = Arc::clone(self);
-        let work = async move { held.warehouse.earlier(&held.load(), &held.meter).await };
+        let work = async move { held.warehouse.earlier(&held.load(), &held.context).await };
         self.until_the_job_ends(work, Source::default()).await
     }
 
@@ -58,8 +49,9 @@ impl Held {
         let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
         let used = source.clone();
         let work = async move {
-            let (load, meter) = (held.load(), &held.meter);
-            let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
+            let (load, context) = (held.load(), &held.context);
+            let loaded =
+                held.warehouse.replace(&load, n, standing, &rows, &origin, context).await?;
             held.extractor.loaded(&used, &held.job.table);
             Ok(loaded)
         };
@@ -83,7 +75,7 @@ impl Held {
             let result = AssertUnwindSafe(work).catch_unwind().await;
             // If the message is gone, the result interests no one.
             let _ = tell.send(result);
-            let Some(job_id) = held.meter.followed() else { return };
+            let Some(job_id) = held.context.progress.followed() else { return };
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
                 if held.warehouse.follow(&job_id).await {

@@ -17,9 +17,9 @@ use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
 use crate::config::{self, Credentials};
+use crate::context::Context;
 use crate::failure::{Failure, Subject};
 use crate::http;
-use crate::meter::Meter;
 use crate::retry::{Attempts, Backoff};
 use crate::telemetry::traced;
 
@@ -141,7 +141,7 @@ impl Tokens {
         &self,
         client: &reqwest::Client,
         api: &Arc<Throttle>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(), Failure> {
         let ticket = self.gate.ticket();
         let mut attempts = Attempts::new(self.backoff, api.patience());
@@ -149,13 +149,13 @@ impl Tokens {
             if self.has_token() {
                 return Ok(());
             }
-            let pass = self.gate.enter(ticket, meter).await?;
+            let pass = self.gate.enter(ticket, context).await?;
             if self.has_token() {
                 return Ok(());
             }
-            api.cooled_down(meter).await?;
+            api.cooled_down(context).await?;
             let secrets = self.client().await?;
-            meter.calls.add(1);
+            context.meter.calls.add(1);
             // In a task of its own, as every call: a cooldown must be recorded even if the message is
             // given up.
             let request = Request {

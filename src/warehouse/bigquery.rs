@@ -18,9 +18,9 @@ use tokio::time::sleep;
 
 use super::{Earlier, Load, Loaded, Origin, Standing};
 use crate::config::{self, Timing};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::meter::Meter;
 use crate::retry;
 use crate::rows::Rows;
 use answer::Refusal;
@@ -115,7 +115,11 @@ impl BigQuery {
     }
 
     /// Looks up the message's earlier loads. Waits for one that has not ended.
-    pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+    pub(super) async fn earlier(
+        &self,
+        load: &Load<'_>,
+        context: &Context,
+    ) -> Result<Earlier, Failure> {
         for n in 0..MAX_TRIES {
             let job_id = load.try_id(n);
             let job = match self.job(&job_id).await {
@@ -123,8 +127,8 @@ impl BigQuery {
                 Err(Refusal::NotFound(_)) => return Ok(Earlier::Next(n)),
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             };
-            let _timed = meter.load_ms.timed();
-            if let Ended::Done(facts) = self.end_of(&job_id, job, meter).await? {
+            let _timed = context.meter.load_ms.timed();
+            if let Ended::Done(facts) = self.end_of(&job_id, job, context).await? {
                 return Ok(Earlier::Done(facts.loaded(job_id, true)));
             }
         }
@@ -139,7 +143,7 @@ impl BigQuery {
         standing: Standing,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Loaded, Failure> {
         let table = &load.job.table;
         // Another message may have been denied while this one read Spotify.
@@ -147,7 +151,7 @@ impl BigQuery {
         if standing == Standing::Absent {
             self.create(load).await?;
         }
-        let loaded = self.load(load, first, rows, origin, meter).await;
+        let loaded = self.load(load, first, rows, origin, context).await;
         match loaded {
             Ok(loaded) => {
                 self.denials.loaded(table);
@@ -170,23 +174,23 @@ impl BigQuery {
         first: u32,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Loaded, Failure> {
         let table = &load.job.table;
         let mut failures = 1;
         let mut n = first;
         loop {
-            if meter.is_gone() {
-                return Err(jobs::gone(meter));
+            if context.cancelled.is_cancelled() {
+                return Err(jobs::gone(context));
             }
             let job_id = load.try_id(n);
-            let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
+            let (job, earlier) = match self.insert(load, &job_id, rows, origin, context).await? {
                 Inserted::Accepted(job) => (Ok(*job), false),
                 Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
             };
             let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
-            match self.end_of(&job_id, job, meter).await? {
+            match self.end_of(&job_id, job, context).await? {
                 Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
                 // An earlier delivery's job failed; this delivery sends its own.
                 Ended::Failed(_) if earlier => {}
@@ -240,7 +244,7 @@ impl BigQuery {
         job_id: &str,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Inserted, Failure> {
         let location = self.location().await?;
         let metadata =
@@ -253,15 +257,16 @@ impl BigQuery {
                 Err(refusal) => Err(refusal),
             }
         };
-        let again = |refusal: &Refusal| refusal.may_pass_soon() && !meter.is_gone();
+        let again =
+            |refusal: &Refusal| refusal.may_pass_soon() && !context.cancelled.is_cancelled();
         let sent = retry::run(&self.timing.backoff, send, again).await;
         let refusal = match sent {
             Ok(inserted) => return Ok(inserted),
             Err(refusal) => refusal,
         };
-        if meter.is_gone() && refusal.may_pass_soon() {
+        if context.cancelled.is_cancelled() && refusal.may_pass_soon() {
             // BigQuery may have accepted the job all the same.
-            meter.follow(Some(JobFacts::default().followed(job_id, SystemTime::now())));
+            context.progress.follow(Some(JobFacts::default().followed(job_id, SystemTime::now())));
         }
         if matches!(refusal, Refusal::Refused { .. }) {
             // BigQuery refuses some of several concurrent inserts with one id like this.

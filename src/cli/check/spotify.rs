@@ -2,22 +2,23 @@
 
 use super::Finding;
 use crate::config::Config;
+use crate::context::{Context, Deadline};
 use crate::extraction::{Extractor, ShowMatch, TakenShow};
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     let client =
         || Spotify::new(&config.spotify, &config.timing).map_err(|error| error.to_string());
-    let meter = Meter::new(config.timing.message_deadline, config.timing.message_deadline);
+    let time = config.timing.message_deadline;
+    let context = Context::new(Deadline::new(time, time));
     let term = &config.naming.term;
     let what = "Spotify";
-    let taken = match Extractor::new(config, client()?).show(term, &meter).await {
+    let taken = match Extractor::new(config, client()?).show(term, &context).await {
         Ok(taken) => taken,
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
-    let mode = match client()?.search(term, 0, 50, &meter, |_| ()).await {
+    let mode = match client()?.search(term, 0, 50, &context, |_| ()).await {
         Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"

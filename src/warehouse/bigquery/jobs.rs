@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::BigQuery;
 use super::answer::Refusal;
+use crate::context::{Context, FollowedJob};
 use crate::failure::Failure;
-use crate::meter::{FollowedJob, Meter};
 use crate::text;
 use crate::warehouse::{Loaded, labels};
 
@@ -119,28 +119,28 @@ impl JobFacts {
 }
 
 impl BigQuery {
-    /// Waits until a job ends. Meanwhile the meter knows the job, so that a message whose time is up
+    /// Waits until a job ends. Meanwhile the context knows the job, so that a message whose time is up
     /// can name it.
     pub(super) async fn end_of(
         &self,
         id: &str,
         mut job: JobFacts,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Ended, Failure> {
         let first_seen = SystemTime::now();
         let mut wait = self.timing.first_look;
         loop {
             if job.is_done() {
-                meter.follow(None);
+                context.progress.follow(None);
                 return Ok(match job.failure() {
                     None => Ended::Done(Box::new(job)),
                     Some(refusal) => Ended::Failed(refusal),
                 });
             }
-            meter.follow(Some(job.followed(id, first_seen)));
-            if meter.is_gone() {
+            context.progress.follow(Some(job.followed(id, first_seen)));
+            if context.cancelled.is_cancelled() {
                 // Only the job is followed from now on; the rows need not be kept for another try.
-                return Err(gone(meter));
+                return Err(gone(context));
             }
             sleep(wait).await;
             wait = wait.mul_f64(1.5).min(self.timing.last_look);
@@ -193,8 +193,8 @@ impl BigQuery {
 }
 
 /// Returns the failure of a message that was given up. No one is told.
-pub(super) fn gone(meter: &Meter) -> Failure {
-    Failure::ClientGone { progress: meter.progress() }
+pub(super) fn gone(context: &Context) -> Failure {
+    Failure::ClientGone { progress: context.describe_progress() }
 }
 
 fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
