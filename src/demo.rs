@@ -20,7 +20,7 @@ use crate::config::{Config, Credentials, Warehouse};
 use crate::extraction::{ShowMatch, TakenShow};
 use crate::job::Order;
 use crate::names::{Kind, Naming, ShowId, Term};
-use crate::push::{self, PushAnswer};
+use crate::push::{self, PushResponse};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
@@ -123,7 +123,7 @@ fn spinner(data: &str) -> ProgressBar {
     spinner
 }
 
-fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String {
+fn line(kind: Kind, answer: &PushResponse, took: Duration, table: &str) -> String {
     let took = format!("{:.1} s", took.as_secs_f64());
     if answer.is_acknowledged() && answer.detail.is_empty() {
         format!("{kind:<9} {} {table} ({took})", answer.outcome)

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::config::Timing;
+use crate::envelope::OUTCOME_HEADER;
 use crate::http;
-use crate::server::OUTCOME;
 use crate::text;
 
 /// What a service answered to a push.
 #[derive(Debug)]
-pub struct PushAnswer {
+pub struct PushResponse {
     /// The HTTP status: 204 acknowledges.
     pub status: u16,
     /// The outcome in the service's words, where it is one of ours.
@@ -20,7 +20,7 @@ pub struct PushAnswer {
     pub detail: String,
 }
 
-impl PushAnswer {
+impl PushResponse {
     /// Whether Pub/Sub would take the message for done.
     pub fn is_acknowledged(&self) -> bool {
         self.status == 204
@@ -40,7 +40,7 @@ pub fn envelope(data: &[u8], message_id: &str, publish_time: &str) -> Value {
 }
 
 /// Posts an envelope and waits for the answer.
-pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAnswer, String> {
+pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushResponse, String> {
     let client = http::client(timing.connect, timing.message_deadline + timing.connect)
         .map_err(|error| http::describe(&error))?;
     let sent = client.post(url).json(envelope).send().await;
@@ -51,7 +51,7 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
         )
     })?;
     let status = response.status().as_u16();
-    let outcome = response.headers().get(OUTCOME).and_then(|value| value.to_str().ok());
+    let outcome = response.headers().get(OUTCOME_HEADER).and_then(|value| value.to_str().ok());
     let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();
     let body = http::read(response, 64 * 1024).await.map_err(|error| error.to_string())?;
     let detail = match serde_json::from_slice::<Value>(&body) {
@@ -62,5 +62,5 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
         // Another server's answer.
         _ => text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT),
     };
-    Ok(PushAnswer { status, outcome, detail })
+    Ok(PushResponse { status, outcome, detail })
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use spotify_bq::envelope::OUTCOME_HEADER;
 use spotify_bq::server;
 use spotify_bq::service::Service;
 use tower::ServiceExt;
@@ -147,7 +148,7 @@ async fn a_hundred_thousand_random_bodies_are_answered_without_a_defect() {
         let request = Request::post("/").body(Body::from(body.clone())).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
-        let outcome = response.headers().get(server::OUTCOME);
+        let outcome = response.headers().get(OUTCOME_HEADER);
         let outcome = outcome.map_or("", |outcome| outcome.to_str().unwrap()).to_owned();
         assert!(
             matches!(status, 400 | 503) && !outcome.is_empty(),
