@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::envelope::{Data, Message};
+use crate::envelope::{Data, Message, is_google_attribute};
 use crate::failure::Failure;
-use crate::letter::is_googles;
 use crate::names::{Kind, Naming, ShowId, Term};
 
 /// The most search terms in one message: with three tables each, 900 messages, which one publish holds
@@ -164,7 +163,7 @@ fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<Keys, Failur
             "show_id" => &mut keys.show_id,
             "max_missing_percent" => &mut keys.max_missing_percent,
             // Google's own: client libraries', the dead-letter forwarder's, Eventarc's.
-            _ if is_googles(key) => continue,
+            _ if is_google_attribute(key) => continue,
             _ => {
                 let key = crate::text::excerpt(key, 256);
                 return Err(invalid(&format!(

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::envelope::Message;
+use crate::envelope::{Message, is_google_attribute};
 use crate::failure::Failure;
 use crate::text;
 
@@ -44,7 +44,7 @@ pub fn original(
 ) -> BTreeMap<String, String> {
     attributes
         .into_iter()
-        .filter(|(key, _)| !OURS.contains(&key.as_str()) && !is_googles(key))
+        .filter(|(key, _)| !OURS.contains(&key.as_str()) && !is_google_attribute(key))
         .collect()
 }
 
@@ -98,13 +98,6 @@ fn content(data: &[u8], attributes: &BTreeMap<String, String>) -> u64 {
     data.hash(&mut hasher);
     original(attributes.clone()).hash(&mut hasher);
     hasher.finish()
-}
-
-/// Whether an attribute is one that Google's own software adds.
-pub fn is_googles(attribute: &str) -> bool {
-    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
-        .iter()
-        .any(|prefix| attribute.starts_with(prefix))
 }
 
 #[cfg(test)]
