@@ -12,9 +12,6 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 use crate::config::Config;
 use crate::text;
 
-/// How much of another service's error text is repeated in ours, in bytes.
-pub(crate) const EXCERPT: usize = 300;
-
 /// How much memory an answer gets by its announcement alone: more than a page of 50 episodes has.
 const RESERVED: u64 = 512 * 1024;
 
@@ -193,7 +190,7 @@ pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = error.source();
     }
-    text::excerpt(&texts.join(": "), EXCERPT)
+    text::excerpt(&texts.join(": "), text::MAX_EXCERPT_BYTES)
 }
 
 #[cfg(test)]

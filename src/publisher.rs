@@ -290,7 +290,7 @@ impl Publisher {
             match self.timing.backoff.before(attempt).filter(|_| is_passing(status.code())) {
                 Some(wait) => sleep(wait).await,
                 None => {
-                    let words = text::excerpt(status.message(), http::EXCERPT);
+                    let words = text::excerpt(status.message(), text::MAX_EXCERPT_BYTES);
                     let detail = format!("{:?}: {words}", status.code());
                     let failure = if status.code() == Code::Unauthenticated {
                         let twice = if is_new_token { ", also with a new token" } else { "" };

@@ -60,7 +60,7 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
             format!("{}. What to do: {}", text("detail"), text("advice"))
         }
         // Another server's answer.
-        _ => text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT),
+        _ => text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES),
     };
     Ok(PushAnswer { status, outcome, detail })
 }

@@ -6,6 +6,9 @@ mod phrases;
 pub(crate) use fold::{fold, fold_into};
 pub use phrases::Phrases;
 
+/// The most that a log line or an error repeats of another service's error text.
+pub(crate) const MAX_EXCERPT_BYTES: usize = 300;
+
 /// `text` cut to at most `bytes` bytes at a character's edge.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]

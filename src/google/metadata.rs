@@ -113,7 +113,7 @@ async fn ask<T>(
     if !status.is_success() {
         // The status tells even if the body can't be read.
         let body = body.unwrap_or_default();
-        let words = text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT);
+        let words = text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES);
         return Err(format!("it answers {status} {words}").trim_end().to_owned());
     }
     let body = body.map_err(|error| http::root_first(&error))?;
