@@ -32,7 +32,7 @@ pub struct Config {
     /// The configured term and its tables.
     pub naming: Naming,
     /// What an episode must hold one of to be a mention.
-    pub mention: Phrases,
+    pub mention_phrases: Phrases,
     /// How Spotify is read.
     pub spotify: Spotify,
     /// Where messages go.
@@ -42,7 +42,7 @@ pub struct Config {
     /// How pushes are verified, where the platform does not.
     pub push_auth: Option<PushAuth>,
     /// How many messages are worked on at once; more wait.
-    pub concurrent_messages: usize,
+    pub max_concurrent_messages: usize,
     /// How long things may take.
     pub timing: Timing,
     /// How log lines look.
@@ -106,7 +106,7 @@ pub struct Spotify {
     /// Items of a search page: at most 10 in Development Mode, 50 in Extended Quota Mode.
     pub search_page_size: u32,
     /// How many calls are made at once, in all messages together.
-    pub concurrent_calls: usize,
+    pub max_concurrent_calls: usize,
 }
 
 /// Where client id and secret come from.
@@ -175,37 +175,37 @@ pub struct Timing {
     pub message_deadline: Duration,
     /// A request's head; a connection that stays silent for as long is closed. A platform's proxy
     /// keeps its connections for some while and must not find them closed under its hands.
-    pub request_head: Duration,
+    pub request_head_timeout: Duration,
     /// A request's body; Pub/Sub sends it at once.
-    pub request_body: Duration,
+    pub request_body_timeout: Duration,
     /// From SIGTERM to the answer 503: Cloud Run kills after 10 s.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
     /// To connect to any service.
-    pub connect: Duration,
+    pub connect_timeout: Duration,
     /// One call to Spotify.
-    pub spotify_call: Duration,
+    pub spotify_call_timeout: Duration,
     /// A second of Spotify's Retry-After; a simulation may run faster.
     pub second: Duration,
     /// The longest Retry-After that is waited for while a message is at work.
-    pub patience: Duration,
+    pub max_retry_after_wait: Duration,
     /// One call to BigQuery or Pub/Sub.
-    pub google_call: Duration,
+    pub google_call_timeout: Duration,
     /// One upload.
-    pub upload: Duration,
+    pub upload_timeout: Duration,
     /// From an accepted load job to the first look at it; later looks come at growing distances.
-    pub first_look: Duration,
+    pub first_poll_delay: Duration,
     /// The longest distance between two looks.
-    pub last_look: Duration,
+    pub max_poll_delay: Duration,
     /// How long a term's show is remembered.
-    pub show_memory: Duration,
+    pub show_ttl: Duration,
     /// How long a reading of a show's episodes serves the other table of the show.
-    pub reading_memory: Duration,
+    pub reading_ttl: Duration,
     /// How long an incomplete listing is not read again.
-    pub verdict_memory: Duration,
+    pub incomplete_ttl: Duration,
     /// How long a denial of BigQuery's is remembered; a quota that is used up, twice as long.
-    pub denial_memory: Duration,
+    pub denial_ttl: Duration,
     /// How long before its end a Spotify token is renewed.
-    pub token_margin: Duration,
+    pub token_refresh_margin: Duration,
     /// Retries of one call.
     pub backoff: Backoff,
 }
@@ -214,22 +214,22 @@ impl Timing {
     fn new(message_deadline: Duration) -> Self {
         Self {
             message_deadline,
-            request_head: Duration::from_secs(75),
-            request_body: Duration::from_secs(10),
-            drain: Duration::from_secs(8),
-            connect: Duration::from_secs(5),
-            spotify_call: Duration::from_secs(20),
+            request_head_timeout: Duration::from_secs(75),
+            request_body_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(8),
+            connect_timeout: Duration::from_secs(5),
+            spotify_call_timeout: Duration::from_secs(20),
             second: Duration::from_secs(1),
-            patience: Duration::from_secs(30),
-            google_call: Duration::from_secs(30),
-            upload: Duration::from_secs(180),
-            first_look: Duration::from_millis(300),
-            last_look: Duration::from_secs(5),
-            show_memory: Duration::from_secs(600),
-            reading_memory: Duration::from_secs(900),
-            verdict_memory: Duration::from_secs(300),
-            denial_memory: Duration::from_secs(300),
-            token_margin: Duration::from_secs(60),
+            max_retry_after_wait: Duration::from_secs(30),
+            google_call_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(180),
+            first_poll_delay: Duration::from_millis(300),
+            max_poll_delay: Duration::from_secs(5),
+            show_ttl: Duration::from_secs(600),
+            reading_ttl: Duration::from_secs(900),
+            incomplete_ttl: Duration::from_secs(300),
+            denial_ttl: Duration::from_secs(300),
+            token_refresh_margin: Duration::from_secs(60),
             backoff: Backoff {
                 base: Duration::from_millis(500),
                 cap: Duration::from_secs(20),
@@ -249,19 +249,14 @@ pub struct Log {
 }
 
 impl Config {
-    /// Reads the process's environment. `project` is what the metadata server says, where it was
-    /// asked.
-    pub fn from_env(project: Option<String>, purpose: Purpose) -> Result<Self, ConfigError> {
-        Self::from_env_but(&[], project, purpose)
-    }
-
-    /// The same with other values for some settings: a command's options.
-    pub(crate) fn from_env_but(
-        given: &[(&str, String)],
+    /// Reads the environment. A command's `options` replace the settings of the same name, and
+    /// `project` is used if GOOGLE_CLOUD_PROJECT is not set.
+    pub(crate) fn from_env(
+        options: &[(&str, String)],
         project: Option<String>,
         purpose: Purpose,
     ) -> Result<Self, ConfigError> {
-        let get = |name: &str| match given.iter().find(|(setting, _)| *setting == name) {
+        let get = |name: &str| match options.iter().find(|(setting, _)| *setting == name) {
             Some((_, value)) => Some(value.clone()),
             #[expect(clippy::disallowed_methods, reason = "this is the place")]
             None => std::env::var(name).ok(),
@@ -271,12 +266,12 @@ impl Config {
 
     /// Whether the process runs on Google Cloud and its project must be asked of the metadata
     /// server.
-    pub fn project_must_be_asked() -> bool {
+    pub fn needs_project_lookup() -> bool {
         !is_set("GOOGLE_CLOUD_PROJECT") && (is_set("K_SERVICE") || is_set("GCE_METADATA_HOST"))
     }
 
     /// Whether the environment says where trusted certificates are, in OpenSSL's variables.
-    pub(crate) fn names_certificates() -> bool {
+    pub(crate) fn sets_certificate_paths() -> bool {
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| is_set(name))
     }
 
@@ -305,12 +300,12 @@ impl Config {
             port: from.number("PORT", 1..=65_535) as u16,
             warehouse: warehouse(&mut from, project.as_deref(), purpose),
             naming: naming(&mut from),
-            mention: from.parsed("MENTION", Phrases::parse),
+            mention_phrases: from.parsed("MENTION", Phrases::parse),
             spotify: spotify(&mut from, purpose),
             pubsub: pubsub(&mut from, project.as_deref()),
             google: google(&mut from),
             push_auth: push_auth(&mut from),
-            concurrent_messages: from.number("MAX_CONCURRENT_MESSAGES", 1..=1000) as usize,
+            max_concurrent_messages: from.number("MAX_CONCURRENT_MESSAGES", 1..=1000) as usize,
             // The ack deadline is 600 s at most; 10 s are for the body, 20 s for a dead letter.
             timing: Timing::new(Duration::from_secs(
                 from.number("MESSAGE_DEADLINE_SECONDS", 10..=570),
@@ -420,7 +415,7 @@ fn spotify(from: &mut Reader<'_>, purpose: Purpose) -> Spotify {
                 .ok_or("must be two capital letters, such as BR".to_owned())
         }),
         search_page_size: from.number("SPOTIFY_SEARCH_PAGE_SIZE", 1..=50) as u32,
-        concurrent_calls: from.number("SPOTIFY_CONCURRENT_CALLS", 1..=50) as usize,
+        max_concurrent_calls: from.number("SPOTIFY_CONCURRENT_CALLS", 1..=50) as usize,
     }
 }
 

@@ -47,7 +47,13 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     say!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     let served = Arc::clone(&service);
-    tokio::spawn(server::serve(listener, router, served, timing.drain, std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        router,
+        served,
+        timing.drain_timeout,
+        std::future::pending(),
+    ));
 
     let now = time::OffsetDateTime::now_utc();
     let (mut filled, mut any) = (true, false);

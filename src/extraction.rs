@@ -96,12 +96,12 @@ impl Extractor {
         Self {
             spotify,
             shows: Keyed::default(),
-            readings: Readings::new(config.timing.reading_memory),
-            incomplete: Incomplete::new(config.timing.verdict_memory),
-            phrases: config.mention.clone(),
+            readings: Readings::new(config.timing.reading_ttl),
+            incomplete: Incomplete::new(config.timing.incomplete_ttl),
+            phrases: config.mention_phrases.clone(),
             search_page: config.spotify.search_page_size,
-            side_by_side: config.spotify.concurrent_calls,
-            show_memory: config.timing.show_memory,
+            side_by_side: config.spotify.max_concurrent_calls,
+            show_memory: config.timing.show_ttl,
             backoff: config.timing.backoff,
         }
     }

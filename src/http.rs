@@ -59,7 +59,7 @@ pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
 /// the same ones again in 290 files, which took ten times as long. Besides, the library would take
 /// an empty SSL_CERT_FILE for a path.
 fn certificates() -> CertificateResult {
-    if !Config::names_certificates() {
+    if !Config::sets_certificate_paths() {
         let bundles = BUNDLES.iter().map(|path| load_certs_from_paths(Some(Path::new(path)), None));
         if let Some(bundle) = bundles.into_iter().find(|bundle| !bundle.certs.is_empty()) {
             return bundle;

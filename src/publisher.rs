@@ -269,7 +269,7 @@ impl Publisher {
         let mut attempt = 1;
         loop {
             let mut request = Request::new(ask());
-            request.set_timeout(self.timing.google_call);
+            request.set_timeout(self.timing.google_call_timeout);
             if let Some(token) = &token {
                 let value = bearer(token).map_err(|why| no_answer(failed(why)))?;
                 request.metadata_mut().insert("authorization", value);
@@ -314,8 +314,8 @@ impl Publisher {
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| http::describe(&error))?
-            .connect_timeout(self.timing.connect)
-            .timeout(self.timing.google_call)
+            .connect_timeout(self.timing.connect_timeout)
+            .timeout(self.timing.google_call_timeout)
             // Only while a call is open: an idle instance has no processor for pings.
             .http2_keep_alive_interval(http::PING_INTERVAL)
             .keep_alive_timeout(http::PING_TIMEOUT)

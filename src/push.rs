@@ -41,8 +41,9 @@ pub fn envelope(data: &[u8], message_id: &str, publish_time: &str) -> Value {
 
 /// Posts an envelope and waits for the answer.
 pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAnswer, String> {
-    let client = http::client(timing.connect, timing.message_deadline + timing.connect)
-        .map_err(|error| http::describe(&error))?;
+    let client =
+        http::client(timing.connect_timeout, timing.message_deadline + timing.connect_timeout)
+            .map_err(|error| http::describe(&error))?;
     let sent = client.post(url).json(envelope).send().await;
     let response = sent.map_err(|error| {
         let why = http::describe(&error);

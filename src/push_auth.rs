@@ -90,7 +90,7 @@ impl PushAuth {
             account: config.service_account.clone(),
             keys_url,
             keys_stay_fresh: config.keys_stay_fresh,
-            key_fetch: timing.connect,
+            key_fetch: timing.connect_timeout,
             state: Mutex::new(State { verifier, good: HashSet::new(), missed: None }),
         }
     }

@@ -76,7 +76,7 @@ impl Service {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),
             publisher: Publisher::new(&config, &google),
-            admission: Arc::new(Admission::new(config.concurrent_messages)),
+            admission: Arc::new(Admission::new(config.max_concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             config,
@@ -298,7 +298,7 @@ impl Service {
             attributes: letter::attributes(message, &failure),
         };
         // The message's own time may be up; the letter has a little of its own.
-        let time = Duration::from_secs(20).min(self.config.timing.google_call);
+        let time = Duration::from_secs(20).min(self.config.timing.google_call_timeout);
         match tokio::time::timeout(time, self.publisher.publish(topic, vec![letter])).await {
             Ok(Ok(_)) => Report::dead_lettered(failure),
             Ok(Err(why)) => Report::undeliverable(failure, &why.to_string()),

@@ -54,13 +54,13 @@ impl Spotify {
     /// Creates a client; no call is made.
     pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
         Ok(Self {
-            client: http::client(timing.connect, timing.spotify_call)?,
+            client: http::client(timing.connect_timeout, timing.spotify_call_timeout)?,
             api: config.api_url.clone(),
             market: config.market.clone(),
             tokens: Tokens::new(config, timing),
             throttle: Arc::new(Throttle::new(
-                config.concurrent_calls,
-                timing.patience,
+                config.max_concurrent_calls,
+                timing.max_retry_after_wait,
                 timing.backoff,
             )),
             backoff: timing.backoff,

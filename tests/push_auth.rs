@@ -229,7 +229,7 @@ async fn keys_out_of_reach_are_no_refusal_and_no_pass_and_are_asked_for_in_moder
     for (what, failure) in failures {
         let issuer = Issuer::start(KID).await;
         let mut config = verified(&world, &issuer);
-        config.timing.connect = Duration::from_millis(300);
+        config.timing.connect_timeout = Duration::from_millis(300);
         let app = App::start(config).await;
         issuer.stub.on(failure);
         let good = format!("Bearer {}", ours(KID, json!({})));

@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config) -> Result<(), String> {
     let service = Arc::new(Service::new(config).await?);
     let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
     tracing::info!(event = "started", port, pushes_verified = verified, "listening on port {port}");
-    server::serve(listener, router, service, timing.drain, signal).await;
+    server::serve(listener, router, service, timing.drain_timeout, signal).await;
     tracing::info!(event = "stopped", "stopped; what was in flight comes again");
     Ok(())
 }

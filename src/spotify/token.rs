@@ -91,10 +91,10 @@ impl Tokens {
         Self {
             url,
             credentials: config.credentials.clone(),
-            margin: timing.token_margin,
+            margin: timing.token_refresh_margin,
             backoff: timing.backoff,
             second: timing.second,
-            gate: Arc::new(Throttle::new(1, timing.patience, timing.backoff)),
+            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
             state: Mutex::default(),
         }
     }

@@ -69,7 +69,7 @@ impl BigQuery {
             project: config.project.clone(),
             dataset: config.dataset.clone(),
             location: Location::new(config.location.clone()),
-            denials: Denials::new(timing.denial_memory),
+            denials: Denials::new(timing.denial_ttl),
             api: Api::new(config, timing, google)?,
             max_multipart: config.max_multipart,
             timing: timing.clone(),
