@@ -47,6 +47,8 @@ pub struct Config {
     pub timing: Timing,
     /// How log lines look.
     pub log: Log,
+    /// What only tests set.
+    pub test_hooks: TestHooks,
 }
 
 /// What the settings are read for: not every command needs them all.
@@ -59,9 +61,6 @@ pub enum Purpose {
     /// Another command, which says itself what it lacks.
     Tool,
 }
-
-/// Google's own Python client draws the line between multipart and resumable uploads here too.
-const MAX_MULTIPART: usize = 5 * 1024 * 1024;
 
 /// The demo's tables, where no other warehouse is set.
 const DEMO_FILE: &str = "spotify-bq-demo.sqlite";
@@ -88,8 +87,6 @@ pub struct BigQuery {
     pub url: String,
     /// Whether that is an emulator, which wants no credentials.
     pub emulator: bool,
-    /// Above this many bytes of rows an upload is resumable.
-    pub max_multipart: usize,
 }
 
 /// How Spotify is read.
@@ -128,7 +125,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// Where messages go. Names are full: `projects/P/topics/T`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PubSub {
     /// Where fan-outs are published.
     pub trigger_topic: Option<String>,
@@ -138,10 +135,10 @@ pub struct PubSub {
     pub loaded_topic: Option<String>,
     /// What `redrive` pulls from.
     pub dead_letter_subscription: Option<String>,
-    /// `host:port` of an emulator.
-    pub emulator: Option<String>,
-    /// Whether calls carry a token. An emulator asks for none.
-    pub with_token: bool,
+    /// The API's base URL.
+    pub url: String,
+    /// Whether that is an emulator, which needs no credentials.
+    pub emulator: bool,
 }
 
 /// Where Google's credentials come from: the first of these that exists.
@@ -162,10 +159,6 @@ pub struct PushAuth {
     pub audience: String,
     /// The account that the subscription pushes with.
     pub service_account: String,
-    /// Where the issuer's keys are, if not at Google's address.
-    pub jwks_url: Option<String>,
-    /// How old the keys are at most when a token names one that is not among them.
-    pub keys_stay_fresh: Duration,
 }
 
 /// How long things may take. Settings move the message's deadline; tests shrink the rest.
@@ -184,8 +177,6 @@ pub struct Timing {
     pub connect_timeout: Duration,
     /// One call to Spotify.
     pub spotify_call_timeout: Duration,
-    /// A second of Spotify's Retry-After; a simulation may run faster.
-    pub second: Duration,
     /// The longest Retry-After that is waited for while a message is at work.
     pub max_retry_after_wait: Duration,
     /// One call to BigQuery or Pub/Sub.
@@ -202,6 +193,8 @@ pub struct Timing {
     pub reading_ttl: Duration,
     /// How long an incomplete listing is not read again.
     pub incomplete_ttl: Duration,
+    /// How long a list of the push issuer's keys counts as current.
+    pub key_list_ttl: Duration,
     /// How long a denial of BigQuery's is remembered; a quota that is used up, twice as long.
     pub denial_ttl: Duration,
     /// How long before its end a Spotify token is renewed.
@@ -219,7 +212,6 @@ impl Timing {
             drain_timeout: Duration::from_secs(8),
             connect_timeout: Duration::from_secs(5),
             spotify_call_timeout: Duration::from_secs(20),
-            second: Duration::from_secs(1),
             max_retry_after_wait: Duration::from_secs(30),
             google_call_timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_secs(180),
@@ -228,6 +220,7 @@ impl Timing {
             show_ttl: Duration::from_secs(600),
             reading_ttl: Duration::from_secs(900),
             incomplete_ttl: Duration::from_secs(300),
+            key_list_ttl: Duration::from_secs(10),
             denial_ttl: Duration::from_secs(300),
             token_refresh_margin: Duration::from_secs(60),
             backoff: Backoff {
@@ -237,6 +230,17 @@ impl Timing {
             },
         }
     }
+}
+
+/// Values that only the tests and the simulation set. No setting changes them.
+#[derive(Clone, Debug, Default)]
+pub struct TestHooks {
+    /// How long a second of Spotify's `Retry-After` takes, for a simulation that runs faster.
+    pub retry_after_second: Option<Duration>,
+    /// The size of the largest upload in one request, so that a small table takes the other path.
+    pub max_multipart_bytes: Option<usize>,
+    /// Where the keys of push tokens are, so that a test can issue tokens.
+    pub jwks_url: Option<String>,
 }
 
 /// How log lines look.
@@ -311,6 +315,7 @@ impl Config {
                 from.number("MESSAGE_DEADLINE_SECONDS", 10..=570),
             )),
             log: log(&mut from),
+            test_hooks: TestHooks::default(),
             project,
         };
         from.finish(config)
@@ -343,7 +348,6 @@ fn warehouse(from: &mut Reader<'_>, project: Option<&str>, purpose: Purpose) -> 
                 dataset,
                 location,
                 emulator: emulator.is_some(),
-                max_multipart: MAX_MULTIPART,
                 url: emulator.unwrap_or_else(|| "https://bigquery.googleapis.com".to_owned()),
             })
         }
@@ -430,7 +434,7 @@ fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
         }
     }
     let [trigger_topic, dead_letter_topic, loaded_topic] = topics;
-    let emulator = from.optional("PUBSUB_EMULATOR_HOST");
+    let emulator = from.url_of("PUBSUB_EMULATOR_HOST");
     PubSub {
         trigger_topic,
         dead_letter_topic,
@@ -440,8 +444,8 @@ fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
             "subscriptions",
             project,
         ),
-        with_token: emulator.is_none(),
-        emulator,
+        emulator: emulator.is_some(),
+        url: emulator.unwrap_or_else(|| "https://pubsub.googleapis.com".to_owned()),
     }
 }
 
@@ -470,12 +474,7 @@ fn google(from: &mut Reader<'_>) -> Google {
 
 fn push_auth(from: &mut Reader<'_>) -> Option<PushAuth> {
     match (from.optional("PUSH_AUDIENCE"), from.optional("PUSH_SERVICE_ACCOUNT")) {
-        (Some(audience), Some(service_account)) => Some(PushAuth {
-            audience,
-            service_account,
-            jwks_url: None,
-            keys_stay_fresh: Duration::from_secs(10),
-        }),
+        (Some(audience), Some(service_account)) => Some(PushAuth { audience, service_account }),
         (None, None) => None,
         (Some(_), None) => {
             from.problem(

@@ -107,7 +107,7 @@ impl From<Refusal> for Failure {
 /// Pub/Sub. The connection is made at the first call.
 #[derive(Debug)]
 pub struct Publisher {
-    emulator: Option<String>,
+    url: String,
     channel: OnceLock<Channel>,
     credentials: Arc<GoogleCredentials>,
     timing: Timing,
@@ -118,8 +118,8 @@ impl Publisher {
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Self {
         let none = || Arc::new(GoogleCredentials::None);
         Self {
-            credentials: if config.pubsub.with_token { Arc::clone(google) } else { none() },
-            emulator: config.pubsub.emulator.clone(),
+            credentials: if config.pubsub.emulator { none() } else { Arc::clone(google) },
+            url: config.pubsub.url.clone(),
             channel: OnceLock::new(),
             timing: config.timing.clone(),
         }
@@ -308,11 +308,7 @@ impl Publisher {
         if let Some(channel) = self.channel.get() {
             return Ok(channel.clone());
         }
-        let (url, emulator) = match &self.emulator {
-            Some(host) => (format!("http://{}", host.trim_start_matches("http://")), true),
-            None => ("https://pubsub.googleapis.com".to_owned(), false),
-        };
-        let endpoint = Endpoint::from_shared(url)
+        let endpoint = Endpoint::from_shared(self.url.clone())
             .map_err(|error| http::describe(&error))?
             .connect_timeout(self.timing.connect_timeout)
             .timeout(self.timing.google_call_timeout)
@@ -320,7 +316,7 @@ impl Publisher {
             .http2_keep_alive_interval(http::PING_INTERVAL)
             .keep_alive_timeout(http::PING_TIMEOUT)
             .tcp_nodelay(true);
-        let channel = if emulator {
+        let channel = if self.url.starts_with("http://") {
             endpoint.connect_lazy()
         } else {
             // tonic's own TLS would bring a second provider.

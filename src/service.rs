@@ -70,8 +70,7 @@ impl Service {
     /// The service as configured; nothing is called.
     pub async fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
-        let spotify = Spotify::new(&config.spotify, &config.timing)
-            .map_err(|error| crate::http::describe(&error))?;
+        let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),

@@ -31,7 +31,7 @@ fn with_tokens(world: &World) -> Config {
     let mut config = world.config();
     let Warehouse::BigQuery(bigquery) = &mut config.warehouse else { unreachable!() };
     bigquery.emulator = false;
-    config.pubsub.with_token = true;
+    config.pubsub.emulator = false;
     config
 }
 

@@ -134,8 +134,8 @@ async fn deliver(app: &App, push: Push, quota: &Mutex<Quota>) -> usize {
 
 fn config(world: &World) -> Config {
     let mut config = world.config();
+    config.test_hooks.retry_after_second = Some(SECOND);
     let timing = &mut config.timing;
-    timing.second = SECOND;
     timing.message_deadline = SECOND * 540;
     timing.max_retry_after_wait = SECOND * 30;
     timing.show_ttl = SECOND * 600;

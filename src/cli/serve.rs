@@ -16,7 +16,7 @@ const SIGTERM: i32 = 15;
 
 pub(super) async fn run(config: Config) -> Result<(), String> {
     let (port, timing, project) = (config.port, config.timing.clone(), config.project.clone());
-    let push_auth = config.push_auth.as_ref().map(|auth| PushAuth::new(auth, &timing));
+    let push_auth = PushAuth::new(&config);
     let verified = push_auth.is_some();
     let signal = ended()?;
     // Before anything that takes time: who connects meanwhile waits in the listener's queue.

@@ -16,7 +16,7 @@ use super::gate::Scope;
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
-use crate::config::{self, Credentials};
+use crate::config::{Config, Credentials};
 use crate::failure::{Failure, Subject};
 use crate::http;
 use crate::meter::Meter;
@@ -85,15 +85,16 @@ enum Answer {
 }
 
 impl Tokens {
-    pub(super) fn new(config: &config::Spotify, timing: &config::Timing) -> Self {
-        let mut url = config.accounts_url.clone();
+    pub(super) fn new(config: &Config) -> Self {
+        let (timing, spotify) = (&config.timing, &config.spotify);
+        let mut url = spotify.accounts_url.clone();
         url.set_path(&format!("{}/api/token", url.path().trim_end_matches('/')));
         Self {
             url,
-            credentials: config.credentials.clone(),
+            credentials: spotify.credentials.clone(),
             margin: timing.token_refresh_margin,
             backoff: timing.backoff,
-            second: timing.second,
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
             gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
             state: Mutex::default(),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use spotify_bq::config::{Config, Purpose, Warehouse};
+use spotify_bq::config::{Config, Purpose};
 use spotify_bq::retry::Backoff;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
@@ -70,10 +70,7 @@ impl Recipe {
     fn config(&self, settings: &BTreeMap<String, String>) -> Config {
         let get = |name: &str| settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
-        if let (true, Warehouse::BigQuery(bigquery)) = (self.plan.resumable, &mut config.warehouse)
-        {
-            bigquery.max_multipart = 0;
-        }
+        config.test_hooks.max_multipart_bytes = self.plan.resumable.then_some(0);
         let timing = &mut config.timing;
         timing.backoff =
             Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };

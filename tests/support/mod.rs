@@ -172,8 +172,8 @@ impl Answer {
 
 impl App {
     pub async fn start(config: Config) -> Self {
-        let (timing, auth) = (config.timing.clone(), config.push_auth.clone());
-        let push_auth = auth.map(|auth| PushAuth::new(&auth, &timing));
+        let timing = config.timing.clone();
+        let push_auth = PushAuth::new(&config);
         let project = config.project.clone();
         let service = Arc::new(Service::new(config).await.unwrap());
         let router = server::router(Arc::clone(&service), push_auth, project.as_deref());

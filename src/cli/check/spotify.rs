@@ -8,8 +8,7 @@ use crate::meter::Meter;
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
-    let client =
-        || Spotify::new(&config.spotify, &config.timing).map_err(|error| error.to_string());
+    let client = || Spotify::new(config).map_err(|error| error.to_string());
     let meter = Meter::new(config.timing.message_deadline, config.timing.message_deadline);
     let term = &config.naming.term;
     let what = "Spotify";
