@@ -17,7 +17,7 @@ use crate::retry::Backoff;
 pub use crate::text::Phrases;
 pub use reader::ConfigError;
 use reader::Reader;
-pub(crate) use reader::{is_project, resource};
+pub(crate) use reader::{is_project_id, resource_name};
 pub use settings::{SETTINGS, Setting, TABLE_SETTINGS, default};
 
 /// All that the service is told from outside.
@@ -425,7 +425,7 @@ fn spotify(from: &mut Reader<'_>, purpose: Purpose) -> Spotify {
 
 fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
     let names = ["TRIGGER_TOPIC", "DEAD_LETTER_TOPIC", "LOADED_TOPIC"];
-    let topics = names.map(|name| from.resource(name, "topics", project));
+    let topics = names.map(|name| from.resource_name(name, "topics", project));
     for (at, topic) in topics.iter().enumerate() {
         let same = topics[..at].iter().position(|other| topic.is_some() && other == topic);
         if let Some(same) = same {
@@ -439,7 +439,7 @@ fn pubsub(from: &mut Reader<'_>, project: Option<&str>) -> PubSub {
         trigger_topic,
         dead_letter_topic,
         loaded_topic,
-        dead_letter_subscription: from.resource(
+        dead_letter_subscription: from.resource_name(
             "DEAD_LETTER_SUBSCRIPTION",
             "subscriptions",
             project,

@@ -40,7 +40,7 @@ pub fn install_tls_provider() {
 }
 
 /// What TLS connections trust: the system's certificates, read once for all clients.
-pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
+pub(crate) fn tls_config() -> Result<rustls::ClientConfig, ClientError> {
     static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
     if let Some(tls) = TLS.get() {
         return Ok(tls.clone());
@@ -69,8 +69,8 @@ fn certificates() -> CertificateResult {
 }
 
 /// The same, where the client does not say itself which versions of HTTP it speaks.
-pub(crate) fn tls_for_http() -> Result<rustls::ClientConfig, ClientError> {
-    let mut tls = tls()?;
+pub(crate) fn tls_config_with_alpn() -> Result<rustls::ClientConfig, ClientError> {
+    let mut tls = tls_config()?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }
@@ -94,7 +94,7 @@ pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Clien
 }
 
 /// A client for what is on this machine or beside it, and never behind HTTP_PROXY.
-pub(crate) fn direct_client(
+pub(crate) fn client_without_proxy(
     connect: Duration,
     call: Duration,
 ) -> Result<reqwest::Client, ClientError> {
@@ -109,7 +109,7 @@ fn builder(
     ping_timeout: Duration,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
     let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls_for_http()?)
+        .tls_backend_preconfigured(tls_config_with_alpn()?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .timeout(call)
@@ -137,7 +137,10 @@ pub(crate) enum BodyError {
 }
 
 /// A body of at most `most` bytes, counted after decompression.
-pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result<Bytes, BodyError> {
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    most: usize,
+) -> Result<Bytes, BodyError> {
     let announced = response.content_length();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
@@ -158,7 +161,7 @@ pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result
 
 /// An error with its causes, the root first, without addresses and complete: what an operator needs
 /// most is the innermost cause.
-pub(crate) fn root_first(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
-use crate::names::TakenShow;
+use crate::names::ChosenShow;
 use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
@@ -32,7 +32,7 @@ pub struct Meter {
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
     /// The show whose episodes the message wants, once it is known.
-    pub(crate) show: OnceLock<TakenShow>,
+    pub(crate) show: OnceLock<ChosenShow>,
     stage: Mutex<(Stage, Option<FollowedJob>)>,
 }
 
@@ -148,7 +148,7 @@ impl Meter {
     pub(crate) fn progress(&self) -> String {
         let (stage, job) = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(FollowedJob { id, state, since }) = job {
-            return format!("the load job {id} is {state} since {}", text::moment(since));
+            return format!("the load job {id} is {state} since {}", text::rfc3339(since));
         }
         let (pages, calls) = (self.pages.get(), self.calls.get());
         match (stage, self.listed.get()) {

@@ -321,7 +321,7 @@ impl Publisher {
         } else {
             // tonic's own TLS would bring a second provider.
             let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_tls_config(http::tls().map_err(|error| error.to_string())?)
+                .with_tls_config(http::tls_config().map_err(|error| error.to_string())?)
                 .https_only()
                 .enable_http2()
                 .build();

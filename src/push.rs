@@ -54,7 +54,7 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
     let status = response.status().as_u16();
     let outcome = response.headers().get(OUTCOME).and_then(|value| value.to_str().ok());
     let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();
-    let body = http::read(response, 64 * 1024).await.map_err(|error| error.to_string())?;
+    let body = http::read_body(response, 64 * 1024).await.map_err(|error| error.to_string())?;
     let detail = match serde_json::from_slice::<Value>(&body) {
         Ok(body) if body["detail"].is_string() => {
             let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();

@@ -161,7 +161,7 @@ impl PushAuth {
         let response = sent
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| http::describe(&error))?;
-        let body = http::read(response, LIST).await.map_err(|error| error.to_string())?;
+        let body = http::read_body(response, LIST).await.map_err(|error| error.to_string())?;
         let list: KeyList = serde_json::from_slice(&body).map_err(|error| {
             format!("the answer is no list of keys: {}", http::describe(&error))
         })?;

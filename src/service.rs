@@ -19,14 +19,14 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Order, Request};
+use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 #[cfg(feature = "local")]
-use crate::{extraction::TakenShow, names::Term};
+use crate::{extraction::ChosenShow, names::Term};
 use admission::Admission;
 use held::Held;
 pub use report::{Outcome, Report};
@@ -84,7 +84,7 @@ impl Service {
 
     /// The term's show, without a call if a message has just found it. `None` if it can't be found.
     #[cfg(feature = "local")]
-    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+    pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
         let deadline = self.config.timing.message_deadline;
         let meter = Meter::new(deadline, admission::max_wait(deadline));
         self.extractor.show(term, &meter).await.ok()
@@ -185,7 +185,7 @@ impl Service {
         let Ready { extracted, standing } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.r#match);
+        let show_match = about.show.as_ref().map(|show| show.matched_by);
         let origin =
             Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
@@ -272,7 +272,7 @@ impl Service {
 
     /// Publishes the messages that this one means. A fan-out that comes again publishes them again:
     /// that loads the same tables anew, and each of them is whole.
-    async fn fan_out(&self, orders: &[Order]) -> Result<Done, Failure> {
+    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Done, Failure> {
         let Some(topic) = &self.config.pubsub.trigger_topic else {
             return Err(Failure::NoTriggerTopic(orders.len()));
         };

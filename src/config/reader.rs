@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn project(&mut self, name: &str) -> Option<String> {
         let project = self.optional(name)?;
-        if !is_project(&project) {
+        if !is_project_id(&project) {
             self.problem(name, "must be a project's id: lower-case letters, digits and -");
         }
         Some(project)
@@ -127,19 +127,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A topic or subscription: its full name, or its id in the project.
-    pub(super) fn resource(
+    pub(super) fn resource_name(
         &mut self,
         name: &str,
         collection: &str,
         project: Option<&str>,
     ) -> Option<String> {
         let value = self.optional(name)?;
-        resource(&value, collection, project).map_err(|why| self.problem(name, &why)).ok()
+        resource_name(&value, collection, project).map_err(|why| self.problem(name, &why)).ok()
     }
 }
 
 /// A topic's or subscription's full name, or what is wrong with it, to follow the setting's name.
-pub(crate) fn resource(
+pub(crate) fn resource_name(
     value: &str,
     collection: &str,
     project: Option<&str>,
@@ -152,7 +152,7 @@ pub(crate) fn resource(
     };
     match (parts.as_slice(), project) {
         (["projects", project, part, last], _)
-            if *part == collection && id(last) && is_project(project) =>
+            if *part == collection && id(last) && is_project_id(project) =>
         {
             Ok(value.to_owned())
         }
@@ -168,7 +168,7 @@ pub(crate) fn resource(
 }
 
 /// Whether a text is a project's id, as Google's older ones with a domain are too.
-pub(crate) fn is_project(id: &str) -> bool {
+pub(crate) fn is_project_id(id: &str) -> bool {
     (1..=63).contains(&id.len())
         && id.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)

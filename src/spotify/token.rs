@@ -266,7 +266,7 @@ impl Request {
         let status = response.status();
         let after = http::retry_after(response.headers());
         let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
-        let body = match http::read(response, MAX_ANSWER).await {
+        let body = match http::read_body(response, MAX_ANSWER).await {
             Ok(body) => body,
             Err(error) if status.is_success() => return later(error.to_string(), None),
             Err(_) => Bytes::new(),

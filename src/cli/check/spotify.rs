@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::extraction::{Extractor, ShowMatch, TakenShow};
+use crate::extraction::{ChosenShow, Extractor, ShowMatch};
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::spotify::{CallError, Spotify};
@@ -27,11 +27,11 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     Ok(vec![Finding::ok(what, answers), of_show(taken), Finding::ok("Spotify app", mode)])
 }
 
-fn of_show(taken: TakenShow) -> Finding {
-    let TakenShow { id, name, r#match } = taken;
+fn of_show(taken: ChosenShow) -> Finding {
+    let ChosenShow { id, name, matched_by } = taken;
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
-    let detail = match r#match {
+    let detail = match matched_by {
         ShowMatch::First => format!(
             "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
         ),
@@ -40,5 +40,5 @@ fn of_show(taken: TakenShow) -> Finding {
     Finding::ok("show", detail)
         .with("showId", id.as_str())
         .with("show", name)
-        .with("showMatch", r#match.name())
+        .with("showMatch", matched_by.name())
 }

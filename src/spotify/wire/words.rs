@@ -29,7 +29,7 @@ pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
 }
 
 fn line(words: &str, secrets: &[&str]) -> String {
-    text::excerpt(&text::without(words, secrets), text::MAX_EXCERPT_BYTES)
+    text::excerpt(&text::redacted(words, secrets), text::MAX_EXCERPT_BYTES)
 }
 
 fn of_error(error: &str, description: Option<&str>) -> (String, Option<String>) {

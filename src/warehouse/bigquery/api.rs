@@ -160,7 +160,7 @@ impl Answer {
 #[expect(clippy::disallowed_methods, reason = "the other reqwest, with the same rules")]
 fn client(timing: &Timing) -> Result<Client, String> {
     Client::builder()
-        .use_preconfigured_tls(http::tls_for_http().map_err(|error| error.to_string())?)
+        .use_preconfigured_tls(http::tls_config_with_alpn().map_err(|error| error.to_string())?)
         .redirect(reqwest_bq::redirect::Policy::none())
         .connect_timeout(timing.connect_timeout)
         .timeout(timing.google_call_timeout)
