@@ -20,13 +20,13 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Order, Request};
+use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
 #[cfg(feature = "local")]
-use crate::{extraction::TakenShow, names::Term};
+use crate::{extraction::ChosenShow, names::Term};
 use admission::Admission;
 use held::Held;
 pub use report::{Outcome, Report};
@@ -70,13 +70,12 @@ impl Service {
     /// The service as configured; nothing is called.
     pub async fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
-        let spotify = Spotify::new(&config.spotify, &config.timing)
-            .map_err(|error| crate::http::describe(&error))?;
+        let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),
             publisher: Publisher::new(&config, &google),
-            admission: Arc::new(Admission::new(config.concurrent_messages)),
+            admission: Arc::new(Admission::new(config.max_concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             config,
@@ -85,7 +84,7 @@ impl Service {
 
     /// The term's show, without a call if a message has just found it. `None` if it can't be found.
     #[cfg(feature = "local")]
-    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+    pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
         let context = Context::new(self.deadline());
         self.extractor.show(term, &context).await.ok()
     }
@@ -190,7 +189,7 @@ impl Service {
         let Ready { extracted, standing } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.r#match);
+        let show_match = about.show.as_ref().map(|show| show.matched_by);
         let origin =
             Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
@@ -277,7 +276,7 @@ impl Service {
 
     /// Publishes the messages that this one means. A fan-out that comes again publishes them again:
     /// that loads the same tables anew, and each of them is whole.
-    async fn fan_out(&self, orders: &[Order]) -> Result<Done, Failure> {
+    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Done, Failure> {
         let Some(topic) = &self.config.pubsub.trigger_topic else {
             return Err(Failure::NoTriggerTopic(orders.len()));
         };
@@ -302,7 +301,7 @@ impl Service {
             attributes: letter::attributes(message, &failure),
         };
         // The message's own time may be up; the letter has a little of its own.
-        let time = Duration::from_secs(20).min(self.config.timing.google_call);
+        let time = Duration::from_secs(20).min(self.config.timing.google_call_timeout);
         match tokio::time::timeout(time, self.publisher.publish(topic, vec![letter])).await {
             Ok(Ok(_)) => Report::dead_lettered(failure),
             Ok(Err(why)) => Report::undeliverable(failure, &why.to_string()),

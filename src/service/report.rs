@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Done;
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::extraction::{About, ShowMatch, TakenShow};
+use crate::extraction::{About, ChosenShow, ShowMatch};
 use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
 use crate::text;
@@ -170,7 +170,7 @@ impl Report {
         } else if let Some(listed) = about.listed {
             Some(Concern::WithinTolerance { listed })
         } else {
-            let show = about.show.as_ref().filter(|show| show.r#match == ShowMatch::First)?;
+            let show = about.show.as_ref().filter(|show| show.matched_by == ShowMatch::First)?;
             Some(Concern::FirstShow(show.clone()))
         }
     }
@@ -194,12 +194,12 @@ impl Report {
                     table,
                     kind = job.map(|job| job.kind.name()),
                     term = job.map(|job| job.term.text()),
-                    message_id = text::cut(&envelope.message.id, 256),
+                    message_id = text::truncated(&envelope.message.id, 256),
                     delivery_attempt = envelope.delivery_attempt,
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
-                    show_match = show.map(|show| show.r#match.name()),
-                    read_at = about.map(|about| text::moment(about.read_at)),
+                    show_match = show.map(|show| show.matched_by.name()),
+                    read_at = about.map(|about| text::rfc3339(about.read_at)),
                     shared_reading = about.map(|about| about.shared),
                     rows = self.rows,
                     rows_before = self.rows_before,
@@ -288,7 +288,7 @@ enum Concern {
     /// Some of the listed items were not shown.
     WithinTolerance { listed: u64 },
     /// No show has the term as its name, and the first result was taken.
-    FirstShow(TakenShow),
+    FirstShow(ChosenShow),
 }
 
 impl Concern {

@@ -238,7 +238,7 @@ async fn send(
     let status = response.status();
     let after = http::retry_after(response.headers());
     let after = after.map(|after| after.mul_f64(second.as_secs_f64()));
-    let body = http::read(response, MAX_ANSWER).await;
+    let body = http::read_body(response, MAX_ANSWER).await;
     if status.is_success() {
         return match body {
             Ok(body) => {

@@ -16,7 +16,7 @@ use super::gate::Scope;
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
-use crate::config::{self, Credentials};
+use crate::config::{Config, Credentials};
 use crate::context::Context;
 use crate::failure::{Failure, Subject};
 use crate::http;
@@ -85,16 +85,17 @@ enum Answer {
 }
 
 impl Tokens {
-    pub(super) fn new(config: &config::Spotify, timing: &config::Timing) -> Self {
-        let mut url = config.accounts_url.clone();
+    pub(super) fn new(config: &Config) -> Self {
+        let (timing, spotify) = (&config.timing, &config.spotify);
+        let mut url = spotify.accounts_url.clone();
         url.set_path(&format!("{}/api/token", url.path().trim_end_matches('/')));
         Self {
             url,
-            credentials: config.credentials.clone(),
-            margin: timing.token_margin,
+            credentials: spotify.credentials.clone(),
+            margin: timing.token_refresh_margin,
             backoff: timing.backoff,
-            second: timing.second,
-            gate: Arc::new(Throttle::new(1, timing.patience, timing.backoff)),
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
+            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
             state: Mutex::default(),
         }
     }
@@ -265,7 +266,7 @@ impl Request {
         let status = response.status();
         let after = http::retry_after(response.headers());
         let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
-        let body = match http::read(response, MAX_ANSWER).await {
+        let body = match http::read_body(response, MAX_ANSWER).await {
             Ok(body) => body,
             Err(error) if status.is_success() => return later(error.to_string(), None),
             Err(_) => Bytes::new(),
