@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::names::TakenShow;
+use crate::names::ChosenShow;
 use crate::text;
 pub use deadline::Deadline;
 pub use meter::Meter;
@@ -25,7 +25,7 @@ pub struct Context {
     /// For the log line.
     pub(crate) meter: Meter,
     /// The show whose episodes the message asks for, once it is known. For the log line.
-    pub(crate) show: OnceLock<TakenShow>,
+    pub(crate) show: OnceLock<ChosenShow>,
     pub(crate) progress: Progress,
 }
 
@@ -44,7 +44,7 @@ impl Context {
     pub(crate) fn describe_progress(&self) -> String {
         let (stage, job) = self.progress.lock().clone();
         if let Some(FollowedJob { id, state, since }) = job {
-            return format!("the load job {id} is {state} since {}", text::moment(since));
+            return format!("the load job {id} is {state} since {}", text::rfc3339(since));
         }
         let (pages, calls) = (self.meter.pages.get(), self.meter.calls.get());
         let (read, listed) = self.progress.items();

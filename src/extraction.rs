@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::names::Kind;
-pub use crate::names::{ShowMatch, TakenShow};
+pub use crate::names::{ChosenShow, ShowMatch};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -69,7 +69,7 @@ impl Extracted {
 #[derive(Clone, Debug)]
 pub struct About {
     /// Whose episodes they are.
-    pub show: Option<TakenShow>,
+    pub show: Option<ChosenShow>,
     /// When Spotify was read.
     pub read_at: SystemTime,
     /// Whether the message of another table read it.
@@ -82,7 +82,7 @@ impl From<Origin> for About {
     fn from(origin: Origin) -> Self {
         let show = origin.show.zip(origin.show_match);
         Self {
-            show: show.map(|(id, r#match)| TakenShow { id, name: None, r#match }),
+            show: show.map(|(id, matched_by)| ChosenShow { id, name: None, matched_by }),
             read_at: origin.read_at,
             shared: origin.shared.unwrap_or(false),
             listed: None,
@@ -96,12 +96,12 @@ impl Extractor {
         Self {
             spotify,
             shows: Keyed::default(),
-            readings: Readings::new(config.timing.reading_memory),
-            incomplete: Incomplete::new(config.timing.verdict_memory),
-            phrases: config.mention.clone(),
+            readings: Readings::new(config.timing.reading_ttl),
+            incomplete: Incomplete::new(config.timing.incomplete_ttl),
+            phrases: config.mention_phrases.clone(),
             search_page: config.spotify.search_page_size,
-            side_by_side: config.spotify.concurrent_calls,
-            show_memory: config.timing.show_memory,
+            side_by_side: config.spotify.max_concurrent_calls,
+            show_memory: config.timing.show_ttl,
             backoff: config.timing.backoff,
         }
     }

@@ -28,7 +28,7 @@ pub enum Failure {
     KeysUnreachable(String),
     /// The message does not say what to do.
     #[error("{detail}")]
-    Refused {
+    InvalidMessage {
         /// A word for machines.
         reason: &'static str,
         /// The key, and what is allowed.
@@ -73,11 +73,11 @@ pub enum Failure {
         /// Its answer.
         detail: String,
         /// What it is about.
-        subject: Subject,
+        cause: RefusalCause,
     },
     /// Spotify answers, but not as documented, after all attempts.
     #[error("Spotify's answer to {call} cannot be used: {detail}")]
-    SpotifyOdd {
+    SpotifyUnexpected {
         /// The call.
         call: String,
         /// What is wrong, with Spotify's words.
@@ -153,8 +153,8 @@ pub enum Failure {
     },
     /// A denial that is remembered for a while. Meanwhile BigQuery is asked before Spotify, or, if only
     /// a load job could be denied, no load is tried.
-    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
-    Denied {
+    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::rfc3339(*until))]
+    RememberedDenial {
         /// What was denied.
         failure: Arc<Failure>,
         /// When the denial is forgotten.
@@ -252,7 +252,7 @@ pub enum Denial {
 
 /// What must change before Spotify stops refusing a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum RefusalCause {
     /// The number of items on a page.
     PageSize,
     /// The market.
@@ -290,12 +290,12 @@ impl Failure {
             Self::NotAnEnvelope(_) => Decision::BadRequest,
             Self::Unauthenticated(_) => Decision::Unauthenticated,
             Self::Forbidden(_) => Decision::Forbidden,
-            Self::Refused { .. }
+            Self::InvalidMessage { .. }
             | Self::NoResults { .. }
             | Self::NoSuchShow(_)
             | Self::InvalidRows { .. } => Decision::DeadLetter,
-            Self::Denied { failure, after: None, .. } => failure.decision(),
-            Self::Denied { after, .. } => Decision::Retry { after: *after },
+            Self::RememberedDenial { failure, after: None, .. } => failure.decision(),
+            Self::RememberedDenial { after, .. } => Decision::Retry { after: *after },
             Self::Throttled { wait, .. } => Decision::Retry { after: Some(*wait) },
             Self::Overloaded(_) => Decision::Retry { after: Some(OVERLOAD_PAUSE) },
             Self::SpotifyUnavailable { after, .. }
@@ -306,7 +306,7 @@ impl Failure {
             | Self::Premium(_)
             | Self::SpotifyCredentials(_)
             | Self::SpotifyRefused { .. }
-            | Self::SpotifyOdd { .. }
+            | Self::SpotifyUnexpected { .. }
             | Self::ForeignColumns { .. }
             | Self::NotATable { .. }
             | Self::LoadRefused { .. }
@@ -329,7 +329,7 @@ impl Failure {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::KeysUnreachable(_) => "keys_unreachable",
-            Self::Refused { reason, .. } => reason,
+            Self::InvalidMessage { reason, .. } => reason,
             Self::NoResults { .. } => "no_results",
             Self::NoSuchShow(_) => "no_such_show",
             Self::ShowVanished { .. } => "show_vanished",
@@ -338,11 +338,13 @@ impl Failure {
             Self::Premium(_) => "premium_required",
             Self::SpotifyCredentials(_) => "spotify_credentials",
             Self::SpotifyRefused { .. } => "spotify_refused",
-            Self::SpotifyUnavailable { .. } | Self::SpotifyOdd { .. } => "spotify_unavailable",
+            Self::SpotifyUnavailable { .. } | Self::SpotifyUnexpected { .. } => {
+                "spotify_unavailable"
+            }
             Self::ListingIncomplete { .. } => "listing_incomplete",
             Self::InvalidRows { .. } => "invalid_rows",
             Self::ForeignColumns { .. } => "foreign_columns",
-            Self::Denied { failure, .. } => failure.reason(),
+            Self::RememberedDenial { failure, .. } => failure.reason(),
             Self::NotATable { .. } => "not_a_table",
             Self::LoadRefused { .. } => "load_refused",
             Self::WarehouseDenied { .. } => "warehouse_denied",
@@ -360,12 +362,12 @@ impl Failure {
     }
 
     /// What happened and what to do, in one sentence each: for those who see no log.
-    pub fn explained(&self) -> String {
+    pub fn explain(&self) -> String {
         format!("{self}. What to do: {}", self.advice())
     }
 
     /// The same for those who ran a command: nothing is delivered again for them.
-    pub fn explained_at_terminal(&self) -> String {
+    pub fn explain_at_terminal(&self) -> String {
         format!("{self}. What to do: {}", self.advice_at_terminal())
     }
 
@@ -403,7 +405,7 @@ impl Failure {
             Self::KeysUnreachable(_) => {
                 "nothing, if it passes; else let the service reach https://www.googleapis.com, where Google's keys are"
             }
-            Self::Refused { .. } => "correct the message and publish it anew",
+            Self::InvalidMessage { .. } => "correct the message and publish it anew",
             Self::NoResults { .. } => {
                 "check the term's spelling and SPOTIFY_MARKET, or name the show with show_id"
             }
@@ -423,22 +425,24 @@ impl Failure {
             Self::SpotifyCredentials(_) => {
                 "give it a current client id and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS"
             }
-            Self::SpotifyRefused { subject, .. } => match subject {
-                Subject::PageSize => {
+            Self::SpotifyRefused { cause, .. } => match cause {
+                RefusalCause::PageSize => {
                     "set SPOTIFY_SEARCH_PAGE_SIZE to 10, the most that an app in Development Mode may ask for"
                 }
-                Subject::Market => "set SPOTIFY_MARKET to a country where Spotify is available",
-                Subject::App => {
+                RefusalCause::Market => {
+                    "set SPOTIFY_MARKET to a country where Spotify is available"
+                }
+                RefusalCause::App => {
                     "check the app at developer.spotify.com: Spotify may have restricted it, or its mode may not allow this call; if the app is in order, set SPOTIFY_MARKET to a country where Spotify is available"
                 }
-                Subject::Address => {
+                RefusalCause::Address => {
                     "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL; the service follows no redirect"
                 }
-                Subject::Request => {
+                RefusalCause::Request => {
                     "report the answer as a defect of spotify-bq: no message and no setting causes it"
                 }
             },
-            Self::SpotifyOdd { .. } => {
+            Self::SpotifyUnexpected { .. } => {
                 "nothing, the message is retried; if it lasts, check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL, then report the answer as a defect of spotify-bq"
             }
             Self::SpotifyUnavailable { .. } => {
@@ -453,7 +457,7 @@ impl Failure {
             Self::ForeignColumns { .. } => {
                 "convert, rename or drop the table (it is made anew; docs/from-the-notebook.md has the SQL), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }
-            Self::Denied { failure, .. } => failure.advice(),
+            Self::RememberedDenial { failure, .. } => failure.advice(),
             Self::NotATable { .. } => {
                 "rename or drop what has this name (the service then creates the table), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
             }

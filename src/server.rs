@@ -33,7 +33,7 @@ struct App {
 /// Returns the service's routes: pushes at `/`, health at `/health`.
 pub fn router(service: Arc<Service>, push_auth: Option<PushAuth>, project: Option<&str>) -> Router {
     let app = App {
-        bodies: BodyReader::new(service.timing().request_body),
+        bodies: BodyReader::new(service.timing().request_body_timeout),
         service,
         push_auth: push_auth.map(Arc::new),
         project: project.map(Arc::from),

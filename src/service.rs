@@ -21,13 +21,13 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Order, Request};
+use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Standing, Warehouse};
 #[cfg(feature = "local")]
-use crate::{extraction::TakenShow, names::Term};
+use crate::{extraction::ChosenShow, names::Term};
 use admission::Admission;
 use load_task::LoadTask;
 use log_line::LogLine;
@@ -64,13 +64,12 @@ impl Service {
     /// Creates the service. It makes no calls.
     pub async fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
-        let spotify = Spotify::new(&config.spotify, &config.timing)
-            .map_err(|error| crate::http::describe(&error))?;
+        let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),
             publisher: Publisher::new(&config, &google),
-            admission: Arc::new(Admission::new(config.concurrent_messages)),
+            admission: Arc::new(Admission::new(config.max_concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             config,
@@ -80,7 +79,7 @@ impl Service {
     /// Returns the term's show, without a call if a message has just found it. Returns `None` if it can't
     /// be found.
     #[cfg(feature = "local")]
-    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+    pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
         self.extractor.show(term, &Context::new(self.deadline())).await.ok()
     }
 
@@ -280,7 +279,7 @@ impl Service {
 
     /// Publishes one message for each table and term. A redelivery publishes them again, which loads the
     /// same tables again.
-    async fn fan_out(&self, orders: &[Order]) -> Result<Outcome, Failure> {
+    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Outcome, Failure> {
         let Some(topic) = &self.config.pubsub.trigger_topic else {
             return Err(Failure::NoTriggerTopic(orders.len()));
         };
@@ -315,7 +314,7 @@ impl Service {
             data: message.data.as_bytes().to_vec(),
             attributes: letter::attributes(message, failure),
         };
-        let time = DEAD_LETTER_TIMEOUT.min(self.config.timing.google_call);
+        let time = DEAD_LETTER_TIMEOUT.min(self.config.timing.google_call_timeout);
         match timeout(time, self.publisher.publish(topic, vec![dead_letter])).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(why)) => Err(why.to_string()),

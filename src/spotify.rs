@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{self, Timing};
+use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::http;
@@ -52,19 +52,20 @@ impl From<Failure> for CallError {
 
 impl Spotify {
     /// Creates a client; no call is made.
-    pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
+    pub fn new(config: &Config) -> Result<Self, http::ClientError> {
+        let (timing, spotify) = (&config.timing, &config.spotify);
         Ok(Self {
-            client: http::client(timing.connect, timing.spotify_call)?,
-            api: config.api_url.clone(),
-            market: config.market.clone(),
-            tokens: Tokens::new(config, timing),
+            client: http::client(timing.connect_timeout, timing.spotify_call_timeout)?,
+            api: spotify.api_url.clone(),
+            market: spotify.market.clone(),
+            tokens: Tokens::new(config),
             throttle: Arc::new(Throttle::new(
-                config.concurrent_calls,
-                timing.patience,
+                spotify.max_concurrent_calls,
+                timing.max_retry_after_wait,
                 timing.backoff,
             )),
             backoff: timing.backoff,
-            second: timing.second,
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
         })
     }
 

@@ -140,10 +140,8 @@ impl Warehouse {
     /// The configured warehouse; no call is made.
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
         match &config.warehouse {
-            config::Warehouse::BigQuery(bigquery) => {
-                BigQuery::new(bigquery, &config.timing, google)
-                    .map(|bigquery| Self::BigQuery(Box::new(bigquery)))
-            }
+            config::Warehouse::BigQuery(bigquery) => BigQuery::new(bigquery, config, google)
+                .map(|bigquery| Self::BigQuery(Box::new(bigquery))),
             #[cfg(feature = "local")]
             config::Warehouse::Sqlite(file) => Ok(Self::Sqlite(Sqlite::new(file))),
             #[cfg(not(feature = "local"))]

@@ -192,7 +192,7 @@ async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
     let push = table("episodes");
     // The first delivery's time is up while its job runs.
     let mut config = world.config();
-    config.timing.first_look = std::time::Duration::from_secs(60);
+    config.timing.first_poll_delay = std::time::Duration::from_secs(60);
     config.timing.message_deadline = std::time::Duration::from_secs(4);
     let hasty = App::start(config).await;
     let told = hasty.push(&push).await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, Subject};
+use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, RefusalCause};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
@@ -12,13 +12,14 @@ use crate::documents::read;
 /// One of each. The match below does not compile where one is missing from it.
 fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
-    let refused = |reason, detail: &str| Failure::Refused { reason, detail: detail.to_owned() };
+    let refused =
+        |reason, detail: &str| Failure::InvalidMessage { reason, detail: detail.to_owned() };
     let denied = |denial| Failure::WarehouseDenied {
         what: "a load job for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
         denial,
     };
-    let remembered = |failure, after| Failure::Denied {
+    let remembered = |failure, after| Failure::RememberedDenial {
         failure: std::sync::Arc::new(failure),
         until: UNIX_EPOCH + Duration::from_secs(1_795_597_200),
         after,
@@ -33,10 +34,10 @@ fn every_failure() -> Vec<Failure> {
         progress: progress.to_owned(),
         job_id: job_id.map(str::to_owned),
     };
-    let spotify_refused = |detail: &str, subject| Failure::SpotifyRefused {
+    let spotify_refused = |detail: &str, cause| Failure::SpotifyRefused {
         call: "the search".to_owned(),
         detail: detail.to_owned(),
-        subject,
+        cause,
     };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
@@ -55,12 +56,12 @@ fn every_failure() -> Vec<Failure> {
             "Active premium subscription required for the owner of the app".to_owned(),
         ),
         Failure::SpotifyCredentials("…".to_owned()),
-        spotify_refused("400 Invalid limit", Subject::PageSize),
-        spotify_refused("400 Invalid market code", Subject::Market),
-        spotify_refused("403 Forbidden", Subject::App),
-        spotify_refused("302", Subject::Address),
-        spotify_refused("400 Bad request", Subject::Request),
-        Failure::SpotifyOdd {
+        spotify_refused("400 Invalid limit", RefusalCause::PageSize),
+        spotify_refused("400 Invalid market code", RefusalCause::Market),
+        spotify_refused("403 Forbidden", RefusalCause::App),
+        spotify_refused("302", RefusalCause::Address),
+        spotify_refused("400 Bad request", RefusalCause::Request),
+        Failure::SpotifyUnexpected {
             call: "the search".to_owned(),
             detail: "the answer is not JSON: …".to_owned(),
         },
@@ -136,7 +137,7 @@ fn every_failure() -> Vec<Failure> {
     let variants: BTreeSet<u8> = all
         .iter()
         .map(|failure| match failure {
-            Failure::Refused { .. } => 0,
+            Failure::InvalidMessage { .. } => 0,
             Failure::NoResults { .. } => 1,
             Failure::NoSuchShow(_) => 2,
             Failure::InvalidRows { .. } => 3,
@@ -165,8 +166,8 @@ fn every_failure() -> Vec<Failure> {
             Failure::Overloaded(_) => 101,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 11,
-            Failure::SpotifyOdd { .. } => 26,
-            Failure::Denied { .. } => 27,
+            Failure::SpotifyUnexpected { .. } => 26,
+            Failure::RememberedDenial { .. } => 27,
         })
         .collect();
     assert_eq!(variants.len(), 31, "a failure is missing from the list above");
@@ -226,6 +227,6 @@ fn nobody_at_a_terminal_is_told_that_a_message_is_delivered_again() {
         for untrue in ["comes again", "deliver", "retried", "nothing"] {
             assert!(!advice.contains(untrue), "{}: {advice}", failure.reason());
         }
-        assert!(failure.explained_at_terminal().ends_with(&advice));
+        assert!(failure.explain_at_terminal().ends_with(&advice));
     }
 }

@@ -49,7 +49,7 @@ impl Watch {
         let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
         let mark = bigquery(&warehouse)?.mark().await.map_err(|failure| {
-            format!("nothing was published: {}", failure.explained_at_terminal())
+            format!("nothing was published: {}", failure.explain_at_terminal())
         })?;
         Ok(Self { warehouse, mark })
     }
@@ -83,7 +83,7 @@ impl Watch {
                     continue;
                 }
                 Err(failure) => {
-                    let why = failure.explained_at_terminal();
+                    let why = failure.explain_at_terminal();
                     return Err(format!("the messages are published; {why}").into());
                 }
             };

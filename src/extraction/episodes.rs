@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
-use super::{About, Extracted, Extractor, TakenShow, count, items, read};
+use super::{About, ChosenShow, Extracted, Extractor, count, items, read};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -63,9 +63,9 @@ impl Extractor {
         job: &Job,
         message: &str,
         context: &Context,
-    ) -> Result<(TakenShow, Arc<Reading>, bool), Failure> {
+    ) -> Result<(ChosenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
-            let taken = TakenShow { id: id.clone(), name: None, r#match: ShowMatch::ShowId };
+            let taken = ChosenShow { id: id.clone(), name: None, matched_by: ShowMatch::ShowId };
             let _ = context.show.set(taken.clone());
             return match self.all_episodes(id, job, message, context).await? {
                 Found::Reading { reading, shared } => Ok((taken, reading, shared)),

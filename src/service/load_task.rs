@@ -49,7 +49,7 @@ impl LoadTask {
         let (used, about) = (source.clone(), &extracted.about);
         let origin = Origin {
             show: about.show.as_ref().map(|show| show.id.clone()),
-            show_match: about.show.as_ref().map(|show| show.r#match),
+            show_match: about.show.as_ref().map(|show| show.matched_by),
             read_at: about.read_at,
             shared: Some(about.shared),
         };

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Outcome;
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::extraction::{ShowMatch, TakenShow};
+use crate::extraction::{ChosenShow, ShowMatch};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::text;
@@ -59,12 +59,12 @@ impl<'a> LogLine<'a> {
                     table = job.map(|job| job.table.as_str()),
                     kind = job.map(|job| job.kind.name()),
                     term = job.map(|job| job.term.text()),
-                    message_id = text::cut(&envelope.message.id, MAX_MESSAGE_ID_BYTES),
+                    message_id = text::truncated(&envelope.message.id, MAX_MESSAGE_ID_BYTES),
                     delivery_attempt = envelope.delivery_attempt,
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
-                    show_match = show.map(|show| show.r#match.name()),
-                    read_at = about.map(|about| text::moment(about.read_at)),
+                    show_match = show.map(|show| show.matched_by.name()),
+                    read_at = about.map(|about| text::rfc3339(about.read_at)),
                     shared_reading = about.map(|about| about.shared),
                     rows = outcome.rows(),
                     rows_before,
@@ -159,7 +159,7 @@ enum Concern {
     /// Some of the listed items were not shown.
     WithinTolerance { listed: u64 },
     /// No show has the term as its name, and the first result was taken.
-    FirstShow(TakenShow),
+    FirstShow(ChosenShow),
 }
 
 impl Concern {
@@ -176,7 +176,7 @@ impl Concern {
         if let Some(listed) = about.listed {
             return Some(Self::WithinTolerance { listed });
         }
-        let show = about.show.as_ref().filter(|show| show.r#match == ShowMatch::First)?;
+        let show = about.show.as_ref().filter(|show| show.matched_by == ShowMatch::First)?;
         Some(Self::FirstShow(show.clone()))
     }
 

@@ -16,9 +16,9 @@ use super::gate::Scope;
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
-use crate::config::{self, Credentials};
+use crate::config::{Config, Credentials};
 use crate::context::Context;
-use crate::failure::{Failure, Subject};
+use crate::failure::{Failure, RefusalCause};
 use crate::http;
 use crate::retry::{Attempts, Backoff};
 use crate::telemetry::traced;
@@ -85,16 +85,17 @@ enum Answer {
 }
 
 impl Tokens {
-    pub(super) fn new(config: &config::Spotify, timing: &config::Timing) -> Self {
-        let mut url = config.accounts_url.clone();
+    pub(super) fn new(config: &Config) -> Self {
+        let (timing, spotify) = (&config.timing, &config.spotify);
+        let mut url = spotify.accounts_url.clone();
         url.set_path(&format!("{}/api/token", url.path().trim_end_matches('/')));
         Self {
             url,
-            credentials: config.credentials.clone(),
-            margin: timing.token_margin,
+            credentials: spotify.credentials.clone(),
+            margin: timing.token_refresh_margin,
             backoff: timing.backoff,
-            second: timing.second,
-            gate: Arc::new(Throttle::new(1, timing.patience, timing.backoff)),
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
+            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
             state: Mutex::default(),
         }
     }
@@ -265,7 +266,7 @@ impl Request {
         let status = response.status();
         let after = http::retry_after(response.headers());
         let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
-        let body = match http::read(response, MAX_ANSWER).await {
+        let body = match http::read_body(response, MAX_ANSWER).await {
             Ok(body) => body,
             Err(error) if status.is_success() => return later(error.to_string(), None),
             Err(_) => Bytes::new(),
@@ -304,12 +305,12 @@ impl Request {
             Meaning::Other(Refusal::Again { odd: true }) => odd(detail, after),
             Meaning::Other(Refusal::Premium) => Answer::Refused(Failure::Premium(detail)),
             Meaning::Other(refusal) => {
-                let subject = match refusal {
-                    Refusal::Lasting(subject) => subject,
-                    _ => Subject::Address,
+                let cause = match refusal {
+                    Refusal::Lasting(cause) => cause,
+                    _ => RefusalCause::Address,
                 };
                 let call = CALL.to_owned();
-                Answer::Refused(Failure::SpotifyRefused { call, detail, subject })
+                Answer::Refused(Failure::SpotifyRefused { call, detail, cause })
             }
         }
     }
@@ -351,7 +352,7 @@ fn later(detail: String, after: Option<Duration>) -> Answer {
 }
 
 fn odd(detail: String, after: Option<Duration>) -> Answer {
-    Answer::Later { failure: Failure::SpotifyOdd { call: CALL.to_owned(), detail }, after }
+    Answer::Later { failure: Failure::SpotifyUnexpected { call: CALL.to_owned(), detail }, after }
 }
 
 #[cfg(test)]
@@ -362,7 +363,7 @@ mod tests {
     fn only_what_is_about_the_client_is_about_the_credentials() {
         let again = |odd| Meaning::Other(Refusal::Again { odd });
         let throttled = Meaning::Other(Refusal::Throttled { quota: false });
-        let refused = |subject| Meaning::Other(Refusal::Lasting(subject));
+        let refused = |cause| Meaning::Other(Refusal::Lasting(cause));
         for (status, words, is_html, expected) in [
             (400, "invalid_client: Invalid client", false, Meaning::Credentials),
             (401, "", false, Meaning::Credentials),
@@ -377,7 +378,7 @@ mod tests {
             (408, "", false, again(false)),
             (425, "", false, again(true)),
             (429, "", false, throttled),
-            (302, "", true, refused(Subject::Address)),
+            (302, "", true, refused(RefusalCause::Address)),
             (404, "", true, Meaning::Other(Refusal::NotFound)),
         ] {
             assert_eq!(meaning(status, words, None, is_html), expected, "{status} {words}");

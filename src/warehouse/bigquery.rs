@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use tokio::time::sleep;
 
 use super::{Earlier, Load, Loaded, Origin, Standing};
-use crate::config::{self, Timing};
+use crate::config::{self, Config, Timing};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -40,7 +40,7 @@ pub struct BigQuery {
     denials: Denials,
     // Uploads share the client, so that they reuse connections that are open.
     api: Api,
-    max_multipart: usize,
+    max_multipart_bytes: usize,
     timing: Timing,
 }
 
@@ -61,18 +61,21 @@ enum Inserted {
 
 impl BigQuery {
     pub(super) fn new(
-        config: &config::BigQuery,
-        timing: &Timing,
+        bigquery: &config::BigQuery,
+        config: &Config,
         google: &Arc<GoogleCredentials>,
     ) -> Result<Self, String> {
         Ok(Self {
-            project: config.project.clone(),
-            dataset: config.dataset.clone(),
-            location: Location::new(config.location.clone()),
-            denials: Denials::new(timing.denial_memory),
-            api: Api::new(config, timing, google)?,
-            max_multipart: config.max_multipart,
-            timing: timing.clone(),
+            project: bigquery.project.clone(),
+            dataset: bigquery.dataset.clone(),
+            location: Location::new(bigquery.location.clone()),
+            denials: Denials::new(config.timing.denial_ttl),
+            api: Api::new(bigquery, &config.timing, google)?,
+            max_multipart_bytes: config
+                .test_hooks
+                .max_multipart_bytes
+                .unwrap_or(upload::MAX_MULTIPART_BYTES),
+            timing: config.timing.clone(),
         })
     }
 

@@ -28,7 +28,7 @@ pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String
     let mut labels = HashMap::from([
         ("service".to_owned(), SERVICE.to_owned()),
         ("kind".to_owned(), load.job.kind.name().to_owned()),
-        ("term".to_owned(), text::cut(&term, MAX_VALUE).to_owned()),
+        ("term".to_owned(), text::truncated(&term, MAX_VALUE).to_owned()),
         ("message".to_owned(), message_label(load.message_id)),
         ("read_at".to_owned(), millis(origin.read_at).to_string()),
     ]);
@@ -60,7 +60,7 @@ pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
     Some(Origin {
         show: labels.get("show").and_then(|label| show_of(label)),
-        show_match: labels.get("show_match").and_then(|label| ShowMatch::of_name(label)),
+        show_match: labels.get("show_match").and_then(|label| ShowMatch::from_name(label)),
         shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
         read_at: UNIX_EPOCH.checked_add(Duration::from_millis(read_at))?,
     })

@@ -38,7 +38,7 @@ pub(super) async fn findings(
         Err(failure) => return Ok(vec![Finding::failure(&what, &failure)]),
     };
     let mut findings = vec![dataset(&what, location.as_deref(), place.location.as_deref())];
-    let tables = Kind::ALL.map(|kind| (config.naming.configured(kind).to_owned(), kind));
+    let tables = Kind::ALL.map(|kind| (config.naming.configured_table(kind).to_owned(), kind));
     let others = match bigquery.names().await {
         Ok(names) => {
             let is_other = |name: &String| !tables.iter().any(|(table, _)| table == name);

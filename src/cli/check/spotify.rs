@@ -3,13 +3,12 @@
 use super::Finding;
 use crate::config::Config;
 use crate::context::{Context, Deadline};
-use crate::extraction::{Extractor, ShowMatch, TakenShow};
+use crate::extraction::{ChosenShow, Extractor, ShowMatch};
 use crate::failure::Failure;
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
-    let client =
-        || Spotify::new(&config.spotify, &config.timing).map_err(|error| error.to_string());
+    let client = || Spotify::new(config).map_err(|error| error.to_string());
     let time = config.timing.message_deadline;
     let context = Context::new(Deadline::new(time, time));
     let term = &config.naming.term;
@@ -29,11 +28,11 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     Ok(vec![Finding::ok(what, answers), of_show(taken), Finding::ok("Spotify app", mode)])
 }
 
-fn of_show(taken: TakenShow) -> Finding {
-    let TakenShow { id, name, r#match } = taken;
+fn of_show(taken: ChosenShow) -> Finding {
+    let ChosenShow { id, name, matched_by } = taken;
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
-    let detail = match r#match {
+    let detail = match matched_by {
         ShowMatch::First => format!(
             "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
         ),
@@ -42,5 +41,5 @@ fn of_show(taken: TakenShow) -> Finding {
     Finding::ok("show", detail)
         .with("showId", id.as_str())
         .with("show", name)
-        .with("showMatch", r#match.name())
+        .with("showMatch", matched_by.name())
 }

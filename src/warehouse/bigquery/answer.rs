@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::words;
 use crate::failure::{Denial, Failure, Obstacle};
-use crate::http;
 use crate::text;
 
 /// `quotaExceeded` is worth another try after ten minutes or more
@@ -47,7 +46,8 @@ impl Refusal {
     /// Classifies an unsuccessful answer. The body may be empty, HTML, or lack any field.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         let (reason, message) = said(body);
-        let detail = text::excerpt(&format!("{status} {reason} {message}"), http::EXCERPT);
+        let detail =
+            text::excerpt(&format!("{status} {reason} {message}"), text::MAX_EXCERPT_BYTES);
         match (status, reason.as_str()) {
             _ if words::is_passing(&reason) => Self::passing(detail),
             _ if words::is_quota(&reason) => Self::Passing { detail, after: Some(QUOTA_WAIT) },
@@ -78,7 +78,7 @@ impl Refusal {
                 said = format!("{said}{separator}{message}");
             }
         }
-        let detail = text::excerpt(&format!("{reason}: {said}"), http::EXCERPT);
+        let detail = text::excerpt(&format!("{reason}: {said}"), text::MAX_EXCERPT_BYTES);
         match reason {
             "notFound" => Self::NotFound(detail),
             "accessDenied" => Self::denied(reason, &said, detail),

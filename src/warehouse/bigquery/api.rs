@@ -44,7 +44,7 @@ impl Api {
             client: client(timing)?,
             credentials: if config.emulator { emulator() } else { Arc::clone(google) },
             backoff: timing.backoff,
-            upload_timeout: timing.upload,
+            upload_timeout: timing.upload_timeout,
         })
     }
 
@@ -160,10 +160,10 @@ impl Answer {
 #[expect(clippy::disallowed_methods, reason = "the other reqwest, with the same rules")]
 fn client(timing: &Timing) -> Result<Client, String> {
     Client::builder()
-        .use_preconfigured_tls(http::tls_for_http().map_err(|error| error.to_string())?)
+        .use_preconfigured_tls(http::tls_config_with_alpn().map_err(|error| error.to_string())?)
         .redirect(reqwest_bq::redirect::Policy::none())
-        .connect_timeout(timing.connect)
-        .timeout(timing.google_call)
+        .connect_timeout(timing.connect_timeout)
+        .timeout(timing.google_call_timeout)
         .http2_keep_alive_interval(http::PING_INTERVAL)
         .http2_keep_alive_timeout(http::PING_TIMEOUT)
         .tcp_nodelay(true)

@@ -122,7 +122,7 @@ impl Denials {
 
 impl Remembered {
     fn told(&self, now: Instant) -> Failure {
-        Failure::Denied {
+        Failure::RememberedDenial {
             failure: Arc::clone(&self.failure),
             until: self.told_until,
             after: (self.call == Call::Load).then(|| self.until - now),
@@ -183,7 +183,9 @@ mod tests {
         match denials.check(table) {
             Ok(false) => "read".to_owned(),
             Ok(true) => "asked".to_owned(),
-            Err(Failure::Denied { after, .. }) => format!("back for {}", after.unwrap().as_secs()),
+            Err(Failure::RememberedDenial { after, .. }) => {
+                format!("back for {}", after.unwrap().as_secs())
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -202,7 +204,7 @@ mod tests {
         ] {
             let denials = Denials::new(MEMORY);
             let told = denials.remember("a", call, failure);
-            assert!(matches!(told, Failure::Denied { .. }), "{told}");
+            assert!(matches!(told, Failure::RememberedDenial { .. }), "{told}");
             assert_eq!(
                 (done(&denials, "a").as_str(), done(&denials, "b").as_str()),
                 (a, b),
@@ -243,7 +245,7 @@ mod tests {
         };
         for failure in [invalid, passing, Failure::GoogleCredentials(String::new())] {
             let told = denials.remember("a", Call::Load, failure);
-            assert!(!matches!(told, Failure::Denied { .. }), "{told}");
+            assert!(!matches!(told, Failure::RememberedDenial { .. }), "{told}");
             assert_eq!(done(&denials, "a"), "read");
         }
         let told = Denials::new(Duration::ZERO).remember("a", Call::Look, foreign());

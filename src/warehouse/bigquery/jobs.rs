@@ -128,7 +128,7 @@ impl BigQuery {
         context: &Context,
     ) -> Result<Ended, Failure> {
         let first_seen = SystemTime::now();
-        let mut wait = self.timing.first_look;
+        let mut wait = self.timing.first_poll_delay;
         loop {
             if job.is_done() {
                 context.progress.follow(None);
@@ -143,7 +143,7 @@ impl BigQuery {
                 return Err(gone(context));
             }
             sleep(wait).await;
-            wait = wait.mul_f64(1.5).min(self.timing.last_look);
+            wait = wait.mul_f64(1.5).min(self.timing.max_poll_delay);
             job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
         }
     }
@@ -151,7 +151,7 @@ impl BigQuery {
     /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
     pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
         let end = Instant::now() + MAX_FOLLOWED;
-        let (mut wait, mut not_found) = (self.timing.first_look, 0);
+        let (mut wait, mut not_found) = (self.timing.first_poll_delay, 0);
         loop {
             match self.job(id).await {
                 Ok(job) if job.is_done() => return job.failure().is_none(),
@@ -165,7 +165,7 @@ impl BigQuery {
                 // BigQuery may be out of reach for a while.
                 _ => sleep(wait).await,
             }
-            wait = wait.mul_f64(1.5).min(self.timing.last_look);
+            wait = wait.mul_f64(1.5).min(self.timing.max_poll_delay);
         }
     }
 

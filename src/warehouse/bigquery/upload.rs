@@ -25,6 +25,9 @@ use crate::warehouse::{Load, Origin};
 /// Ends a part only behind a line break and `--`, and rows are lines that start with `{`.
 const BOUNDARY: &str = "spotify-bq-part";
 
+/// Larger uploads are resumable. Google's Python client uses the same limit.
+pub(super) const MAX_MULTIPART_BYTES: usize = 5 * 1024 * 1024;
+
 /// The load job that replaces the table.
 pub(super) fn metadata(
     project: &str,
@@ -65,7 +68,7 @@ impl BigQuery {
         // A struct of strings has no value that JSON lacks.
         let metadata = serde_json::to_vec(job).unwrap_or_default();
         let url = self.api.url(&["upload", "bigquery", "v2", "projects", &self.project, "jobs"]);
-        let answer = if rows.bytes() <= self.max_multipart {
+        let answer = if rows.bytes() <= self.max_multipart_bytes {
             self.multipart(url, &metadata, rows).await?
         } else {
             self.resumable(url, metadata, rows).await?
