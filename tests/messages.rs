@@ -118,16 +118,16 @@ fn every_failure() -> Vec<Failure> {
             }),
         },
         Failure::GoogleCredentials("…".to_owned()),
-        deadline_passed("1250 of 4000 episodes were read in 27 calls", None),
+        deadline_passed("1250 of 4000 items were read in 27 calls", None),
         deadline_passed(
-            "the load job spotify-bq_episodes_…_0 is PENDING since 2026-11-25T09:00:00Z",
+            "the load job spotify-bq_episodes_…_0 has been PENDING since 2026-11-25T09:00:00Z; the next delivery waits for it",
             Some("spotify-bq_episodes_…_0"),
         ),
         Failure::Overloaded(
-            "after 135 s there is not enough time left to start: as many messages are at work as MAX_CONCURRENT_MESSAGES allows (8)"
+            "after 135 s there is not enough time left to start: the limit MAX_CONCURRENT_MESSAGES (8) is reached"
                 .to_owned(),
         ),
-        Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },
+        Failure::ClientGone { progress: "1250 of 4000 items were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
         Failure::NotAnEnvelope("it is no JSON object".to_owned()),

@@ -48,8 +48,8 @@ async fn a_message_that_would_start_too_late_is_handed_back_without_a_call() {
         let (same, other) = (table("podcasts"), table("episodes"));
         let answers = join(app.push(&same), app.push(&other)).await;
         for (push, answer, cause) in [
-            (&same, &answers.0, "other messages for tb_datahackers_limitada are at work"),
-            (&other, &answers.1, "MAX_CONCURRENT_MESSAGES allows (1)"),
+            (&same, &answers.0, "other messages for tb_datahackers_limitada are in progress"),
+            (&other, &answers.1, "MAX_CONCURRENT_MESSAGES (1)"),
         ] {
             assert_eq!(answer.told(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));

@@ -167,7 +167,7 @@ async fn a_message_whose_time_is_up_tells_how_far_it_came() {
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry deadline_passed"));
     assert!(
-        told.detail().contains("not done within 4 s: 150 of 320 episodes were read in "),
+        told.detail().contains("not done within 4 s: 150 of 320 items were read in "),
         "{}",
         told.detail()
     );

@@ -89,7 +89,7 @@ impl Admission {
             Some(Unfinished { job_id, .. }) => {
                 format!("the load job {job_id} into {table} has not ended")
             }
-            None => format!("other messages for {table} are at work"),
+            None => format!("other messages for {table} are in progress"),
         };
         context.deadline.wait_to_start(wait, cause).await
     }
@@ -122,7 +122,7 @@ impl Admission {
     ) -> Result<SemaphorePermit<'_>, Failure> {
         let cause = || {
             let max = self.concurrent_messages;
-            format!("as many messages are at work as MAX_CONCURRENT_MESSAGES allows ({max})")
+            format!("the limit MAX_CONCURRENT_MESSAGES ({max}) is reached")
         };
         let slot = context.deadline.wait_to_start(self.slots.acquire(), cause).await?;
         slot.map_err(|_| Failure::ShuttingDown)
@@ -167,10 +167,7 @@ mod tests {
         let (_lock, ()) = tokio::join!(admission.lock_table(&load, &second), release);
         let overloaded = admission.acquire_slot(&second).await.unwrap_err();
         assert_eq!(start.elapsed().as_secs(), 135);
-        assert!(
-            overloaded.to_string().contains("MAX_CONCURRENT_MESSAGES allows (1)"),
-            "{overloaded}"
-        );
+        assert!(overloaded.to_string().contains("MAX_CONCURRENT_MESSAGES (1)"), "{overloaded}");
         assert_eq!(overloaded.reason(), "overloaded");
 
         // A free slot is granted even after that.

@@ -42,6 +42,11 @@ impl<'a> LogLine<'a> {
         let (failure, about) = (outcome.failure(), outcome.about());
         let concern = Concern::about(outcome);
         let show = about.and_then(|about| about.show.as_ref()).or(context.show.get());
+        let advice = match (failure, &concern) {
+            (Some(failure), _) => Some(failure.advice()),
+            (None, Some(concern)) => Some(concern.advice().to_owned()),
+            (None, None) => None,
+        };
         let rows_before = match outcome {
             Outcome::Loaded { rows_before, .. } => *rows_before,
             _ => None,
@@ -50,6 +55,7 @@ impl<'a> LogLine<'a> {
             Outcome::FannedOut { messages } => Some(*messages),
             _ => None,
         };
+        // Tracing's levels are constants, so a macro repeats the fields for each.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -81,7 +87,7 @@ impl<'a> LogLine<'a> {
                     load_ms = meter.load_ms.get(),
                     duration_ms = context.deadline.age_ms(),
                     job_id = outcome.job_id(),
-                    advice = failure.map(Failure::advice).or(concern.as_ref().map(Concern::advice)),
+                    advice,
                     "{text}"
                 )
             };
@@ -131,7 +137,7 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
             match Concern::about(outcome) {
                 Some(Concern::Shrunk { before }) => {
                     format!(
-                        "{table} shrank from {before} to {rows} rows: if Spotify did not remove that much, docs/restore.md says how to compare and bring rows back"
+                        "{table} shrank from {before} to {rows} rows: if Spotify did not remove that many, restore them as docs/restore.md describes"
                     )
                 }
                 Some(concern) => format!("{loaded}, but {concern}"),
@@ -139,13 +145,19 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
             }
         }
         Outcome::AlreadyLoaded { .. } => {
-            format!("{table} had been replaced by an earlier delivery of this message")
+            format!("{table} was already replaced by an earlier delivery of this message")
         }
-        Outcome::FannedOut { messages } => format!("published as {messages} messages"),
-        Outcome::DeadLettered(why) => format!("{table} is now a dead letter: {why}"),
-        Outcome::Retry { failure: why, .. } => format!("{table} will be tried again: {why}"),
+        Outcome::FannedOut { messages } => {
+            format!("published as {messages} messages, one for each table and term")
+        }
+        Outcome::DeadLettered(why) => {
+            format!("{table} failed permanently and was dead-lettered: {why}")
+        }
+        Outcome::Retry { failure: why, .. } => format!("{table} will be retried: {why}"),
         Outcome::Refused { failure: why, undelivered: Some(undelivered) } => {
-            format!("{table} can never succeed and is no dead letter ({undelivered}): {why}")
+            format!(
+                "{table} failed permanently and could not be dead-lettered ({undelivered}): {why}"
+            )
         }
         Outcome::Refused { failure: why, undelivered: None } => format!("refused: {why}"),
     }
@@ -191,13 +203,13 @@ impl Concern {
     fn advice(&self) -> &'static str {
         match self {
             Self::Shrunk { .. } => {
-                "compare the table with its former rows, and bring them back if Spotify still has them: docs/restore.md"
+                "compare the table with its previous rows, and restore those that Spotify still has: docs/restore.md"
             }
             Self::WithinTolerance { .. } => {
-                "nothing, if the missing items are in the table after a later load; else compare with Spotify"
+                "no action is needed if a later load contains the missing items; otherwise, compare the table with Spotify"
             }
             Self::FirstShow(_) => {
-                "check that this is the show you want; to fix the choice, publish the message with its show_id"
+                "check that this is the show you want; if not, publish the message with the show_id of the right one"
             }
         }
     }
@@ -208,13 +220,13 @@ impl fmt::Display for Concern {
         match self {
             Self::Shrunk { before } => write!(f, "it had {before} rows before"),
             Self::WithinTolerance { listed } => {
-                write!(f, "Spotify lists {listed} items and did not show all of them")
+                write!(f, "Spotify did not show all of the {listed} items that it lists")
             }
             Self::FirstShow(show) => {
                 let name = show.name.as_deref().unwrap_or_default();
                 write!(
                     f,
-                    "no show is named like the term: these are the episodes of {name:?} ({}), the first result",
+                    "no show has the term as its name: these are the episodes of the first result, {name:?} ({})",
                     show.id
                 )
             }
