@@ -268,7 +268,7 @@ impl Service {
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
         context.progress.enter(Stage::Publishing);
-        let event = event::event(load, loaded, about);
+        let event = event::loaded_event(load, loaded, about);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
             table: load.job.table.clone(),

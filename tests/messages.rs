@@ -1,5 +1,4 @@
-//! Every failure that a person can meet, with the words and the advice that it comes with: the pages
-//! that list them say the same.
+//! Every failure with its text and its advice, as docs/logs.md and ARCHITECTURE.md list them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,7 +8,7 @@ use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
 
-/// One of each. The match below does not compile where one is missing from it.
+/// Returns at least one of each variant. The match below does not compile if a variant is missing.
 fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
     let refused =
@@ -174,7 +173,7 @@ fn every_failure() -> Vec<Failure> {
     all
 }
 
-/// A failure as a row of docs/logs.md.
+/// Returns the row of a failure in docs/logs.md.
 fn row(failure: &Failure) -> String {
     let answer = match failure.decision() {
         Decision::DeadLetter => "dead letter",
@@ -187,7 +186,7 @@ fn row(failure: &Failure) -> String {
 }
 
 #[test]
-fn every_failure_is_in_the_page_with_its_words_and_its_advice() {
+fn docs_list_every_failure_with_its_text_and_advice() {
     let page = read("docs/logs.md");
     let missing: Vec<String> =
         every_failure().iter().map(row).filter(|row| !page.contains(row)).collect();
@@ -195,7 +194,7 @@ fn every_failure_is_in_the_page_with_its_words_and_its_advice() {
 }
 
 #[test]
-fn the_architecture_names_each_reason_beside_its_answer() {
+fn the_architecture_lists_each_reason_under_its_decision() {
     let page = read("ARCHITECTURE.md");
     for failure in every_failure() {
         let start = match failure.decision() {
@@ -212,7 +211,7 @@ fn the_architecture_names_each_reason_beside_its_answer() {
 }
 
 #[test]
-fn advice_is_advice() {
+fn texts_and_advice_have_one_form() {
     for failure in every_failure() {
         let (words, advice) = (failure.to_string(), failure.advice());
         assert!(advice.len() > 20 && !advice.ends_with('.'), "{words}: {advice}");
@@ -221,7 +220,7 @@ fn advice_is_advice() {
 }
 
 #[test]
-fn nobody_at_a_terminal_is_told_that_a_message_is_delivered_again() {
+fn advice_at_a_terminal_does_not_mention_redelivery() {
     for failure in every_failure() {
         let advice = failure.advice_at_terminal();
         for untrue in ["comes again", "deliver", "retried", "nothing"] {
