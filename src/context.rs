@@ -6,13 +6,13 @@ mod meter;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::names::ChosenShow;
 use crate::text;
-pub use deadline::Deadline;
+pub use deadline::{Deadline, max_wait};
 pub use meter::Meter;
 
 /// The work on one message.
@@ -30,9 +30,10 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(deadline: Deadline) -> Self {
+    /// Returns the context of a message received now, which must be answered within `time`.
+    pub fn new(time: Duration) -> Self {
         Self {
-            deadline,
+            deadline: Deadline::new(time),
             cancelled: CancellationToken::new(),
             meter: Meter::default(),
             show: OnceLock::new(),
@@ -137,13 +138,11 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
     async fn the_progress_states_facts() {
-        let context = Context::new(Deadline::new(Duration::ZERO, Duration::ZERO));
+        let context = Context::new(Duration::ZERO);
         assert!(context.describe_progress().contains("waiting for other messages"));
         context.progress.enter(Stage::Reading);
         assert_eq!(context.describe_progress(), "no call to Spotify was made");

@@ -41,7 +41,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
-    let service = Arc::new(Service::new(config).await?);
+    let service = Arc::new(Service::new(config)?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", address(&listener)?);
     say!("The service is at {url} and gets one message for each table.\n");

@@ -1,7 +1,7 @@
 //! Processes one message, from its envelope to its [`Outcome`]. The server turns the outcome into a
 //! response.
 
-pub mod admission;
+mod admission;
 mod event;
 mod load_task;
 mod log_line;
@@ -16,7 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
-use crate::context::{Context, Deadline, Stage};
+use crate::context::{Context, Stage};
 use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
@@ -62,7 +62,7 @@ enum Prepared {
 
 impl Service {
     /// Creates the service. It makes no calls.
-    pub async fn new(config: Config) -> Result<Self, String> {
+    pub fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
         let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
@@ -80,13 +80,7 @@ impl Service {
     /// be found.
     #[cfg(feature = "local")]
     pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
-        self.extractor.show(term, &Context::new(self.deadline())).await.ok()
-    }
-
-    /// Returns the deadline of a message received now.
-    fn deadline(&self) -> Deadline {
-        let time = self.config.timing.message_deadline;
-        Deadline::new(time, admission::max_wait(time))
+        self.extractor.show(term, &Context::new(self.config.timing.message_deadline)).await.ok()
     }
 
     pub(crate) fn timing(&self) -> &Timing {
@@ -95,7 +89,7 @@ impl Service {
 
     /// Processes a message, writes its log line, and returns its outcome.
     pub async fn handle(&self, envelope: &Envelope) -> Outcome {
-        let context = Arc::new(Context::new(self.deadline()));
+        let context = Arc::new(Context::new(self.config.timing.message_deadline));
         let message = &envelope.message;
         let request = job::parse(message, &self.config.naming);
         let job = match &request {

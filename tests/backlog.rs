@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use spotify_bq::service::admission::max_wait;
+use spotify_bq::context::max_wait;
 
 use crate::documents::read;
 

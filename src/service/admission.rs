@@ -1,13 +1,15 @@
 //! Admission: a message starts early enough to finish, or is answered 503 without a call to Spotify.
 //!
-//! Only one message works on a table at a time, and only a limited number of messages work at the same
-//! time. A message waits at most [`max_wait`] in all: for the table's lock, for a slot, and for a reading
-//! or a search that another message has in progress.
+//! Messages for one table run one after the other, and at most `MAX_CONCURRENT_MESSAGES` run at the same time.
+//! A message waits at most a quarter of its deadline in all: for the table's lock, for a slot, and for a
+//! reading or a search that another message has in progress.
+//!
+//! A load job may outlive its message. Until it ends, it holds the table's lock, so that its older reading does
+//! not replace a newer one. A redelivery of its message shares that lock.
 
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
@@ -15,16 +17,6 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::keyed::Keyed;
 use crate::warehouse::Load;
-
-/// Returns for how long a message may wait to start: a quarter of its deadline.
-///
-/// The rest is for its work. With the default deadline of 540 s, a message that starts last has 405 s
-/// left: enough for a listing in which one call uses all its attempts (five of 20 s, and 8 s of pauses),
-/// an upload that uses its whole timeout (180 s), and a load job that is pending for almost two minutes.
-/// A longer wait would not load more: a free slot is taken at once as long as any message waits.
-pub fn max_wait(deadline: Duration) -> Duration {
-    deadline / 4
-}
 
 /// The lock of a table. It is released when all its holders have dropped it.
 pub(super) type TableLock = Arc<OwnedMutexGuard<()>>;
@@ -131,17 +123,18 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::Instant;
 
     use super::*;
-    use crate::context::Deadline;
     use crate::job::Job;
     use crate::names::{Kind, Term};
 
     const DEADLINE: Duration = Duration::from_secs(540);
 
     fn context() -> Context {
-        Context::new(Deadline::new(DEADLINE, max_wait(DEADLINE)))
+        Context::new(DEADLINE)
     }
 
     fn job() -> Job {

@@ -112,7 +112,7 @@ async fn router_without_upstreams() -> Router {
     world.spotify.stub.on(|_| answer_with(429, &[("retry-after", "86400")], ""));
     let mut config = world.set("TRIGGER_TOPIC", "").set("DEAD_LETTER_TOPIC", "").config();
     config.timing.backoff.attempts = 1;
-    server::router(std::sync::Arc::new(Service::new(config).await.unwrap()), None, None)
+    server::router(std::sync::Arc::new(Service::new(config).unwrap()), None, None)
 }
 
 #[tokio::test]

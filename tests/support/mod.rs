@@ -176,7 +176,7 @@ impl App {
         let timing = config.timing.clone();
         let push_auth = PushAuth::new(&config);
         let project = config.project.clone();
-        let service = Arc::new(Service::new(config).await.unwrap());
+        let service = Arc::new(Service::new(config).unwrap());
         let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -2,15 +2,14 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::context::{Context, Deadline};
+use crate::context::Context;
 use crate::extraction::{ChosenShow, Extractor, ShowMatch};
 use crate::failure::Failure;
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     let client = || Spotify::new(config).map_err(|error| error.to_string());
-    let time = config.timing.message_deadline;
-    let context = Context::new(Deadline::new(time, time));
+    let context = Context::new(config.timing.message_deadline);
     let term = &config.naming.term;
     let what = "Spotify";
     let taken = match Extractor::new(config, client()?).show(term, &context).await {
