@@ -9,7 +9,7 @@ use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
-use crate::warehouse::{JobFacts, Standing, TableFacts, refusal};
+use crate::warehouse::{JobFacts, TableState, TableFacts, refusal};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.
@@ -41,9 +41,9 @@ pub fn fold_into(text: &str, folded: &mut String) {
 }
 
 /// What an answer of BigQuery's about a table comes to, or nothing where it is no JSON.
-pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<Standing, Failure>> {
+pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<TableState, Failure>> {
     let answer = serde_json::from_slice(answer).ok()?;
-    Some(TableFacts::of(&answer).standing(kind, "t"))
+    Some(TableFacts::of(&answer).check(kind, "t"))
 }
 
 /// The state of a job in an answer of BigQuery's and the failure that it ended with, or nothing where

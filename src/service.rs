@@ -24,7 +24,7 @@ use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{Earlier, Load, Loaded, Origin, TableState, Warehouse};
 #[cfg(feature = "local")]
 use crate::{extraction::TakenShow, names::Term};
 use admission::Admission;
@@ -55,7 +55,7 @@ enum Done {
 /// What a load needs.
 struct Ready {
     extracted: Extracted,
-    standing: Standing,
+    table_state: TableState,
 }
 
 /// What the concurrent lookup of earlier loads found.
@@ -183,20 +183,20 @@ impl Service {
             },
         };
         meter.enter(Stage::Loading);
-        let Ready { extracted, standing } = ready;
+        let Ready { extracted, table_state } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
         let show_match = about.show.as_ref().map(|show| show.r#match);
         let origin =
             Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
-        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
+        let mut loaded = held.replace(n, table_state, &extracted, origin).await?;
         if loaded.earlier {
             return self.already_loaded(&load, loaded, meter).await;
         }
         loaded.rows = Some(rows.count());
         self.tell(&load, &loaded, Some(about), meter).await?;
-        let rows_before = standing.rows_before();
+        let rows_before = table_state.rows();
         let (rows, about) = (rows.count(), about.clone());
         Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
     }
@@ -240,13 +240,13 @@ impl Service {
             meter.check_time_left()?;
             self.extractor.extract(load.job, load.message_id, meter).await
         };
-        let (extracted, standing) = if self.warehouse.ask_first(load)? {
-            let standing = self.warehouse.prepare(load).await?;
-            (extracted.await?, standing)
+        let (extracted, table_state) = if self.warehouse.ask_first(load)? {
+            let table_state = self.warehouse.prepare(load).await?;
+            (extracted.await?, table_state)
         } else {
             try_join(extracted, self.warehouse.look(load)).await?
         };
-        Ok(Ready { extracted, standing })
+        Ok(Ready { extracted, table_state })
     }
 
     /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are

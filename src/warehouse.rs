@@ -67,22 +67,22 @@ pub struct Origin {
 
 /// A table that may be loaded. If it may not, the failure says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TableState {
     /// The table does not exist. It is created before the load.
-    Absent,
+    Missing,
     /// The table has our columns, or no columns yet.
-    Ours {
+    Existing {
         /// The number of rows, if the warehouse returns it.
         rows: Option<u64>,
     },
 }
 
-impl Standing {
+impl TableState {
     /// Returns the number of rows before the load.
-    pub fn rows_before(self) -> Option<u64> {
+    pub fn rows(self) -> Option<u64> {
         match self {
-            Self::Absent => None,
-            Self::Ours { rows } => rows,
+            Self::Missing => None,
+            Self::Existing { rows } => rows,
         }
     }
 }
@@ -199,7 +199,7 @@ impl Warehouse {
     }
 
     /// Looks at the table, and creates it if it does not exist.
-    pub async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub async fn prepare(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.prepare(load).await,
             #[cfg(feature = "local")]
@@ -208,7 +208,7 @@ impl Warehouse {
     }
 
     /// Looks at the table once, before its load. Fails if it is not ours to load.
-    pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.look(load).await,
             #[cfg(feature = "local")]
@@ -222,7 +222,7 @@ impl Warehouse {
         &self,
         load: &Load<'_>,
         n: u32,
-        standing: Standing,
+        standing: TableState,
         rows: &Rows,
         origin: &Origin,
         meter: &Meter,

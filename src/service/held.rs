@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{Earlier, Load, Loaded, Origin, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -51,7 +51,7 @@ impl Held {
     pub(super) async fn replace(
         self: &Arc<Self>,
         n: u32,
-        standing: Standing,
+        table_state: TableState,
         extracted: &Extracted,
         origin: Origin,
     ) -> Result<Loaded, Failure> {
@@ -59,7 +59,7 @@ impl Held {
         let used = source.clone();
         let work = async move {
             let (load, meter) = (held.load(), &held.meter);
-            let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
+            let loaded = held.warehouse.replace(&load, n, table_state, &rows, &origin, meter).await?;
             held.extractor.loaded(&used, &held.job.table);
             Ok(loaded)
         };

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use tokio::time::sleep;
 
-use super::{Earlier, Load, Loaded, Origin, Standing};
+use super::{Earlier, Load, Loaded, Origin, TableState};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -89,23 +89,23 @@ impl BigQuery {
 
     /// Looks at the table and creates it if it does not exist: everything that BigQuery can deny before
     /// a load job.
-    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let standing = self.look(load).await?;
-        if standing == Standing::Absent {
+        if standing == TableState::Missing {
             self.create(load).await?;
-            return Ok(Standing::Ours { rows: None });
+            return Ok(TableState::Existing { rows: None });
         }
         Ok(standing)
     }
 
     /// Looks at the table, and remembers or forgets a denial.
-    pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub(super) async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let table = &load.job.table;
         let looked = self.look_once(load).await;
         match looked {
             Ok(standing) => {
                 // Creating an absent table may still be denied.
-                if standing != Standing::Absent {
+                if standing != TableState::Missing {
                     self.denials.asked(table);
                 }
                 Ok(standing)
@@ -136,7 +136,7 @@ impl BigQuery {
         &self,
         load: &Load<'_>,
         first: u32,
-        standing: Standing,
+        standing: TableState,
         rows: &Rows,
         origin: &Origin,
         meter: &Meter,
@@ -144,7 +144,7 @@ impl BigQuery {
         let table = &load.job.table;
         // Another message may have been denied while this one read Spotify.
         self.denials.check(table)?;
-        if standing == Standing::Absent {
+        if standing == TableState::Missing {
             self.create(load).await?;
         }
         let loaded = self.load(load, first, rows, origin, meter).await;
@@ -215,7 +215,7 @@ impl BigQuery {
             (Some(Err(failure)), _) => failure,
             // The table was dropped meanwhile; the next delivery creates it.
             (
-                Some(Ok(Standing::Absent)),
+                Some(Ok(TableState::Missing)),
                 Refusal::Rows(detail) | Refusal::Refused { detail, .. },
             ) => self.unavailable("the load job", format!("{table} is gone: {detail}")),
             (_, Refusal::Rows(detail)) => Failure::InvalidRows {

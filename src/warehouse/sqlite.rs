@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{Earlier, Load, Loaded, Origin, Standing, labels};
+use super::{Earlier, Load, Loaded, Origin, TableState, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -45,11 +45,11 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub(super) async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let (kind, table) = (load.job.kind, load.job.table.clone());
         let looked = self.work("the look at a table", move |connection| {
             let transaction = connection.transaction()?;
-            standing(&transaction, kind, &table)
+            table_state(&transaction, kind, &table)
         });
         looked.await
     }
@@ -71,7 +71,7 @@ impl Sqlite {
             if let Some(earlier) = done(&transaction, &id, true)? {
                 return Ok(earlier);
             }
-            if standing(&transaction, kind, &table)? == Standing::Absent {
+            if table_state(&transaction, kind, &table)? == TableState::Missing {
                 create(&transaction, kind, &table)?;
             } else if is_of_earlier_version(&transaction, &table)? {
                 create_again(&transaction, kind, &table)?;
@@ -168,7 +168,7 @@ impl From<rusqlite::Error> for Problem {
     }
 }
 
-fn standing(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<Standing, Problem> {
+fn table_state(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<TableState, Problem> {
     let found: Option<String> = transaction
         .prepare(
             "SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type <> 'trigger'",
@@ -176,7 +176,7 @@ fn standing(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<St
         .query_row([table], |row| row.get(0))
         .optional()?;
     match found {
-        None => return Ok(Standing::Absent),
+        None => return Ok(TableState::Missing),
         Some(what) if what != "table" => {
             let table = table.to_owned();
             return Err(Problem::Table(Failure::NotATable { table, what }));
@@ -191,7 +191,7 @@ fn standing(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<St
     let count: i64 =
         transaction
             .query_row(&format!("SELECT count(*) FROM \"{table}\""), [], |row| row.get(0))?;
-    Ok(Standing::Ours { rows: u64::try_from(count).ok() })
+    Ok(TableState::Existing { rows: u64::try_from(count).ok() })
 }
 
 fn create(transaction: &Transaction<'_>, kind: Kind, table: &str) -> rusqlite::Result<()> {

@@ -54,7 +54,7 @@ pub(super) async fn findings(
     for (name, kind, found) in look(bigquery, tables.to_vec()).await {
         findings.push(match found {
             Ok(None) => absent(&name, kind, max_age),
-            Ok(Some(found)) => match found.standing(kind, &name) {
+            Ok(Some(found)) => match found.check(kind, &name) {
                 Ok(_) => table(&name, kind, &found, max_age, now),
                 Err(failure) => Finding::failure(&format!("table {name}"), &failure),
             },
@@ -65,7 +65,7 @@ pub(super) async fn findings(
         match found {
             // A table without columns, or with others, is somebody else's.
             Ok(Some(found)) if !found.columns.is_empty() => {
-                if found.standing(kind, &name).is_ok() {
+                if found.check(kind, &name).is_ok() {
                     findings.push(table(&name, kind, &found, max_age, now));
                 }
             }

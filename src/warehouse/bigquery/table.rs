@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::names::Kind;
 use crate::text;
 use crate::warehouse::schema::{FoundColumn, differences, table_description, table_schema};
-use crate::warehouse::{Load, Standing};
+use crate::warehouse::{Load, TableState};
 
 /// The longest list of differences in an error, in bytes. A foreign table may have 10,000 columns.
 const MAX_DIFFERENCES: usize = 1000;
@@ -47,7 +47,7 @@ impl TableFacts {
     }
 
     /// Decides whether the table is ours to load with rows of this kind.
-    pub(crate) fn standing(&self, kind: Kind, table: &str) -> Result<Standing, Failure> {
+    pub(crate) fn check(&self, kind: Kind, table: &str) -> Result<TableState, Failure> {
         let table = table.to_owned();
         if !matches!(self.r#type.as_str(), "" | "TABLE") {
             let what = text::excerpt(&self.r#type, MAX_TYPE);
@@ -56,7 +56,7 @@ impl TableFacts {
         let differences = differences(kind, &self.columns);
         // A table without columns gets those of its first load.
         if self.columns.is_empty() || differences.is_empty() {
-            Ok(Standing::Ours { rows: self.rows })
+            Ok(TableState::Existing { rows: self.rows })
         } else {
             let differences = text::excerpt(&differences.join("; "), MAX_DIFFERENCES);
             Err(Failure::ForeignColumns { table, differences })
@@ -79,14 +79,14 @@ fn column(field: &Value) -> FoundColumn {
 }
 
 impl BigQuery {
-    pub(super) async fn look_once(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    pub(super) async fn look_once(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         // The load needs the location, and a missing dataset is found out early.
         let (found, location) =
             futures_util::future::join(self.table(&load.job.table), self.location()).await;
         location?;
         match found? {
-            None => Ok(Standing::Absent),
-            Some(facts) => facts.standing(load.job.kind, &load.job.table),
+            None => Ok(TableState::Missing),
+            Some(facts) => facts.check(load.job.kind, &load.job.table),
         }
     }
 
