@@ -24,7 +24,7 @@ use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, TableState, Warehouse};
+use crate::warehouse::{EarlierLoads, Load, Loaded, Origin, TableState, Warehouse};
 #[cfg(feature = "local")]
 use crate::{extraction::TakenShow, names::Term};
 use admission::Admission;
@@ -170,11 +170,11 @@ impl Service {
             Some(1) => (0, self.extract(&load, meter).await?),
             Some(_) => {
                 meter.enter(Stage::LookingUp);
-                match held.earlier().await? {
-                    Earlier::Done(loaded) => {
+                match held.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => {
                         return self.already_loaded(&load, loaded, meter).await;
                     }
-                    Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+                    EarlierLoads::NoneSucceeded { next: n } => (n, self.extract(&load, meter).await?),
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {
@@ -256,18 +256,18 @@ impl Service {
         load: &Load<'_>,
         held: &Arc<Held>,
     ) -> Result<Attempt, Failure> {
-        let earlier = pin!(held.earlier());
+        let earlier = pin!(held.find_earlier_loads());
         let ready = pin!(self.extract(load, &held.meter));
         let (earlier, ready) = match select(earlier, ready).await {
             Either::Left((earlier, ready)) => match earlier? {
-                Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),
+                EarlierLoads::Succeeded(loaded) => return Ok(Attempt::Done(loaded)),
                 next => (next, ready.await),
             },
             Either::Right((ready, earlier)) => (earlier.await?, ready),
         };
         match earlier {
-            Earlier::Done(loaded) => Ok(Attempt::Done(loaded)),
-            Earlier::Next(n) => Ok(Attempt::Ready(n, ready?)),
+            EarlierLoads::Succeeded(loaded) => Ok(Attempt::Done(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => Ok(Attempt::Ready(n, ready?)),
         }
     }
 

@@ -89,11 +89,11 @@ impl TableState {
 
 /// What became of a message's earlier loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub enum EarlierLoads {
     /// One of them replaced the table.
-    Done(Loaded),
+    Succeeded(Loaded),
     /// None did; this is the number of the next try.
-    Next(u32),
+    NoneSucceeded { next: u32 },
 }
 
 /// What a load came to.
@@ -170,11 +170,11 @@ impl Warehouse {
     }
 
     /// What became of the message's earlier loads. Waits for one that is running.
-    pub async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+    pub async fn find_earlier_loads(&self, load: &Load<'_>, meter: &Meter) -> Result<EarlierLoads, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.earlier(load, meter).await,
+            Self::BigQuery(bigquery) => bigquery.find_earlier_loads(load, meter).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.earlier(load).await,
+            Self::Sqlite(sqlite) => sqlite.find_earlier_loads(load).await,
         }
     }
 

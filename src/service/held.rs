@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, TableState, Warehouse};
+use crate::warehouse::{EarlierLoads, Load, Loaded, Origin, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -41,9 +41,9 @@ impl Drop for GiveUp<'_> {
 
 impl Held {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
-    pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let held = Arc::clone(self);
-        let work = async move { held.warehouse.earlier(&held.load(), &held.meter).await };
+        let work = async move { held.warehouse.find_earlier_loads(&held.load(), &held.meter).await };
         self.until_the_job_ends(work, Source::default()).await
     }
 

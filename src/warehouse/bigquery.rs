@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use tokio::time::sleep;
 
-use super::{Earlier, Load, Loaded, Origin, TableState};
+use super::{EarlierLoads, Load, Loaded, Origin, TableState};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -115,17 +115,17 @@ impl BigQuery {
     }
 
     /// Looks up the message's earlier loads. Waits for one that has not ended.
-    pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(&self, load: &Load<'_>, meter: &Meter) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_TRIES {
             let job_id = load.try_id(n);
             let job = match self.job(&job_id).await {
                 Ok(job) => job,
-                Err(Refusal::NotFound(_)) => return Ok(Earlier::Next(n)),
+                Err(Refusal::NotFound(_)) => return Ok(EarlierLoads::NoneSucceeded { next: n }),
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             };
             let _timed = meter.load_ms.timed();
             if let Ended::Done(facts) = self.end_of(&job_id, job, meter).await? {
-                return Ok(Earlier::Done(facts.loaded(job_id, true)));
+                return Ok(EarlierLoads::Succeeded(facts.loaded(job_id, true)));
             }
         }
         let detail = format!("{MAX_TRIES} load jobs of this message have failed");

@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{Earlier, Load, Loaded, Origin, TableState, labels};
+use super::{EarlierLoads, Load, Loaded, Origin, TableState, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -33,14 +33,14 @@ impl Sqlite {
         self.file.display().to_string()
     }
 
-    pub(super) async fn earlier(&self, load: &Load<'_>) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(&self, load: &Load<'_>) -> Result<EarlierLoads, Failure> {
         let id = load.id.clone();
         self.work("the ids of loads", move |connection| {
             let transaction = connection.transaction()?;
             make_loads(&transaction)?;
             let done = done(&transaction, &id, true)?;
             transaction.commit()?;
-            Ok(done.map_or(Earlier::Next(0), Earlier::Done))
+            Ok(done.map_or(EarlierLoads::NoneSucceeded { next: 0 }, EarlierLoads::Succeeded))
         })
         .await
     }
