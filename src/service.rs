@@ -24,7 +24,7 @@ use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{EarlierLoads, Load, Loaded, Origin, TableState, Warehouse};
+use crate::warehouse::{EarlierLoads, Load, CompletedLoad, Origin, TableState, Warehouse};
 #[cfg(feature = "local")]
 use crate::{extraction::TakenShow, names::Term};
 use admission::Admission;
@@ -48,7 +48,7 @@ pub struct Service {
 /// What came of a message that did not fail.
 enum Done {
     Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
-    AlreadyLoaded(Loaded),
+    AlreadyLoaded(CompletedLoad),
     FannedOut { messages: u64 },
 }
 
@@ -61,7 +61,7 @@ struct Ready {
 /// What the concurrent lookup of earlier loads found.
 enum Attempt {
     /// An earlier delivery loaded the table.
-    Done(Loaded),
+    Done(CompletedLoad),
     /// The number of the next load, and what it needs.
     Ready(u32, Ready),
 }
@@ -191,7 +191,7 @@ impl Service {
             Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
         let mut loaded = held.replace(n, table_state, &extracted, origin).await?;
-        if loaded.earlier {
+        if loaded.by_earlier_delivery {
             return self.already_loaded(&load, loaded, meter).await;
         }
         loaded.rows = Some(rows.count());
@@ -206,7 +206,7 @@ impl Service {
     async fn already_loaded(
         &self,
         load: &Load<'_>,
-        loaded: Loaded,
+        loaded: CompletedLoad,
         meter: &Meter,
     ) -> Result<Done, Failure> {
         self.tell(load, &loaded, None, meter).await?;
@@ -217,7 +217,7 @@ impl Service {
     async fn tell(
         &self,
         load: &Load<'_>,
-        loaded: &Loaded,
+        loaded: &CompletedLoad,
         about: Option<&About>,
         meter: &Meter,
     ) -> Result<(), Failure> {

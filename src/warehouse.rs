@@ -91,18 +91,18 @@ impl TableState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EarlierLoads {
     /// One of them replaced the table.
-    Succeeded(Loaded),
+    Succeeded(CompletedLoad),
     /// None did; this is the number of the next try.
     NoneSucceeded { next: u32 },
 }
 
 /// What a load came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct CompletedLoad {
     /// The load job's id.
     pub job_id: String,
     /// Whether another delivery of the message had done it already.
-    pub earlier: bool,
+    pub by_earlier_delivery: bool,
     /// The number of rows that the load wrote, if the job says so.
     pub rows: Option<u64>,
     /// When the load ended, if the job says so.
@@ -226,7 +226,7 @@ impl Warehouse {
         rows: &Rows,
         origin: &Origin,
         meter: &Meter,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let _timed = meter.load_ms.timed();
         match self {
             Self::BigQuery(bigquery) => {

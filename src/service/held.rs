@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{EarlierLoads, Load, Loaded, Origin, TableState, Warehouse};
+use crate::warehouse::{EarlierLoads, Load, CompletedLoad, Origin, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -54,7 +54,7 @@ impl Held {
         table_state: TableState,
         extracted: &Extracted,
         origin: Origin,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
         let used = source.clone();
         let work = async move {

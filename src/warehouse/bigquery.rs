@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use tokio::time::sleep;
 
-use super::{EarlierLoads, Load, Loaded, Origin, TableState};
+use super::{EarlierLoads, Load, CompletedLoad, Origin, TableState};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -140,7 +140,7 @@ impl BigQuery {
         rows: &Rows,
         origin: &Origin,
         meter: &Meter,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
         // Another message may have been denied while this one read Spotify.
         self.denials.check(table)?;
@@ -171,7 +171,7 @@ impl BigQuery {
         rows: &Rows,
         origin: &Origin,
         meter: &Meter,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
         let mut failures = 1;
         let mut n = first;

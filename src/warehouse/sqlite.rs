@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{EarlierLoads, Load, Loaded, Origin, TableState, labels};
+use super::{EarlierLoads, Load, CompletedLoad, Origin, TableState, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -60,7 +60,7 @@ impl Sqlite {
         n: u32,
         rows: &Rows,
         origin: &Origin,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let (id, job_id) = (load.id.clone(), load.try_id(n));
         let labels = serde_json::to_string(&labels::labels(load, origin)).unwrap_or_default();
         let (kind, table, rows) = (load.job.kind, load.job.table.clone(), rows.clone());
@@ -131,17 +131,17 @@ fn make_loads(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 fn done(
     transaction: &Transaction<'_>,
     id: &str,
-    earlier: bool,
-) -> rusqlite::Result<Option<Loaded>> {
+    by_earlier_delivery: bool,
+) -> rusqlite::Result<Option<CompletedLoad>> {
     let loaded = |row: &rusqlite::Row<'_>| {
         let (rows, seconds): (i64, i64) = (row.get(1)?, row.get(2)?);
         let labels: Option<String> = row.get(3)?;
         let labels: HashMap<String, String> =
             labels.and_then(|labels| serde_json::from_str(&labels).ok()).unwrap_or_default();
         let seconds = u64::try_from(seconds).ok().map(Duration::from_secs);
-        Ok(Loaded {
+        Ok(CompletedLoad {
             job_id: row.get(0)?,
-            earlier,
+            by_earlier_delivery,
             rows: u64::try_from(rows).ok(),
             ended_at: seconds.and_then(|seconds| UNIX_EPOCH.checked_add(seconds)),
             origin: labels::origin(&labels),

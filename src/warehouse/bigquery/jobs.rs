@@ -11,7 +11,7 @@ use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
 use crate::text;
-use crate::warehouse::{Loaded, labels};
+use crate::warehouse::{CompletedLoad, labels};
 
 /// The longest job state in an error, in bytes.
 const MAX_STATE: usize = 20;
@@ -93,9 +93,9 @@ impl JobFacts {
     }
 
     /// Returns the result of a job that succeeded.
-    pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
+    pub(super) fn loaded(&self, job_id: String, by_earlier_delivery: bool) -> CompletedLoad {
         let origin = labels::origin(&self.labels);
-        Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
+        CompletedLoad { job_id, by_earlier_delivery, rows: self.rows, ended_at: self.ended, origin }
     }
 
     /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
