@@ -24,8 +24,8 @@ use crate::rows::Rows;
 pub use bigquery::BigQuery;
 pub(crate) use bigquery::answer::refusal;
 pub(crate) use bigquery::history::Mark;
-pub(crate) use bigquery::jobs::JobFacts;
-pub(crate) use bigquery::table::TableFacts;
+pub(crate) use bigquery::jobs::JobInfo;
+pub(crate) use bigquery::table::TableInfo;
 pub use bigquery::upload::multipart;
 pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]

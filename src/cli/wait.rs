@@ -18,7 +18,7 @@ use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
 use crate::text;
-use crate::warehouse::{BigQuery, JobFacts, Mark, Warehouse, labels};
+use crate::warehouse::{BigQuery, JobInfo, Mark, Warehouse, labels};
 
 /// The pause before the first look; later ones are longer, up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ impl Awaited {
         Self(job)
     }
 
-    fn is_loaded_by(&self, load: &JobFacts) -> bool {
+    fn is_loaded_by(&self, load: &JobInfo) -> bool {
         load.destination.as_ref().is_some_and(|[_, _, table]| *table == self.0.table)
     }
 }
@@ -120,7 +120,7 @@ fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
     })
 }
 
-fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
+fn tell(message: &str, job: &Job, load: &JobInfo, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
     // A job of an earlier version does not say how the service found the show.
@@ -159,7 +159,7 @@ fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
     format!(", show {}{why}", show.link())
 }
 
-fn tell_failed(message: &str, job: &Job, load: &JobFacts, error: &str, json: bool) {
+fn tell_failed(message: &str, job: &Job, load: &JobInfo, error: &str, json: bool) {
     let error = text::excerpt(error, 300);
     if json {
         let line = json!({

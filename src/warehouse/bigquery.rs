@@ -26,7 +26,7 @@ use crate::rows::Rows;
 use answer::Refusal;
 use api::Api;
 use denials::{Call, Denials};
-use jobs::{Ended, JobFacts};
+use jobs::{Ended, JobInfo};
 use location::Location;
 
 /// The most jobs of one message that are looked up: more than its deliveries can have created.
@@ -52,7 +52,7 @@ impl std::fmt::Debug for BigQuery {
 
 /// The result of inserting a job.
 enum Inserted {
-    Accepted(Box<JobFacts>),
+    Accepted(Box<JobInfo>),
     /// The id is taken. `ours` where an earlier attempt of this very insert may have taken it.
     Taken {
         ours: bool,
@@ -261,7 +261,7 @@ impl BigQuery {
         };
         if meter.is_gone() && refusal.may_pass_soon() {
             // BigQuery may have accepted the job all the same.
-            meter.follow(Some(JobFacts::default().followed(job_id, SystemTime::now())));
+            meter.follow(Some(JobInfo::default().followed(job_id, SystemTime::now())));
         }
         if matches!(refusal, Refusal::Refused { .. }) {
             // BigQuery refuses some of several concurrent inserts with one id like this.

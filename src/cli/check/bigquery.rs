@@ -13,7 +13,7 @@ use crate::config::{self, Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::names::Kind;
-use crate::warehouse::{BigQuery, TableFacts, Warehouse};
+use crate::warehouse::{BigQuery, TableInfo, Warehouse};
 
 /// Tables looked at side by side.
 const CONCURRENT_LOOKS: usize = 8;
@@ -76,7 +76,7 @@ pub(super) async fn findings(
     Ok(findings)
 }
 
-type Look = (String, Kind, Result<Option<TableFacts>, Failure>);
+type Look = (String, Kind, Result<Option<TableInfo>, Failure>);
 
 async fn look(bigquery: &BigQuery, tables: Vec<(String, Kind)>) -> Vec<Look> {
     let look = |(name, kind): (String, Kind)| async move {
@@ -121,7 +121,7 @@ fn absent(name: &str, kind: Kind, max_age: Option<Duration>) -> Finding {
 fn table(
     name: &str,
     kind: Kind,
-    found: &TableFacts,
+    found: &TableInfo,
     max_age: Option<Duration>,
     now: SystemTime,
 ) -> Finding {
@@ -191,7 +191,7 @@ mod tests {
     fn an_old_table_is_a_problem_if_an_age_is_asked_for() {
         let now = SystemTime::now();
         let at = |hours: u64| now.checked_sub(Duration::from_secs(hours * 3600));
-        let found = |modified| TableFacts { modified, rows: Some(7), ..TableFacts::default() };
+        let found = |modified| TableInfo { modified, rows: Some(7), ..TableInfo::default() };
         let day = Some(Duration::from_secs(26 * 3600));
         for (modified, max_age, is_ok) in [
             (at(25), day, true),

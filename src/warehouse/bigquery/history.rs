@@ -6,7 +6,7 @@ use gcp_bigquery_client::model::job_list_parameters::{JobListParameters, Project
 use serde_json::Value;
 
 use super::BigQuery;
-use super::jobs::{JobFacts, string};
+use super::jobs::{JobInfo, string};
 use crate::failure::{Denial, Failure};
 use crate::warehouse::labels;
 
@@ -34,7 +34,7 @@ impl BigQuery {
             ..JobListParameters::default()
         };
         let page = self.page(&["jobs"], &parameters, FIELDS, "").await?;
-        Ok(Mark(JobFacts::of(&page["jobs"][0]).created))
+        Ok(Mark(JobInfo::from_json(&page["jobs"][0]).created))
     }
 
     /// Returns the load jobs of these messages into this dataset that were created since `mark`, each
@@ -44,7 +44,7 @@ impl BigQuery {
         &self,
         mark: Mark,
         messages: impl Iterator<Item = &'a str>,
-    ) -> Result<Vec<(&'a str, JobFacts)>, Failure> {
+    ) -> Result<Vec<(&'a str, JobInfo)>, Failure> {
         let messages: Vec<&str> = messages.collect();
         let since = mark.0.and_then(|mark| mark.checked_sub(SKEW));
         let since = since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -57,7 +57,7 @@ impl BigQuery {
         };
         let mut loads = Vec::new();
         for job in self.list(&["jobs"], &parameters, FIELDS, "jobs").await? {
-            let facts = JobFacts::of(&job);
+            let facts = JobInfo::from_json(&job);
             if facts.is_ours() && !job["configuration"].is_object() {
                 return Err(Failure::WarehouseDenied {
                     what: "the details of the service's load jobs".to_owned(),

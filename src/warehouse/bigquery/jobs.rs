@@ -19,7 +19,7 @@ const MAX_STATE: usize = 20;
 /// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
 /// be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct JobFacts {
+pub(crate) struct JobInfo {
     pub(crate) id: String,
     /// `PENDING`, `RUNNING` or `DONE`.
     pub(crate) state: String,
@@ -44,13 +44,13 @@ const MAX_NOT_FOUND: u32 = 4;
 
 /// How a job ended.
 pub(super) enum Ended {
-    Done(Box<JobFacts>),
+    Done(Box<JobInfo>),
     Failed(Refusal),
 }
 
-impl JobFacts {
+impl JobInfo {
     /// Reads a job.
-    pub(crate) fn of(job: &Value) -> Self {
+    pub(crate) fn from_json(job: &Value) -> Self {
         let (status, statistics) = (&job["status"], &job["statistics"]);
         let configuration = &job["configuration"];
         let table = &configuration["load"]["destinationTable"];
@@ -99,7 +99,7 @@ impl JobFacts {
     }
 
     /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
-    pub(crate) fn told(&self) -> (String, Option<Failure>) {
+    pub(crate) fn state_and_failure(&self) -> (String, Option<Failure>) {
         let failure = self.failure().map(|refusal| match refusal {
             Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
             refusal => refusal.into_failure("a load", "p.d"),
@@ -124,7 +124,7 @@ impl BigQuery {
     pub(super) async fn end_of(
         &self,
         id: &str,
-        mut job: JobFacts,
+        mut job: JobInfo,
         meter: &Meter,
     ) -> Result<Ended, Failure> {
         let first_seen = SystemTime::now();
@@ -170,12 +170,12 @@ impl BigQuery {
     }
 
     /// Looks up a job in the dataset's location.
-    pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
+    pub(super) async fn job(&self, id: &str) -> Result<JobInfo, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
         if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
             url.query_pairs_mut().append_pair("location", &location);
         }
-        Ok(JobFacts::of(&self.api.get(&url).await?))
+        Ok(JobInfo::from_json(&self.api.get(&url).await?))
     }
 
     /// Returns why a job that BigQuery has accepted can't be looked up. If it is not found, the dataset

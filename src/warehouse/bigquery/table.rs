@@ -24,7 +24,7 @@ const MAX_TYPE: usize = 40;
 
 /// The parts of a `tables.get` answer that the service needs. Each may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TableFacts {
+pub(crate) struct TableInfo {
     /// `TABLE`, `VIEW`, `EXTERNAL`, `SNAPSHOT`, `MATERIALIZED_VIEW` or a newer type; empty if the
     /// answer has none.
     pub(crate) r#type: String,
@@ -34,9 +34,9 @@ pub(crate) struct TableFacts {
     pub(crate) modified: Option<SystemTime>,
 }
 
-impl TableFacts {
+impl TableInfo {
     /// Reads a `tables.get` answer.
-    pub(crate) fn of(table: &Value) -> Self {
+    pub(crate) fn from_json(table: &Value) -> Self {
         let columns = table["schema"]["fields"].as_array().into_iter().flatten();
         Self {
             r#type: string(&table["type"]),
@@ -91,9 +91,9 @@ impl BigQuery {
     }
 
     /// Reads a `tables.get` answer. Returns `None` if it does not exist.
-    pub(crate) async fn table(&self, table: &str) -> Result<Option<TableFacts>, Failure> {
+    pub(crate) async fn table(&self, table: &str) -> Result<Option<TableInfo>, Failure> {
         match self.api.get(&self.tables_url(Some(table))).await {
-            Ok(found) => Ok(Some(TableFacts::of(&found))),
+            Ok(found) => Ok(Some(TableInfo::from_json(&found))),
             Err(Refusal::NotFound(words)) if !words::is_about_dataset(&words) => Ok(None),
             Err(refusal) => Err(self.failed(refusal, "tables.get")),
         }

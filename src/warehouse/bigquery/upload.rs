@@ -16,7 +16,7 @@ use url::Url;
 use super::BigQuery;
 use super::answer::{self, Refusal};
 use super::api::Answer;
-use super::jobs::JobFacts;
+use super::jobs::JobInfo;
 use crate::rows::Rows;
 use crate::warehouse::labels::labels;
 use crate::warehouse::schema::table_schema;
@@ -61,7 +61,7 @@ pub(super) fn metadata(
 
 impl BigQuery {
     /// Sends the load job with its rows, once.
-    pub(super) async fn upload(&self, job: &BqJob, rows: &Rows) -> Result<JobFacts, Refusal> {
+    pub(super) async fn upload(&self, job: &BqJob, rows: &Rows) -> Result<JobInfo, Refusal> {
         // A struct of strings has no value that JSON lacks.
         let metadata = serde_json::to_vec(job).unwrap_or_default();
         let url = self.api.url(&["upload", "bigquery", "v2", "projects", &self.project, "jobs"]);
@@ -70,7 +70,7 @@ impl BigQuery {
         } else {
             self.resumable(url, metadata, rows).await?
         };
-        Ok(JobFacts::of(&answer.json()?))
+        Ok(JobInfo::from_json(&answer.json()?))
     }
 
     async fn multipart(&self, mut url: Url, job: &[u8], rows: &Rows) -> Result<Answer, Refusal> {
