@@ -147,7 +147,7 @@ impl Service {
         meter: &Arc<Meter>,
     ) -> Result<Done, Failure> {
         let message = &envelope.message;
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        let load = Load::new(job, &self.warehouse.name(), &message.id, &message.publish_time);
         // The turn first: a message that waits for a table must not hold a place that another table can use.
         let turn = self.admission.turn(&load, meter).await?;
         let _place = self.admission.place(meter).await?;
@@ -164,7 +164,7 @@ impl Service {
         let _given_up = held::GiveUp(meter);
 
         // While a load can't succeed, no call is made.
-        self.warehouse.ask_first(&load)?;
+        self.warehouse.must_check_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, meter).await?),
@@ -240,11 +240,11 @@ impl Service {
             meter.check_time_left()?;
             self.extractor.extract(load.job, load.message_id, meter).await
         };
-        let (extracted, table_state) = if self.warehouse.ask_first(load)? {
-            let table_state = self.warehouse.prepare(load).await?;
+        let (extracted, table_state) = if self.warehouse.must_check_first(load)? {
+            let table_state = self.warehouse.check_or_create_table(load).await?;
             (extracted.await?, table_state)
         } else {
-            try_join(extracted, self.warehouse.look(load)).await?
+            try_join(extracted, self.warehouse.check_table(load)).await?
         };
         Ok(Ready { extracted, table_state })
     }

@@ -126,12 +126,12 @@ impl<'a> Load<'a> {
     }
 
     /// The id of try number `n`.
-    pub fn try_id(&self, n: u32) -> String {
+    pub fn job_id(&self, n: u32) -> String {
         format!("{}_{n}", self.id)
     }
 
     /// Returns whether a job is one of this load's tries.
-    pub fn is_try(&self, job_id: &str) -> bool {
+    pub fn has_job(&self, job_id: &str) -> bool {
         job_id.rsplit_once('_').is_some_and(|(id, _)| id == self.id)
     }
 }
@@ -161,11 +161,11 @@ impl Warehouse {
     }
 
     /// Project and dataset, or the file: what tells this warehouse's tables from another's.
-    pub fn place(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
-            Self::BigQuery(bigquery) => bigquery.place(),
+            Self::BigQuery(bigquery) => bigquery.dataset_name(),
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.place(),
+            Self::Sqlite(sqlite) => sqlite.name(),
         }
     }
 
@@ -179,46 +179,46 @@ impl Warehouse {
     }
 
     /// Waits until a load job has ended, whatever fails meanwhile. Returns whether it replaced the table.
-    pub async fn follow(&self, job_id: &str) -> bool {
+    pub async fn wait_for_job(&self, job_id: &str) -> bool {
         match self {
-            Self::BigQuery(bigquery) => bigquery.follow(job_id).await,
+            Self::BigQuery(bigquery) => bigquery.wait_for_job(job_id).await,
             // A file has no jobs.
             #[cfg(feature = "local")]
             Self::Sqlite(_) => false,
         }
     }
 
-    /// Returns whether [`Self::prepare`] must succeed before Spotify is read, because the warehouse
+    /// Returns whether [`Self::check_or_create_table`] must succeed before Spotify is read, because the warehouse
     /// denied something recently. Fails if a load can't succeed yet.
-    pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    pub fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.ask_first(load),
+            Self::BigQuery(bigquery) => bigquery.must_check_first(load),
             #[cfg(feature = "local")]
             Self::Sqlite(_) => Ok(false),
         }
     }
 
     /// Looks at the table, and creates it if it does not exist.
-    pub async fn prepare(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub async fn check_or_create_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            Self::BigQuery(bigquery) => bigquery.check_or_create_table(load).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.look(load).await,
+            Self::Sqlite(sqlite) => sqlite.check_table(load).await,
         }
     }
 
     /// Looks at the table once, before its load. Fails if it is not ours to load.
-    pub async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.look(load).await,
+            Self::BigQuery(bigquery) => bigquery.check_table(load).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.look(load).await,
+            Self::Sqlite(sqlite) => sqlite.check_table(load).await,
         }
     }
 
     /// Replaces the table by `rows`, as try number `n` unless that was used meanwhile. A table that
     /// the look found absent is created first, with its description.
-    pub async fn replace(
+    pub async fn replace_table(
         &self,
         load: &Load<'_>,
         n: u32,
@@ -230,10 +230,10 @@ impl Warehouse {
         let _timed = meter.load_ms.timed();
         match self {
             Self::BigQuery(bigquery) => {
-                bigquery.replace(load, n, standing, rows, origin, meter).await
+                bigquery.replace_table(load, n, standing, rows, origin, meter).await
             }
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.replace(load, n, rows, origin).await,
+            Self::Sqlite(sqlite) => sqlite.replace_table(load, n, rows, origin).await,
         }
     }
 }

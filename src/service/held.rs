@@ -59,7 +59,7 @@ impl Held {
         let used = source.clone();
         let work = async move {
             let (load, meter) = (held.load(), &held.meter);
-            let loaded = held.warehouse.replace(&load, n, table_state, &rows, &origin, meter).await?;
+            let loaded = held.warehouse.replace_table(&load, n, table_state, &rows, &origin, meter).await?;
             held.extractor.loaded(&used, &held.job.table);
             Ok(loaded)
         };
@@ -67,7 +67,7 @@ impl Held {
     }
 
     fn load(&self) -> Load<'_> {
-        Load::new(&self.job, &self.warehouse.place(), &self.message_id, &self.publish_time)
+        Load::new(&self.job, &self.warehouse.name(), &self.message_id, &self.publish_time)
     }
 
     /// Runs `work` in a task that goes on if the message is given up. If `work` ends before its load job,
@@ -86,7 +86,7 @@ impl Held {
             let Some(job_id) = held.meter.followed() else { return };
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
-                if held.warehouse.follow(&job_id).await {
+                if held.warehouse.wait_for_job(&job_id).await {
                     held.extractor.loaded(&source, table);
                 }
                 held.admission.ended(table, &job_id);

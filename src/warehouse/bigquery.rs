@@ -46,7 +46,7 @@ pub struct BigQuery {
 
 impl std::fmt::Debug for BigQuery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BigQuery").field("place", &self.place()).finish_non_exhaustive()
+        f.debug_struct("BigQuery").field("place", &self.dataset_name()).finish_non_exhaustive()
     }
 }
 
@@ -77,20 +77,20 @@ impl BigQuery {
     }
 
     /// Returns `project.dataset`.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn dataset_name(&self) -> String {
         format!("{}.{}", self.project, self.dataset)
     }
 
     /// Returns whether BigQuery must be asked before Spotify is read. Fails if a remembered denial
     /// leaves nothing to ask.
-    pub(super) fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    pub(super) fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
         self.denials.check(&load.job.table)
     }
 
     /// Looks at the table and creates it if it does not exist: everything that BigQuery can deny before
     /// a load job.
-    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<TableState, Failure> {
-        let standing = self.look(load).await?;
+    pub(super) async fn check_or_create_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+        let standing = self.check_table(load).await?;
         if standing == TableState::Missing {
             self.create(load).await?;
             return Ok(TableState::Existing { rows: None });
@@ -99,7 +99,7 @@ impl BigQuery {
     }
 
     /// Looks at the table, and remembers or forgets a denial.
-    pub(super) async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let table = &load.job.table;
         let looked = self.look_once(load).await;
         match looked {
@@ -117,8 +117,8 @@ impl BigQuery {
     /// Looks up the message's earlier loads. Waits for one that has not ended.
     pub(super) async fn find_earlier_loads(&self, load: &Load<'_>, meter: &Meter) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_TRIES {
-            let job_id = load.try_id(n);
-            let job = match self.job(&job_id).await {
+            let job_id = load.job_id(n);
+            let job = match self.get_job(&job_id).await {
                 Ok(job) => job,
                 Err(Refusal::NotFound(_)) => return Ok(EarlierLoads::NoneSucceeded { next: n }),
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
@@ -132,7 +132,7 @@ impl BigQuery {
         Err(self.unavailable("jobs.get", detail))
     }
 
-    pub(super) async fn replace(
+    pub(super) async fn replace_table(
         &self,
         load: &Load<'_>,
         first: u32,
@@ -179,10 +179,10 @@ impl BigQuery {
             if meter.is_gone() {
                 return Err(jobs::gone(meter));
             }
-            let job_id = load.try_id(n);
+            let job_id = load.job_id(n);
             let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
                 Inserted::Accepted(job) => (Ok(*job), false),
-                Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
+                Inserted::Taken { ours } => (self.get_job(&job_id).await, !ours),
             };
             let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
@@ -208,7 +208,7 @@ impl BigQuery {
     async fn job_failed(&self, load: &Load<'_>, job_id: &str, refusal: Refusal) -> Failure {
         let table = &load.job.table;
         let looked = match &refusal {
-            Refusal::Rows(_) | Refusal::Refused { .. } => Some(self.look(load).await),
+            Refusal::Rows(_) | Refusal::Refused { .. } => Some(self.check_table(load).await),
             _ => None,
         };
         match (looked, refusal) {
@@ -224,7 +224,7 @@ impl BigQuery {
             },
             (_, Refusal::NotFound(detail)) => {
                 self.forget_location();
-                match self.look(load).await {
+                match self.check_table(load).await {
                     // The dataset exists, so the table was dropped while the job ran.
                     Ok(_) => self.unavailable("the load job", detail),
                     Err(failure) => failure,
@@ -265,19 +265,19 @@ impl BigQuery {
         }
         if matches!(refusal, Refusal::Refused { .. }) {
             // BigQuery refuses some of several concurrent inserts with one id like this.
-            match self.job(job_id).await {
+            match self.get_job(job_id).await {
                 Ok(_) => return Ok(Inserted::Taken { ours: false }),
                 Err(Refusal::NotFound(_)) => {}
                 Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
             }
-            self.look(load).await?;
+            self.check_table(load).await?;
         }
         Err(self.failed(refusal, &format!("a load job for {}", load.job.table)))
     }
 
     fn unavailable(&self, what: &str, detail: String) -> Failure {
         Failure::WarehouseUnavailable {
-            what: format!("{what} in {}", self.place()),
+            what: format!("{what} in {}", self.dataset_name()),
             detail,
             after: None,
         }

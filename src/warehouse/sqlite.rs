@@ -29,7 +29,7 @@ impl Sqlite {
         Self { file: file.to_owned() }
     }
 
-    pub(super) fn place(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.file.display().to_string()
     }
 
@@ -45,7 +45,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn look(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let (kind, table) = (load.job.kind, load.job.table.clone());
         let looked = self.work("the look at a table", move |connection| {
             let transaction = connection.transaction()?;
@@ -54,14 +54,14 @@ impl Sqlite {
         looked.await
     }
 
-    pub(super) async fn replace(
+    pub(super) async fn replace_table(
         &self,
         load: &Load<'_>,
         n: u32,
         rows: &Rows,
         origin: &Origin,
     ) -> Result<CompletedLoad, Failure> {
-        let (id, job_id) = (load.id.clone(), load.try_id(n));
+        let (id, job_id) = (load.id.clone(), load.job_id(n));
         let labels = serde_json::to_string(&labels::labels(load, origin)).unwrap_or_default();
         let (kind, table, rows) = (load.job.kind, load.job.table.clone(), rows.clone());
         let loaded = self.work("the load", move |connection| {

@@ -32,14 +32,14 @@ pub(super) async fn findings(
     }
     let warehouse = Warehouse::new(config, google)?;
     let Some(bigquery) = warehouse.bigquery() else { return Ok(Vec::new()) };
-    let what = format!("dataset {}", bigquery.place());
-    let location = match bigquery.dataset_location().await {
+    let what = format!("dataset {}", bigquery.dataset_name());
+    let location = match bigquery.fetch_location().await {
         Ok(location) => location,
         Err(failure) => return Ok(vec![Finding::failure(&what, &failure)]),
     };
     let mut findings = vec![dataset(&what, location.as_deref(), place.location.as_deref())];
     let tables = Kind::ALL.map(|kind| (config.naming.configured(kind).to_owned(), kind));
-    let others = match bigquery.names().await {
+    let others = match bigquery.list_table_names().await {
         Ok(names) => {
             let is_other = |name: &String| !tables.iter().any(|(table, _)| table == name);
             let names = names.into_iter().filter(is_other);
@@ -80,7 +80,7 @@ type Look = (String, Kind, Result<Option<TableInfo>, Failure>);
 
 async fn look(bigquery: &BigQuery, tables: Vec<(String, Kind)>) -> Vec<Look> {
     let look = |(name, kind): (String, Kind)| async move {
-        let found = bigquery.table(&name).await;
+        let found = bigquery.get_table(&name).await;
         (name, kind, found)
     };
     stream::iter(tables).map(look).buffered(CONCURRENT_LOOKS).collect().await

@@ -79,7 +79,7 @@ impl BigQuery {
     }
 
     /// Returns the names of the dataset's tables, views and whatever else has a table's name.
-    pub(crate) async fn names(&self) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn list_table_names(&self) -> Result<Vec<String>, Failure> {
         let path = ["datasets", &self.dataset, "tables"];
         let parameters =
             JobListParameters { max_results: Some(1000), ..JobListParameters::default() };

@@ -144,16 +144,16 @@ impl BigQuery {
             }
             sleep(wait).await;
             wait = wait.mul_f64(1.5).min(self.timing.last_look);
-            job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
+            job = self.get_job(id).await.map_err(|refusal| self.lost(id, refusal))?;
         }
     }
 
     /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
-    pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
+    pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + MAX_FOLLOWED;
         let (mut wait, mut not_found) = (self.timing.first_look, 0);
         loop {
-            match self.job(id).await {
+            match self.get_job(id).await {
                 Ok(job) if job.is_done() => return job.failure().is_none(),
                 // An upload that was cut may become a job a moment later.
                 Err(Refusal::NotFound(_)) if not_found == MAX_NOT_FOUND => return false,
@@ -170,7 +170,7 @@ impl BigQuery {
     }
 
     /// Looks up a job in the dataset's location.
-    pub(super) async fn job(&self, id: &str) -> Result<JobInfo, Refusal> {
+    pub(super) async fn get_job(&self, id: &str) -> Result<JobInfo, Refusal> {
         let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
         if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
             url.query_pairs_mut().append_pair("location", &location);

@@ -36,11 +36,11 @@ impl BigQuery {
         if let Some(location) = &*found {
             return Ok(location.clone());
         }
-        Ok(found.insert(self.dataset_location().await?).clone())
+        Ok(found.insert(self.fetch_location().await?).clone())
     }
 
     /// Asks BigQuery for the dataset's location, even if it is configured or known.
-    pub(crate) async fn dataset_location(&self) -> Result<Option<String>, Failure> {
+    pub(crate) async fn fetch_location(&self) -> Result<Option<String>, Failure> {
         let path = ["bigquery", "v2", "projects", &self.project, "datasets", &self.dataset];
         match self.api.get(&self.api.url(&path)).await {
             Ok(dataset) => Ok(dataset.get("location").and_then(Value::as_str).map(str::to_owned)),
@@ -59,7 +59,7 @@ impl BigQuery {
         if moved {
             self.forget_location();
         }
-        refusal.into_failure(what, &self.place())
+        refusal.into_failure(what, &self.dataset_name())
     }
 
     pub(super) fn forget_location(&self) {

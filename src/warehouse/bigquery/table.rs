@@ -82,7 +82,7 @@ impl BigQuery {
     pub(super) async fn look_once(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         // The load needs the location, and a missing dataset is found out early.
         let (found, location) =
-            futures_util::future::join(self.table(&load.job.table), self.location()).await;
+            futures_util::future::join(self.get_table(&load.job.table), self.location()).await;
         location?;
         match found? {
             None => Ok(TableState::Missing),
@@ -91,7 +91,7 @@ impl BigQuery {
     }
 
     /// Reads a `tables.get` answer. Returns `None` if it does not exist.
-    pub(crate) async fn table(&self, table: &str) -> Result<Option<TableInfo>, Failure> {
+    pub(crate) async fn get_table(&self, table: &str) -> Result<Option<TableInfo>, Failure> {
         match self.api.get(&self.tables_url(Some(table))).await {
             Ok(found) => Ok(Some(TableInfo::from_json(&found))),
             Err(Refusal::NotFound(words)) if !words::is_about_dataset(&words) => Ok(None),
@@ -110,7 +110,7 @@ impl BigQuery {
                 self.denials.asked(name);
                 Ok(())
             }
-            Err(Refusal::Duplicate) => self.look(load).await.map(|_| ()),
+            Err(Refusal::Duplicate) => self.check_table(load).await.map(|_| ()),
             Err(refusal) => {
                 let failure = self.failed(refusal, "tables.insert");
                 Err(self.denials.remember(name, Call::Look, failure))
