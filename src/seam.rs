@@ -9,7 +9,7 @@ use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
-use crate::warehouse::{JobInfo, TableState, TableInfo, refusal};
+use crate::warehouse::{JobInfo, TableInfo, TableState, refusal};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.

@@ -24,7 +24,7 @@ use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{EarlierLoads, Load, CompletedLoad, Origin, TableState, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 #[cfg(feature = "local")]
 use crate::{extraction::TakenShow, names::Term};
 use admission::Admission;
@@ -174,7 +174,9 @@ impl Service {
                     EarlierLoads::Succeeded(loaded) => {
                         return self.already_loaded(&load, loaded, meter).await;
                     }
-                    EarlierLoads::NoneSucceeded { next: n } => (n, self.extract(&load, meter).await?),
+                    EarlierLoads::NoneSucceeded { next: n } => {
+                        (n, self.extract(&load, meter).await?)
+                    }
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {

@@ -23,7 +23,6 @@ use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
 pub(crate) use bigquery::answer::refusal;
-pub(crate) use bigquery::history::Mark;
 pub(crate) use bigquery::jobs::JobInfo;
 pub(crate) use bigquery::table::TableInfo;
 pub use bigquery::upload::multipart;
@@ -170,7 +169,11 @@ impl Warehouse {
     }
 
     /// What became of the message's earlier loads. Waits for one that is running.
-    pub async fn find_earlier_loads(&self, load: &Load<'_>, meter: &Meter) -> Result<EarlierLoads, Failure> {
+    pub async fn find_earlier_loads(
+        &self,
+        load: &Load<'_>,
+        meter: &Meter,
+    ) -> Result<EarlierLoads, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.find_earlier_loads(load, meter).await,
             #[cfg(feature = "local")]

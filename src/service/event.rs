@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::extraction::{About, TakenShow};
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{Load, CompletedLoad};
+use crate::warehouse::{CompletedLoad, Load};
 
 /// The event's data.
 #[derive(Serialize)]

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{EarlierLoads, Load, CompletedLoad, Origin, TableState, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -43,7 +43,8 @@ impl Held {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
     pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let held = Arc::clone(self);
-        let work = async move { held.warehouse.find_earlier_loads(&held.load(), &held.meter).await };
+        let work =
+            async move { held.warehouse.find_earlier_loads(&held.load(), &held.meter).await };
         self.until_the_job_ends(work, Source::default()).await
     }
 
@@ -59,7 +60,8 @@ impl Held {
         let used = source.clone();
         let work = async move {
             let (load, meter) = (held.load(), &held.meter);
-            let loaded = held.warehouse.replace_table(&load, n, table_state, &rows, &origin, meter).await?;
+            let loaded =
+                held.warehouse.replace_table(&load, n, table_state, &rows, &origin, meter).await?;
             held.extractor.loaded(&used, &held.job.table);
             Ok(loaded)
         };

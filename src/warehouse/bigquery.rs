@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use tokio::time::sleep;
 
-use super::{EarlierLoads, Load, CompletedLoad, Origin, TableState};
+use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -89,7 +89,10 @@ impl BigQuery {
 
     /// Looks at the table and creates it if it does not exist: everything that BigQuery can deny before
     /// a load job.
-    pub(super) async fn check_or_create_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub(super) async fn check_or_create_table(
+        &self,
+        load: &Load<'_>,
+    ) -> Result<TableState, Failure> {
         let standing = self.check_table(load).await?;
         if standing == TableState::Missing {
             self.create(load).await?;
@@ -115,7 +118,11 @@ impl BigQuery {
     }
 
     /// Looks up the message's earlier loads. Waits for one that has not ended.
-    pub(super) async fn find_earlier_loads(&self, load: &Load<'_>, meter: &Meter) -> Result<EarlierLoads, Failure> {
+    pub(super) async fn find_earlier_loads(
+        &self,
+        load: &Load<'_>,
+        meter: &Meter,
+    ) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_TRIES {
             let job_id = load.job_id(n);
             let job = match self.get_job(&job_id).await {

@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{EarlierLoads, Load, CompletedLoad, Origin, TableState, labels};
+use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
@@ -33,7 +33,10 @@ impl Sqlite {
         self.file.display().to_string()
     }
 
-    pub(super) async fn find_earlier_loads(&self, load: &Load<'_>) -> Result<EarlierLoads, Failure> {
+    pub(super) async fn find_earlier_loads(
+        &self,
+        load: &Load<'_>,
+    ) -> Result<EarlierLoads, Failure> {
         let id = load.id.clone();
         self.work("the ids of loads", move |connection| {
             let transaction = connection.transaction()?;
@@ -168,7 +171,11 @@ impl From<rusqlite::Error> for Problem {
     }
 }
 
-fn table_state(transaction: &Transaction<'_>, kind: Kind, table: &str) -> Result<TableState, Problem> {
+fn table_state(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    table: &str,
+) -> Result<TableState, Problem> {
     let found: Option<String> = transaction
         .prepare(
             "SELECT type FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type <> 'trigger'",

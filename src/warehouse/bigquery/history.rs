@@ -20,33 +20,29 @@ const SKEW: Duration = Duration::from_secs(60);
 /// Pages of a list that are read: one that goes on for longer repeats itself.
 const MAX_PAGES: usize = 1000;
 
-/// A moment by BigQuery's own clock, before which no job is looked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark(Option<SystemTime>);
-
 impl BigQuery {
-    /// Returns the moment of the project's newest job. A job that is created later has a later moment,
-    /// whatever the clock of this machine says.
-    pub(crate) async fn mark(&self) -> Result<Mark, Failure> {
+    /// Returns when the project's newest job was created, by BigQuery's clock. Jobs that are created
+    /// after this call have a later time, whatever the clock of this machine says.
+    pub(crate) async fn newest_job_time(&self) -> Result<Option<SystemTime>, Failure> {
         let parameters = JobListParameters {
             all_users: Some(true),
             max_results: Some(1),
             ..JobListParameters::default()
         };
         let page = self.page(&["jobs"], &parameters, FIELDS, "").await?;
-        Ok(Mark(JobInfo::from_json(&page["jobs"][0]).created))
+        Ok(JobInfo::from_json(&page["jobs"][0]).created)
     }
 
-    /// Returns the load jobs of these messages into this dataset that were created since `mark`, each
-    /// with its message's id, newest first. Jobs of other services, datasets and messages are passed
-    /// over.
-    pub(crate) async fn loads_of<'a>(
+    /// Returns the load jobs of these messages into this dataset, each with its message's id, newest
+    /// first. Skips jobs that were created before `since`, and jobs of other services, datasets and
+    /// messages.
+    pub(crate) async fn list_loads<'a>(
         &self,
-        mark: Mark,
+        since: Option<SystemTime>,
         messages: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<(&'a str, JobInfo)>, Failure> {
         let messages: Vec<&str> = messages.collect();
-        let since = mark.0.and_then(|mark| mark.checked_sub(SKEW));
+        let since = since.and_then(|since| since.checked_sub(SKEW));
         let since = since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
         let parameters = JobListParameters {
             all_users: Some(true),
