@@ -70,15 +70,15 @@ pub fn differences(kind: Kind, found: &[FoundColumn]) -> Vec<String> {
         };
         if canonical(&theirs.r#type) != canonical(&column.r#type) {
             let (name, r#type) = (&column.name, &theirs.r#type);
-            differences.push(format!("{name} is {type}, ours is {}", column.r#type));
+            differences.push(format!("{name} is {type}, expected {}", column.r#type));
         }
         if let Some(mode) = theirs.mode.as_ref().filter(|mode| *mode != "NULLABLE") {
-            differences.push(format!("{} is {mode}, ours is NULLABLE", column.name));
+            differences.push(format!("{} is {mode}, expected NULLABLE", column.name));
         }
     }
     for theirs in found {
         if !ours.iter().any(|column| column.name.eq_ignore_ascii_case(&theirs.name)) {
-            differences.push(format!("{} {} is not ours", theirs.name, theirs.r#type));
+            differences.push(format!("unexpected column {} {}", theirs.name, theirs.r#type));
         }
     }
     differences
@@ -133,10 +133,10 @@ mod tests {
             differences(Kind::Podcasts, &found),
             [
                 "name is missing",
-                "description is STRING(10), ours is STRING",
-                "id is REQUIRED, ours is NULLABLE",
-                "total_episodes is RANGE, ours is INTEGER",
-                "nome STRING is not ours"
+                "description is STRING(10), expected STRING",
+                "id is REQUIRED, expected NULLABLE",
+                "total_episodes is RANGE, expected INTEGER",
+                "unexpected column nome STRING"
             ]
         );
     }
