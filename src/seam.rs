@@ -9,7 +9,7 @@ use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
-use crate::warehouse::{JobInfo, TableInfo, TableState, refusal};
+use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.
@@ -55,5 +55,5 @@ pub fn job_answer(answer: &[u8]) -> Option<(String, Option<Failure>)> {
 
 /// The failure that a refusal of BigQuery's comes to.
 pub fn refusal_answer(status: u16, answer: &[u8]) -> Failure {
-    refusal(status, answer)
+    failure_of_response(status, answer)
 }

@@ -149,7 +149,7 @@ async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("is gone"), "{}", told.detail());
+    assert!(told.detail().contains("was dropped"), "{}", told.detail());
     assert!(world.pubsub.published("letters").is_empty());
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES).len(), 60);

@@ -18,7 +18,7 @@ use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
 use crate::text;
-use crate::warehouse::{BigQuery, JobInfo, Warehouse, labels};
+use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
 /// The pause before the first look; later ones are longer, up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -114,8 +114,8 @@ impl Watch {
     }
 }
 
-fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
-    warehouse.bigquery().ok_or_else(|| {
+fn bigquery(warehouse: &Warehouse) -> Result<&Dataset, Error> {
+    warehouse.dataset().ok_or_else(|| {
         Error::usage(
             "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url instead",
         )

@@ -13,7 +13,7 @@ use crate::config::{self, Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::names::Kind;
-use crate::warehouse::{BigQuery, TableInfo, Warehouse};
+use crate::warehouse::{Dataset, TableInfo, Warehouse};
 
 /// Tables looked at side by side.
 const CONCURRENT_LOOKS: usize = 8;
@@ -31,8 +31,8 @@ pub(super) async fn findings(
         return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
     }
     let warehouse = Warehouse::new(config, google)?;
-    let Some(bigquery) = warehouse.bigquery() else { return Ok(Vec::new()) };
-    let what = format!("dataset {}", bigquery.dataset_name());
+    let Some(bigquery) = warehouse.dataset() else { return Ok(Vec::new()) };
+    let what = format!("dataset {}", bigquery.id());
     let location = match bigquery.fetch_location().await {
         Ok(location) => location,
         Err(failure) => return Ok(vec![Finding::failure(&what, &failure)]),
@@ -78,7 +78,7 @@ pub(super) async fn findings(
 
 type Look = (String, Kind, Result<Option<TableInfo>, Failure>);
 
-async fn look(bigquery: &BigQuery, tables: Vec<(String, Kind)>) -> Vec<Look> {
+async fn look(bigquery: &Dataset, tables: Vec<(String, Kind)>) -> Vec<Look> {
     let look = |(name, kind): (String, Kind)| async move {
         let found = bigquery.get_table(&name).await;
         (name, kind, found)
