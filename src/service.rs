@@ -24,7 +24,7 @@ use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 #[cfg(feature = "local")]
 use crate::{extraction::ChosenShow, names::Term};
 use admission::Admission;
@@ -48,20 +48,20 @@ pub struct Service {
 /// What came of a message that did not fail.
 enum Done {
     Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
-    AlreadyLoaded(Loaded),
+    AlreadyLoaded(CompletedLoad),
     FannedOut { messages: u64 },
 }
 
 /// What a load needs.
 struct Ready {
     extracted: Extracted,
-    standing: Standing,
+    table_state: TableState,
 }
 
 /// What the concurrent lookup of earlier loads found.
 enum Attempt {
     /// An earlier delivery loaded the table.
-    Done(Loaded),
+    Done(CompletedLoad),
     /// The number of the next load, and what it needs.
     Ready(u32, Ready),
 }
@@ -150,7 +150,7 @@ impl Service {
         context: &Arc<Context>,
     ) -> Result<Done, Failure> {
         let message = &envelope.message;
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        let load = Load::new(job, &self.warehouse.name(), &message.id, &message.publish_time);
         // The turn first: a message that waits for a table must not hold a place that another table can use.
         let turn = self.admission.turn(&load, context).await?;
         let _place = self.admission.place(context).await?;
@@ -167,17 +167,19 @@ impl Service {
         let _cancel = context.cancelled.clone().drop_guard();
 
         // While a load can't succeed, no call is made.
-        self.warehouse.ask_first(&load)?;
+        self.warehouse.must_check_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, context).await?),
             Some(_) => {
                 context.progress.enter(Stage::LookingUp);
-                match held.earlier().await? {
-                    Earlier::Done(loaded) => {
+                match held.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => {
                         return self.already_loaded(&load, loaded, context).await;
                     }
-                    Earlier::Next(n) => (n, self.extract(&load, context).await?),
+                    EarlierLoads::NoneSucceeded { next: n } => {
+                        (n, self.extract(&load, context).await?)
+                    }
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {
@@ -186,20 +188,20 @@ impl Service {
             },
         };
         context.progress.enter(Stage::Loading);
-        let Ready { extracted, standing } = ready;
+        let Ready { extracted, table_state } = ready;
         let about = &extracted.about;
         let show = about.show.as_ref().map(|show| show.id.clone());
         let show_match = about.show.as_ref().map(|show| show.matched_by);
         let origin =
             Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
         let rows = &extracted.rows;
-        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
-        if loaded.earlier {
+        let mut loaded = held.replace(n, table_state, &extracted, origin).await?;
+        if loaded.by_earlier_delivery {
             return self.already_loaded(&load, loaded, context).await;
         }
         loaded.rows = Some(rows.count());
         self.tell(&load, &loaded, Some(about), context).await?;
-        let rows_before = standing.rows_before();
+        let rows_before = table_state.rows();
         let (rows, about) = (rows.count(), about.clone());
         Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
     }
@@ -209,7 +211,7 @@ impl Service {
     async fn already_loaded(
         &self,
         load: &Load<'_>,
-        loaded: Loaded,
+        loaded: CompletedLoad,
         context: &Context,
     ) -> Result<Done, Failure> {
         self.tell(load, &loaded, None, context).await?;
@@ -220,7 +222,7 @@ impl Service {
     async fn tell(
         &self,
         load: &Load<'_>,
-        loaded: &Loaded,
+        loaded: &CompletedLoad,
         about: Option<&About>,
         context: &Context,
     ) -> Result<(), Failure> {
@@ -243,13 +245,13 @@ impl Service {
             context.deadline.check_time_left()?;
             self.extractor.extract(load.job, load.message_id, context).await
         };
-        let (extracted, standing) = if self.warehouse.ask_first(load)? {
-            let standing = self.warehouse.prepare(load).await?;
-            (extracted.await?, standing)
+        let (extracted, table_state) = if self.warehouse.must_check_first(load)? {
+            let table_state = self.warehouse.check_or_create_table(load).await?;
+            (extracted.await?, table_state)
         } else {
-            try_join(extracted, self.warehouse.look(load)).await?
+            try_join(extracted, self.warehouse.check_table(load)).await?
         };
-        Ok(Ready { extracted, standing })
+        Ok(Ready { extracted, table_state })
     }
 
     /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are
@@ -259,18 +261,18 @@ impl Service {
         load: &Load<'_>,
         held: &Arc<Held>,
     ) -> Result<Attempt, Failure> {
-        let earlier = pin!(held.earlier());
+        let earlier = pin!(held.find_earlier_loads());
         let ready = pin!(self.extract(load, &held.context));
         let (earlier, ready) = match select(earlier, ready).await {
             Either::Left((earlier, ready)) => match earlier? {
-                Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),
+                EarlierLoads::Succeeded(loaded) => return Ok(Attempt::Done(loaded)),
                 next => (next, ready.await),
             },
             Either::Right((ready, earlier)) => (earlier.await?, ready),
         };
         match earlier {
-            Earlier::Done(loaded) => Ok(Attempt::Done(loaded)),
-            Earlier::Next(n) => Ok(Attempt::Ready(n, ready?)),
+            EarlierLoads::Succeeded(loaded) => Ok(Attempt::Done(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => Ok(Attempt::Ready(n, ready?)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
-use super::{About, Extracted, Extractor, ChosenShow, count, items, read};
+use super::{About, ChosenShow, Extracted, Extractor, count, items, read};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;

@@ -10,7 +10,7 @@ use super::Extractor;
 use super::search::search_of;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::names::{ShowId, ShowMatch, ChosenShow, Term};
+use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
 use crate::text::fold;
 
 /// A term's show, for a while.

@@ -65,7 +65,7 @@ impl Admission {
     pub(super) async fn turn(&self, load: &Load<'_>, context: &Context) -> Result<Turn, Failure> {
         let table = &load.job.table;
         let own = |unfinished: &Unfinished| {
-            let own = load.is_try(&unfinished.job_id);
+            let own = load.has_job(&unfinished.job_id);
             own.then(|| Arc::clone(&unfinished.turn))
         };
         let turn = async {
@@ -176,18 +176,18 @@ mod tests {
         let (admission, job) = (Admission::new(1), job());
         let (own, other) = (Load::new(&job, "p.d", "1", "t"), Load::new(&job, "p.d", "2", "t"));
         let turn = admission.turn(&own, &context()).await.unwrap();
-        assert!(admission.keep_for("a", &own.try_id(3), &turn));
+        assert!(admission.keep_for("a", &own.job_id(3), &turn));
         drop(turn);
         let refused = admission.turn(&other, &context()).await.unwrap_err().to_string();
-        let words = format!("the load job {} into a has not ended", own.try_id(3));
+        let words = format!("the load job {} into a has not ended", own.job_id(3));
         assert!(refused.contains(&words), "{refused}");
 
         let shared = admission.turn(&own, &context()).await.unwrap();
-        assert!(!admission.keep_for("a", &own.try_id(3), &shared), "one task follows the job");
-        assert!(admission.keep_for("a", &own.try_id(4), &shared), "this is the next job");
-        admission.ended("a", &own.try_id(3));
+        assert!(!admission.keep_for("a", &own.job_id(3), &shared), "one task follows the job");
+        assert!(admission.keep_for("a", &own.job_id(4), &shared), "this is the next job");
+        admission.ended("a", &own.job_id(3));
         assert!(admission.turn(&own, &context()).await.is_ok());
-        admission.ended("a", &own.try_id(4));
+        admission.ended("a", &own.job_id(4));
         assert!(admission.turn(&other, &context()).await.is_err(), "its message is still at work");
         drop(shared);
         assert!(admission.turn(&other, &context()).await.is_ok());

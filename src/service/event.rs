@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::extraction::{About, ChosenShow};
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{Load, Loaded};
+use crate::warehouse::{CompletedLoad, Load};
 
 /// The event's data.
 #[derive(Serialize)]
@@ -29,9 +29,9 @@ struct Data<'a> {
 
 /// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
 /// what the load job says. Both give the same event, but for the show's name, which no job knows.
-pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> Outgoing {
+pub(super) fn event(load: &Load<'_>, loaded: &CompletedLoad, about: Option<&About>) -> Outgoing {
     let origin = loaded.origin.as_ref();
-    let about = about.filter(|_| !loaded.earlier);
+    let about = about.filter(|_| !loaded.by_earlier_delivery);
     let taken = about.and_then(|about| about.show.as_ref());
     let read_at = about.map(|about| about.read_at).or(origin.map(|origin| origin.read_at));
     let show_id = taken
@@ -108,9 +108,9 @@ mod tests {
             read_at: at(1),
             shared: Some(true),
         };
-        let mut loaded = Loaded {
+        let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: false,
+            by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
             origin: Some(origin),
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
         // What a later delivery has read itself is not what was loaded.
-        loaded.earlier = true;
+        loaded.by_earlier_delivery = true;
         expected["show"] = Value::Null;
         let later = About { show: None, read_at: at(70), shared: false, listed: None };
         for about in [None, Some(&later)] {
@@ -141,9 +141,9 @@ mod tests {
     fn what_is_unknown_is_null() {
         let job = job(Kind::Podcasts);
         let load = Load::new(&job, "p.d", "77", "");
-        let loaded = Loaded {
+        let loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: true,
+            by_earlier_delivery: true,
             rows: None,
             ended_at: None,
             origin: None,

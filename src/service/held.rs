@@ -16,7 +16,7 @@ use crate::extraction::{Extracted, Extractor, Source};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -32,9 +32,10 @@ pub(super) struct Held {
 
 impl Held {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
-    pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let held = Arc::clone(self);
-        let work = async move { held.warehouse.earlier(&held.load(), &held.context).await };
+        let work =
+            async move { held.warehouse.find_earlier_loads(&held.load(), &held.context).await };
         self.until_the_job_ends(work, Source::default()).await
     }
 
@@ -42,16 +43,18 @@ impl Held {
     pub(super) async fn replace(
         self: &Arc<Self>,
         n: u32,
-        standing: Standing,
+        table_state: TableState,
         extracted: &Extracted,
         origin: Origin,
-    ) -> Result<Loaded, Failure> {
+    ) -> Result<CompletedLoad, Failure> {
         let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
         let used = source.clone();
         let work = async move {
             let (load, context) = (held.load(), &held.context);
-            let loaded =
-                held.warehouse.replace(&load, n, standing, &rows, &origin, context).await?;
+            let loaded = held
+                .warehouse
+                .replace_table(&load, n, table_state, &rows, &origin, context)
+                .await?;
             held.extractor.loaded(&used, &held.job.table);
             Ok(loaded)
         };
@@ -59,7 +62,7 @@ impl Held {
     }
 
     fn load(&self) -> Load<'_> {
-        Load::new(&self.job, &self.warehouse.place(), &self.message_id, &self.publish_time)
+        Load::new(&self.job, &self.warehouse.name(), &self.message_id, &self.publish_time)
     }
 
     /// Runs `work` in a task that goes on if the message is given up. If `work` ends before its load job,
@@ -78,7 +81,7 @@ impl Held {
             let Some(job_id) = held.context.progress.followed() else { return };
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
-                if held.warehouse.follow(&job_id).await {
+                if held.warehouse.wait_for_job(&job_id).await {
                     held.extractor.loaded(&source, table);
                 }
                 held.admission.ended(table, &job_id);

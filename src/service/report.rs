@@ -10,7 +10,7 @@ use crate::extraction::{About, ChosenShow, ShowMatch};
 use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
 use crate::text;
-use crate::warehouse::Loaded;
+use crate::warehouse::CompletedLoad;
 
 /// What came of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Report {
                 let (rows, job_id, about) = (Some(rows), Some(job_id), Some(about));
                 Self { rows, rows_before, job_id, about, ..Self::new(Outcome::Loaded) }
             }
-            Done::AlreadyLoaded(Loaded { job_id, rows, origin, .. }) => {
+            Done::AlreadyLoaded(CompletedLoad { job_id, rows, origin, .. }) => {
                 let about = origin.map(About::from);
                 Self { job_id: Some(job_id), rows, about, ..Self::new(Outcome::AlreadyLoaded) }
             }

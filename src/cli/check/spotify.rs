@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::config::Config;
 use crate::context::{Context, Deadline};
-use crate::extraction::{Extractor, ShowMatch, ChosenShow};
+use crate::extraction::{ChosenShow, Extractor, ShowMatch};
 use crate::failure::Failure;
 use crate::spotify::{CallError, Spotify};
 
