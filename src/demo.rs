@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
-use crate::extraction::{ShowMatch, TakenShow};
 use crate::job::Order;
-use crate::names::{Kind, Naming, ShowId, Term};
+use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
 use crate::push::{self, PushAnswer};
 use crate::server;
 use crate::service::Service;
@@ -67,7 +66,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     }
     say!("");
     let taken = match show {
-        Some(id) => Some(TakenShow {
+        Some(id) => Some(ChosenShow {
             name: tables::name_of(&warehouse, naming.configured(Kind::Podcasts), &id),
             id,
             r#match: ShowMatch::ShowId,
@@ -147,7 +146,7 @@ fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
 }
 
 /// Which show the tables hold and why, and how to choose another.
-fn about(taken: &TakenShow, term: &Term, sampled: bool) -> String {
+fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
     let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
     let why = match taken.r#match {
         ShowMatch::Name => "its name is the search term".to_owned(),

@@ -19,8 +19,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
-use crate::names::Kind;
-pub use crate::names::{ShowMatch, TakenShow};
+use crate::names::{ChosenShow, Kind};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -69,7 +68,7 @@ impl Extracted {
 #[derive(Clone, Debug)]
 pub struct About {
     /// Whose episodes they are.
-    pub show: Option<TakenShow>,
+    pub show: Option<ChosenShow>,
     /// When Spotify was read.
     pub read_at: SystemTime,
     /// Whether the message of another table read it.
@@ -82,7 +81,7 @@ impl From<Origin> for About {
     fn from(origin: Origin) -> Self {
         let show = origin.show.zip(origin.show_match);
         Self {
-            show: show.map(|(id, r#match)| TakenShow { id, name: None, r#match }),
+            show: show.map(|(id, r#match)| ChosenShow { id, name: None, r#match }),
             read_at: origin.read_at,
             shared: origin.shared.unwrap_or(false),
             listed: None,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
-use crate::names::TakenShow;
+use crate::names::ChosenShow;
 use crate::text;
 
 /// One message at work: when its time is up, and what it took so far.
@@ -32,7 +32,7 @@ pub struct Meter {
     pub(crate) listed: Counter,
     pub(crate) read: Counter,
     /// The show whose episodes the message wants, once it is known.
-    pub(crate) show: OnceLock<TakenShow>,
+    pub(crate) show: OnceLock<ChosenShow>,
     stage: Mutex<(Stage, Option<FollowedJob>)>,
 }
 

@@ -174,18 +174,16 @@ impl fmt::Display for ShowId {
     }
 }
 
-/// The show whose episodes a table holds.
+/// The show whose episodes a table holds, and why it is that one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakenShow {
-    /// Its id.
+pub struct ChosenShow {
     pub id: ShowId,
-    /// Its name, if a search told it.
+    /// Its name, if a search returned it.
     pub name: Option<String>,
-    /// Why it was taken.
     pub r#match: ShowMatch,
 }
 
-/// Why a show was taken.
+/// Why a show was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowMatch {
     /// Its name is the term.

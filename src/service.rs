@@ -22,11 +22,11 @@ use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
 use crate::letter;
 use crate::meter::{Meter, Stage};
+#[cfg(feature = "local")]
+use crate::names::{ChosenShow, Term};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
-#[cfg(feature = "local")]
-use crate::{extraction::TakenShow, names::Term};
 use admission::Admission;
 use held::Held;
 pub use report::{Outcome, Report};
@@ -85,7 +85,7 @@ impl Service {
 
     /// The term's show, without a call if a message has just found it. `None` if it can't be found.
     #[cfg(feature = "local")]
-    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
+    pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
         let deadline = self.config.timing.message_deadline;
         let meter = Meter::new(deadline, admission::max_wait(deadline));
         self.extractor.show(term, &meter).await.ok()

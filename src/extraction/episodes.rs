@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
-use super::{About, Extracted, Extractor, TakenShow, count, items, read};
+use super::{About, Extracted, Extractor, count, items, read};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
-use crate::names::{Kind, ShowId, ShowMatch};
+use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
 
 /// The most episodes that Spotify gives in one page.
@@ -63,9 +63,9 @@ impl Extractor {
         job: &Job,
         message: &str,
         meter: &Meter,
-    ) -> Result<(TakenShow, Arc<Reading>, bool), Failure> {
+    ) -> Result<(ChosenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
-            let taken = TakenShow { id: id.clone(), name: None, r#match: ShowMatch::ShowId };
+            let taken = ChosenShow { id: id.clone(), name: None, r#match: ShowMatch::ShowId };
             let _ = meter.show.set(taken.clone());
             return match self.all_episodes(id, job, message, meter).await? {
                 Found::Reading { reading, shared } => Ok((taken, reading, shared)),

@@ -10,18 +10,18 @@ use super::Extractor;
 use super::search::search_of;
 use crate::failure::Failure;
 use crate::meter::Meter;
-use crate::names::{ShowId, ShowMatch, TakenShow, Term};
+use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
 use crate::text::fold;
 
 /// A term's show, for a while.
 #[derive(Debug)]
 pub(super) struct Remembered {
-    taken: TakenShow,
+    taken: ChosenShow,
     until: Instant,
 }
 
 impl Remembered {
-    pub(super) fn new(taken: TakenShow, memory: Duration) -> Self {
+    pub(super) fn new(taken: ChosenShow, memory: Duration) -> Self {
         Self { taken, until: Instant::now() + memory }
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn is_known(remembered: &Option<Remembered>) -> bool {
 
 /// The term's show among the rows of a search's first page: the first whose name is the term, else the
 /// first.
-pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<TakenShow> {
+pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<ChosenShow> {
     #[derive(Deserialize)]
     struct Row {
         id: String,
@@ -43,16 +43,16 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
         let Row { id, name } = serde_json::from_slice(row).ok()?;
         let named = name.as_deref().is_some_and(|name| fold(name) == term.folded());
         let r#match = if named { ShowMatch::Name } else { ShowMatch::First };
-        Some(TakenShow { id: ShowId::from_spotify(&id)?, name, r#match })
+        Some(ChosenShow { id: ShowId::from_spotify(&id)?, name, r#match })
     });
-    let shows: Vec<TakenShow> = shows.collect();
+    let shows: Vec<ChosenShow> = shows.collect();
     let named = shows.iter().find(|show| show.r#match == ShowMatch::Name);
     named.or(shows.first()).cloned()
 }
 
 impl Extractor {
     /// The term's show.
-    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<TakenShow, Failure> {
+    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<ChosenShow, Failure> {
         let slot = self.shows.slot(term.folded());
         self.show_of(term, 0, &slot, meter).await.map(|(taken, _)| taken)
     }
@@ -65,7 +65,7 @@ impl Extractor {
         max_missing_percent: u8,
         slot: &Mutex<Option<Remembered>>,
         meter: &Meter,
-    ) -> Result<(TakenShow, bool), Failure> {
+    ) -> Result<(ChosenShow, bool), Failure> {
         let waits_for = || format!("another message makes {}", search_of(term));
         let mut remembered = meter.wait_to_start(slot.lock(), waits_for).await?;
         if let Some(Remembered { taken, until }) = &*remembered

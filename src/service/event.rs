@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::extraction::{About, TakenShow};
+use crate::extraction::About;
+use crate::names::ChosenShow;
 use crate::publisher::Outgoing;
 use crate::text;
 use crate::warehouse::{Load, Loaded};
@@ -44,7 +45,7 @@ pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> 
         kind,
         term: load.job.term.text(),
         show_id: show_id.map(|show| show.as_str()),
-        show: taken.and_then(|show: &TakenShow| show.name.as_deref()),
+        show: taken.and_then(|show: &ChosenShow| show.name.as_deref()),
         rows: loaded.rows,
         job_id: &loaded.job_id,
         message_id: load.message_id,
@@ -99,7 +100,8 @@ mod tests {
     fn a_load_and_its_job_tell_the_same() {
         let job = job(Kind::Episodes);
         let load = Load::new(&job, "p.d", "77", "");
-        let show = TakenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
+        let show =
+            ChosenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
         let about = About { show: Some(show), read_at: at(1), shared: true, listed: None };
         let origin = Origin {
             show: Some(id()),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Done;
 use crate::envelope::Envelope;
-use crate::extraction::{About, ShowMatch, TakenShow};
+use crate::extraction::About;
 use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
 use crate::meter::Meter;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::text;
 use crate::warehouse::Loaded;
 
@@ -287,7 +288,7 @@ enum Concern {
     /// Some of the listed items were not shown.
     WithinTolerance { listed: u64 },
     /// No show has the term as its name, and the first result was taken.
-    FirstShow(TakenShow),
+    FirstShow(ChosenShow),
 }
 
 impl Concern {

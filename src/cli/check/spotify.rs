@@ -2,9 +2,10 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::extraction::{Extractor, ShowMatch, TakenShow};
+use crate::extraction::Extractor;
 use crate::failure::Failure;
 use crate::meter::Meter;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
@@ -28,8 +29,8 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     Ok(vec![Finding::ok(what, answers), of_show(taken), Finding::ok("Spotify app", mode)])
 }
 
-fn of_show(taken: TakenShow) -> Finding {
-    let TakenShow { id, name, r#match } = taken;
+fn of_show(taken: ChosenShow) -> Finding {
+    let ChosenShow { id, name, r#match } = taken;
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
     let detail = match r#match {
