@@ -69,7 +69,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
         Some(id) => Some(ChosenShow {
             name: tables::name_of(&warehouse, naming.configured(Kind::Podcasts), &id),
             id,
-            r#match: ShowMatch::ShowId,
+            r#match: Some(ShowMatch::ShowId),
         }),
         // The service remembers it, unless it answered nothing.
         None if any => service.show(&naming.term).await,
@@ -149,9 +149,11 @@ fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
 fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
     let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
     let why = match taken.r#match {
-        ShowMatch::Name => "its name is the search term".to_owned(),
-        ShowMatch::First => format!("the first result, since no show is named {:?}", term.text()),
-        ShowMatch::ShowId => "named by --show-id".to_owned(),
+        Some(ShowMatch::Name) => "its name is the search term".to_owned(),
+        Some(ShowMatch::First) => {
+            format!("the first result, since no show is named {:?}", term.text())
+        }
+        Some(ShowMatch::ShowId) | None => "named by --show-id".to_owned(),
     };
     let link = taken.id.link();
     let invented = if sampled { " (invented)" } else { "" };

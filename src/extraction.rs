@@ -10,7 +10,7 @@ mod search;
 mod show;
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::meter::Meter;
-use crate::names::{ChosenShow, Kind};
+use crate::names::Kind;
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -48,8 +48,7 @@ pub struct Extractor {
 pub struct Extracted {
     /// Unique by id, in Spotify's order.
     pub rows: Rows,
-    /// Where they come from.
-    pub about: About,
+    pub origin: Origin,
     reading: Option<Arc<Reading>>,
 }
 
@@ -61,31 +60,6 @@ impl Extracted {
     /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
     pub fn source(&self) -> Source {
         Source(self.reading.as_ref().map(Arc::downgrade))
-    }
-}
-
-/// What is to be said of a table's rows.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Whose episodes they are.
-    pub show: Option<ChosenShow>,
-    /// When Spotify was read.
-    pub read_at: SystemTime,
-    /// Whether the message of another table read it.
-    pub shared: bool,
-    /// How many items the listing has by its total, if some of them are missing.
-    pub listed: Option<u64>,
-}
-
-impl From<Origin> for About {
-    fn from(origin: Origin) -> Self {
-        let show = origin.show.zip(origin.show_match);
-        Self {
-            show: show.map(|(id, r#match)| ChosenShow { id, name: None, r#match }),
-            read_at: origin.read_at,
-            shared: origin.shared.unwrap_or(false),
-            listed: None,
-        }
     }
 }
 

@@ -180,7 +180,8 @@ pub struct ChosenShow {
     pub id: ShowId,
     /// Its name, if a search returned it.
     pub name: Option<String>,
-    pub r#match: ShowMatch,
+    /// Why it was chosen, unless the load job is of an earlier version, which does not say.
+    pub r#match: Option<ShowMatch>,
 }
 
 /// Why a show was chosen.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{About, Extracted, Extractor};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Order, Request};
@@ -47,7 +47,7 @@ pub struct Service {
 
 /// What came of a message that did not fail.
 enum Done {
-    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
+    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: Origin },
     AlreadyLoaded(Loaded),
     FannedOut { messages: u64 },
 }
@@ -184,13 +184,8 @@ impl Service {
         };
         meter.enter(Stage::Loading);
         let Ready { extracted, standing } = ready;
-        let about = &extracted.about;
-        let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.r#match);
-        let origin =
-            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
-        let rows = &extracted.rows;
-        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
+        let (rows, about) = (&extracted.rows, &extracted.origin);
+        let mut loaded = held.replace(n, standing, &extracted).await?;
         if loaded.earlier {
             return self.already_loaded(&load, loaded, meter).await;
         }
@@ -218,7 +213,7 @@ impl Service {
         &self,
         load: &Load<'_>,
         loaded: &Loaded,
-        about: Option<&About>,
+        about: Option<&Origin>,
         meter: &Meter,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };

@@ -124,8 +124,9 @@ fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
     // A job of an earlier version does not say how the service found the show.
-    let r#match = origin.as_ref().and_then(|origin| origin.show_match);
+    let r#match = show.and_then(|show| show.r#match);
     let r#match = r#match.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let show = show.map(|show| &show.id);
     if !json {
         let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
         say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, r#match));

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{Earlier, Load, Loaded, Standing, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -53,10 +53,9 @@ impl Held {
         n: u32,
         standing: Standing,
         extracted: &Extracted,
-        origin: Origin,
     ) -> Result<Loaded, Failure> {
         let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
-        let used = source.clone();
+        let (origin, used) = (extracted.origin.clone(), source.clone());
         let work = async move {
             let (load, meter) = (held.load(), &held.meter);
             let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::{Load, Origin};
-use crate::names::{ShowId, ShowMatch};
+use crate::names::{ChosenShow, ShowId, ShowMatch};
 use crate::text;
 
 /// The longest value that BigQuery allows.
@@ -35,12 +35,13 @@ pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String
     if let Some(shared) = origin.shared {
         labels.insert("shared_reading".to_owned(), shared.to_string());
     }
-    if let Some(r#match) = origin.show_match {
+    let Some(show) = &origin.show else { return labels };
+    if let Some(r#match) = show.r#match {
         labels.insert("show_match".to_owned(), r#match.name().to_owned());
     }
     // No label is better than a wrong show.
-    if let Some(show) = origin.show.as_ref().and_then(show_label) {
-        labels.insert("show".to_owned(), show);
+    if let Some(label) = show_label(&show.id) {
+        labels.insert("show".to_owned(), label);
     }
     labels
 }
@@ -58,11 +59,13 @@ pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) 
 /// Reads what the labels say about the job's rows. Returns `None` if they are not ours.
 pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
+    let r#match = labels.get("show_match").and_then(|label| ShowMatch::of_name(label));
+    let show = labels.get("show").and_then(|label| show_of(label));
     Some(Origin {
-        show: labels.get("show").and_then(|label| show_of(label)),
-        show_match: labels.get("show_match").and_then(|label| ShowMatch::of_name(label)),
-        shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
+        show: show.map(|id| ChosenShow { id, name: None, r#match }),
         read_at: UNIX_EPOCH.checked_add(Duration::from_millis(read_at))?,
+        shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
+        listed: None,
     })
 }
 
@@ -130,10 +133,14 @@ mod tests {
 
     fn origin_of(show: Option<&str>) -> Origin {
         Origin {
-            show: show.map(|id| ShowId::from_spotify(id).unwrap()),
-            show_match: show.map(|_| ShowMatch::First),
-            shared: show.map(|id| id == "a"),
+            show: show.map(|id| ChosenShow {
+                id: ShowId::from_spotify(id).unwrap(),
+                name: None,
+                r#match: Some(ShowMatch::First),
+            }),
             read_at: UNIX_EPOCH + Duration::from_millis(1_764_000_000_123),
+            shared: show.map(|id| id == "a"),
+            listed: None,
         }
     }
 
@@ -169,7 +176,8 @@ mod tests {
         let mut labels = written("1", &origin_of(Some("a")));
         labels.remove("show_match");
         labels.remove("shared_reading");
-        let expected = Origin { show_match: None, shared: None, ..origin_of(Some("a")) };
+        let mut expected = Origin { shared: None, ..origin_of(Some("a")) };
+        expected.show.as_mut().unwrap().r#match = None;
         assert_eq!(origin(&labels), Some(expected));
     }
 

@@ -34,7 +34,7 @@ fn of_show(taken: ChosenShow) -> Finding {
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
     let detail = match r#match {
-        ShowMatch::First => format!(
+        Some(ShowMatch::First) => format!(
             "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
         ),
         _ => format!("{shown} ({id}), which has the term's name"),
@@ -42,5 +42,5 @@ fn of_show(taken: ChosenShow) -> Finding {
     Finding::ok("show", detail)
         .with("showId", id.as_str())
         .with("show", name)
-        .with("showMatch", r#match.name())
+        .with("showMatch", r#match.map(ShowMatch::name))
 }
