@@ -9,7 +9,7 @@ mod readings;
 mod search;
 mod show;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -49,18 +49,8 @@ pub struct Extracted {
     /// Unique by id, in Spotify's order.
     pub rows: Rows,
     pub origin: Origin,
-    reading: Option<Arc<Reading>>,
-}
-
-/// The kept reading that rows come from, if any. It does not keep the reading.
-#[derive(Clone, Debug, Default)]
-pub struct Source(Option<Weak<Reading>>);
-
-impl Extracted {
-    /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
-    pub fn source(&self) -> Source {
-        Source(self.reading.as_ref().map(Arc::downgrade))
-    }
+    /// Held so that messages for other tables can share it until the rows are loaded.
+    _reading: Option<Arc<Reading>>,
 }
 
 impl Extractor {
@@ -96,11 +86,9 @@ impl Extractor {
         extracted
     }
 
-    /// Records that the rows were loaded into `table`, which must not get the same reading again.
-    pub fn loaded(&self, source: &Source, table: &str) {
-        if let Some(reading) = source.0.as_ref().and_then(Weak::upgrade) {
-            self.readings.used(&reading, table);
-        }
+    /// Records that a message's rows were loaded, so that their reading has served its table.
+    pub fn loaded(&self, table: &str, message: &str) {
+        self.readings.used(table, message);
     }
 }
 

@@ -57,7 +57,7 @@ impl Extractor {
         let listed = (complete.missing > 0).then_some(complete.listed);
         let origin =
             Origin { show: Some(taken), read_at: reading.read_at, shared: Some(shared), listed };
-        Ok(Extracted { rows, origin, reading: Some(reading) })
+        Ok(Extracted { rows, origin, _reading: Some(reading) })
     }
 
     async fn reading_of(

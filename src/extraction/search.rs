@@ -45,7 +45,7 @@ impl Extractor {
         }
         let listed = (complete.missing > 0).then_some(complete.listed);
         let origin = Origin { show: None, read_at, shared: Some(false), listed };
-        Ok(Extracted { rows: complete.rows, origin, reading: None })
+        Ok(Extracted { rows: complete.rows, origin, _reading: None })
     }
 
     /// The first page of a search, from which the term's show is chosen.

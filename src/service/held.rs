@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, Turn};
-use crate::extraction::{Extracted, Extractor, Source};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::meter::Meter;
@@ -44,7 +44,7 @@ impl Held {
     pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
         let held = Arc::clone(self);
         let work = async move { held.warehouse.earlier(&held.load(), &held.meter).await };
-        self.until_the_job_ends(work, Source::default()).await
+        self.until_the_job_ends(work).await
     }
 
     /// Replaces the table. Once the load has succeeded, the table has used the reading.
@@ -54,15 +54,15 @@ impl Held {
         standing: Standing,
         extracted: &Extracted,
     ) -> Result<Loaded, Failure> {
-        let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
-        let (origin, used) = (extracted.origin.clone(), source.clone());
+        let held = Arc::clone(self);
+        let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
             let (load, meter) = (held.load(), &held.meter);
             let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
-            held.extractor.loaded(&used, &held.job.table);
+            held.extractor.loaded(&held.job.table, &held.message_id);
             Ok(loaded)
         };
-        self.until_the_job_ends(work, source).await
+        self.until_the_job_ends(work).await
     }
 
     fn load(&self) -> Load<'_> {
@@ -74,7 +74,6 @@ impl Held {
     async fn until_the_job_ends<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-        source: Source,
     ) -> Result<T, Failure> {
         let (tell, told) = oneshot::channel();
         let held = Arc::clone(self);
@@ -86,7 +85,7 @@ impl Held {
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
                 if held.warehouse.follow(&job_id).await {
-                    held.extractor.loaded(&source, table);
+                    held.extractor.loaded(table, &held.message_id);
                 }
                 held.admission.ended(table, &job_id);
             }
