@@ -9,8 +9,8 @@ mod readings;
 mod search;
 mod show;
 
-use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -20,7 +20,6 @@ use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
 use crate::names::Kind;
-pub use crate::names::{ChosenShow, ShowMatch};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
@@ -49,45 +48,9 @@ pub struct Extractor {
 pub struct Extracted {
     /// Unique by id, in Spotify's order.
     pub rows: Rows,
-    /// Where they come from.
-    pub about: About,
-    reading: Option<Arc<Reading>>,
-}
-
-/// The kept reading that rows come from, if any. It does not keep the reading.
-#[derive(Clone, Debug, Default)]
-pub struct Source(Option<Weak<Reading>>);
-
-impl Extracted {
-    /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
-    pub fn source(&self) -> Source {
-        Source(self.reading.as_ref().map(Arc::downgrade))
-    }
-}
-
-/// What is to be said of a table's rows.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Whose episodes they are.
-    pub show: Option<ChosenShow>,
-    /// When Spotify was read.
-    pub read_at: SystemTime,
-    /// Whether the message of another table read it.
-    pub shared: bool,
-    /// How many items the listing has by its total, if some of them are missing.
-    pub listed: Option<u64>,
-}
-
-impl From<Origin> for About {
-    fn from(origin: Origin) -> Self {
-        let show = origin.show.zip(origin.show_match);
-        Self {
-            show: show.map(|(id, matched_by)| ChosenShow { id, name: None, matched_by }),
-            read_at: origin.read_at,
-            shared: origin.shared.unwrap_or(false),
-            listed: None,
-        }
-    }
+    pub origin: Origin,
+    /// Held so that messages for other tables can share it until the rows are loaded.
+    _reading: Option<Arc<Reading>>,
 }
 
 impl Extractor {
@@ -123,11 +86,9 @@ impl Extractor {
         extracted
     }
 
-    /// Records that the rows were loaded into `table`, which must not get the same reading again.
-    pub fn loaded(&self, source: &Source, table: &str) {
-        if let Some(reading) = source.0.as_ref().and_then(Weak::upgrade) {
-            self.readings.used(&reading, table);
-        }
+    /// Records that a message's rows were loaded, so that their reading has served its table.
+    pub fn loaded(&self, table: &str, message: &str) {
+        self.readings.used(table, message);
     }
 }
 

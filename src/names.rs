@@ -174,18 +174,17 @@ impl fmt::Display for ShowId {
     }
 }
 
-/// The show whose episodes a table holds.
+/// The show whose episodes a table holds, and why it is that one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenShow {
-    /// Its id.
     pub id: ShowId,
-    /// Its name, if a search told it.
+    /// Its name, if a search returned it.
     pub name: Option<String>,
-    /// Why it was taken.
-    pub matched_by: ShowMatch,
+    /// Why it was chosen, unless the load job is of an earlier version, which does not say.
+    pub matched_by: Option<ShowMatch>,
 }
 
-/// Why a show was taken.
+/// Why a show was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShowMatch {
     /// Its name is the term.

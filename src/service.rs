@@ -17,16 +17,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Timing};
 use crate::context::{Context, Deadline, Stage};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{About, Extracted, Extractor};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
+#[cfg(feature = "local")]
+use crate::names::{ChosenShow, Term};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
 use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
-#[cfg(feature = "local")]
-use crate::{extraction::ChosenShow, names::Term};
 use admission::Admission;
 use held::Held;
 pub use report::{Outcome, Report};
@@ -47,7 +47,7 @@ pub struct Service {
 
 /// What came of a message that did not fail.
 enum Done {
-    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
+    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: Origin },
     AlreadyLoaded(CompletedLoad),
     FannedOut { messages: u64 },
 }
@@ -189,13 +189,8 @@ impl Service {
         };
         context.progress.enter(Stage::Loading);
         let Ready { extracted, table_state } = ready;
-        let about = &extracted.about;
-        let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.matched_by);
-        let origin =
-            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
-        let rows = &extracted.rows;
-        let mut loaded = held.replace(n, table_state, &extracted, origin).await?;
+        let (rows, about) = (&extracted.rows, &extracted.origin);
+        let mut loaded = held.replace(n, table_state, &extracted).await?;
         if loaded.by_earlier_delivery {
             return self.already_loaded(&load, loaded, context).await;
         }
@@ -223,7 +218,7 @@ impl Service {
         &self,
         load: &Load<'_>,
         loaded: &CompletedLoad,
-        about: Option<&About>,
+        about: Option<&Origin>,
         context: &Context,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
-use crate::names::{ShowId, ShowMatch};
+use crate::names::ChosenShow;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
@@ -47,17 +47,17 @@ pub struct Load<'a> {
     pub id: String,
 }
 
-/// Where a table's rows come from. A load job keeps this in its labels.
+/// Where a table's rows come from. The load job's labels keep all but the show's name and `listed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The show whose episodes they are, if one is known.
-    pub show: Option<ShowId>,
-    /// How the service chose the show, if the labels say so.
-    pub show_match: Option<ShowMatch>,
+    pub show: Option<ChosenShow>,
     /// When Spotify was read.
     pub read_at: SystemTime,
-    /// Whether the message of another table read Spotify, if the labels say so.
+    /// Whether the message of another table read it. `None` for a load job of an earlier version.
     pub shared: Option<bool>,
+    /// How many items Spotify lists, if it did not show all of them.
+    pub listed: Option<u64>,
 }
 
 /// A table that may be loaded.

@@ -126,11 +126,12 @@ fn tell(message: &str, job: &Job, load: &JobInfo, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
     // A job of an earlier version does not say how the service found the show.
-    let r#match = origin.as_ref().and_then(|origin| origin.show_match);
-    let r#match = r#match.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let matched_by = show.and_then(|show| show.matched_by);
+    let matched_by = matched_by.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let show = show.map(|show| &show.id);
     if !json {
         let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
-        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, r#match));
+        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, matched_by));
         return;
     }
     let read_at = origin.as_ref().and_then(|origin| {
@@ -142,16 +143,16 @@ fn tell(message: &str, job: &Job, load: &JobInfo, json: bool) {
         "event": "loaded", "messageId": message, "table": job.table, "kind": job.kind.name(),
         "term": job.term.text(), "rows": load.rows, "jobId": load.id,
         "showId": show.map(|show| show.as_str()), "show": null,
-        "showMatch": r#match.map(ShowMatch::name),
+        "showMatch": matched_by.map(ShowMatch::name),
         "readAt": read_at,
     });
     say!("{line}");
 }
 
 /// The show of a load, as a person reads it.
-fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
+fn shown(show: Option<&ShowId>, matched_by: Option<ShowMatch>) -> String {
     let Some(show) = show else { return String::new() };
-    let why = match r#match {
+    let why = match matched_by {
         Some(ShowMatch::First) => {
             " (the first result: no show has the term's name; --show-id chooses another)"
         }

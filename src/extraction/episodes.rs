@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
-use super::{About, ChosenShow, Extracted, Extractor, count, items, read};
+use super::{Extracted, Extractor, count, items, read};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::names::{Kind, ShowId, ShowMatch};
+use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
+use crate::warehouse::Origin;
 
 /// The most episodes that Spotify gives in one page.
 const EPISODE_PAGE: u32 = 50;
@@ -54,8 +55,9 @@ impl Extractor {
             return Err(Failure::ListingIncomplete { what, detail, after });
         }
         let listed = (complete.missing > 0).then_some(complete.listed);
-        let about = About { show: Some(taken), read_at: reading.read_at, shared, listed };
-        Ok(Extracted { rows, about, reading: Some(reading) })
+        let origin =
+            Origin { show: Some(taken), read_at: reading.read_at, shared: Some(shared), listed };
+        Ok(Extracted { rows, origin, _reading: Some(reading) })
     }
 
     async fn reading_of(
@@ -65,7 +67,8 @@ impl Extractor {
         context: &Context,
     ) -> Result<(ChosenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
-            let taken = ChosenShow { id: id.clone(), name: None, matched_by: ShowMatch::ShowId };
+            let taken =
+                ChosenShow { id: id.clone(), name: None, matched_by: Some(ShowMatch::ShowId) };
             let _ = context.show.set(taken.clone());
             return match self.all_episodes(id, job, message, context).await? {
                 Found::Reading { reading, shared } => Ok((taken, reading, shared)),

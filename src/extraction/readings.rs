@@ -109,16 +109,16 @@ impl Readings {
         reading
     }
 
-    /// Records that a table was loaded from a reading, which is dropped once it has served the two
-    /// tables of its show.
-    pub(super) fn used(&self, reading: &Arc<Reading>, table: &str) {
-        let mut uses = reading.uses();
-        if let Some(known) = uses.iter_mut().find(|known| known.table == table) {
-            known.is_loaded = true;
-        }
-        if uses.iter().filter(|known| known.is_loaded).count() >= USUAL_TABLES {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|kept| !Arc::ptr_eq(kept, reading));
-        }
+    /// Records that a table was loaded from the reading that this message got. A reading is dropped once
+    /// it has served the two tables of its show.
+    pub(super) fn used(&self, table: &str, message: &str) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|reading| {
+            let mut uses = reading.uses();
+            for known in uses.iter_mut() {
+                known.is_loaded |= known.table == table && known.message == message;
+            }
+            uses.iter().filter(|known| known.is_loaded).count() < USUAL_TABLES
+        });
     }
 }

@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use super::listing::{Complete, Page, Rules, Verdict};
-use super::{About, Extracted, Extractor, count, items, read, show};
+use super::{Extracted, Extractor, count, items, read, show};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::names::Term;
+use crate::warehouse::Origin;
 
 /// How many shows the table of podcasts holds.
 const MAX_SHOWS: usize = 50;
@@ -47,8 +48,8 @@ impl Extractor {
             }
         }
         let listed = (complete.missing > 0).then_some(complete.listed);
-        let about = About { show: None, read_at, shared: false, listed };
-        Ok(Extracted { rows: complete.rows, about, reading: None })
+        let origin = Origin { show: None, read_at, shared: Some(false), listed };
+        Ok(Extracted { rows: complete.rows, origin, _reading: None })
     }
 
     /// The first page of a search, from which the term's show is chosen.

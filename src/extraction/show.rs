@@ -42,11 +42,11 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
     let shows = rows.filter_map(|row| {
         let Row { id, name } = serde_json::from_slice(row).ok()?;
         let named = name.as_deref().is_some_and(|name| fold(name) == term.folded());
-        let matched_by = if named { ShowMatch::Name } else { ShowMatch::First };
+        let matched_by = Some(if named { ShowMatch::Name } else { ShowMatch::First });
         Some(ChosenShow { id: ShowId::from_spotify(&id)?, name, matched_by })
     });
     let shows: Vec<ChosenShow> = shows.collect();
-    let named = shows.iter().find(|show| show.matched_by == ShowMatch::Name);
+    let named = shows.iter().find(|show| show.matched_by == Some(ShowMatch::Name));
     named.or(shows.first()).cloned()
 }
 

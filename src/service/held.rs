@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Turn};
 use crate::context::Context;
-use crate::extraction::{Extracted, Extractor, Source};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::telemetry::traced;
-use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -36,7 +36,7 @@ impl Held {
         let held = Arc::clone(self);
         let work =
             async move { held.warehouse.find_earlier_loads(&held.load(), &held.context).await };
-        self.until_the_job_ends(work, Source::default()).await
+        self.until_the_job_ends(work).await
     }
 
     /// Replaces the table. Once the load has succeeded, the table has used the reading.
@@ -45,20 +45,19 @@ impl Held {
         n: u32,
         table_state: TableState,
         extracted: &Extracted,
-        origin: Origin,
     ) -> Result<CompletedLoad, Failure> {
-        let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
-        let used = source.clone();
+        let held = Arc::clone(self);
+        let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
             let (load, context) = (held.load(), &held.context);
             let loaded = held
                 .warehouse
                 .replace_table(&load, n, table_state, &rows, &origin, context)
                 .await?;
-            held.extractor.loaded(&used, &held.job.table);
+            held.extractor.loaded(&held.job.table, &held.message_id);
             Ok(loaded)
         };
-        self.until_the_job_ends(work, source).await
+        self.until_the_job_ends(work).await
     }
 
     fn load(&self) -> Load<'_> {
@@ -70,7 +69,6 @@ impl Held {
     async fn until_the_job_ends<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-        source: Source,
     ) -> Result<T, Failure> {
         let (tell, told) = oneshot::channel();
         let held = Arc::clone(self);
@@ -82,7 +80,7 @@ impl Held {
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
                 if held.warehouse.wait_for_job(&job_id).await {
-                    held.extractor.loaded(&source, table);
+                    held.extractor.loaded(table, &held.message_id);
                 }
                 held.admission.ended(table, &job_id);
             }

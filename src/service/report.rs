@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::Done;
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::extraction::{About, ChosenShow, ShowMatch};
 use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
+use crate::names::{ChosenShow, ShowMatch};
 use crate::text;
-use crate::warehouse::CompletedLoad;
+use crate::warehouse::{CompletedLoad, Origin};
 
 /// What came of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ pub struct Report {
     undelivered: Option<String>,
     rows: Option<u64>,
     rows_before: Option<u64>,
-    about: Option<About>,
+    about: Option<Origin>,
     messages: Option<u64>,
     job_id: Option<String>,
 }
@@ -120,10 +120,12 @@ impl Report {
                 let (rows, job_id, about) = (Some(rows), Some(job_id), Some(about));
                 Self { rows, rows_before, job_id, about, ..Self::new(Outcome::Loaded) }
             }
-            Done::AlreadyLoaded(CompletedLoad { job_id, rows, origin, .. }) => {
-                let about = origin.map(About::from);
-                Self { job_id: Some(job_id), rows, about, ..Self::new(Outcome::AlreadyLoaded) }
-            }
+            Done::AlreadyLoaded(CompletedLoad { job_id, rows, origin, .. }) => Self {
+                job_id: Some(job_id),
+                rows,
+                about: origin,
+                ..Self::new(Outcome::AlreadyLoaded)
+            },
             Done::FannedOut { messages } => {
                 Self { messages: Some(messages), ..Self::new(Outcome::FannedOut) }
             }
@@ -170,7 +172,8 @@ impl Report {
         } else if let Some(listed) = about.listed {
             Some(Concern::WithinTolerance { listed })
         } else {
-            let show = about.show.as_ref().filter(|show| show.matched_by == ShowMatch::First)?;
+            let show =
+                about.show.as_ref().filter(|show| show.matched_by == Some(ShowMatch::First))?;
             Some(Concern::FirstShow(show.clone()))
         }
     }
@@ -198,9 +201,9 @@ impl Report {
                     delivery_attempt = envelope.delivery_attempt,
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
-                    show_match = show.map(|show| show.matched_by.name()),
+                    show_match = show.and_then(|show| show.matched_by).map(ShowMatch::name),
                     read_at = about.map(|about| text::rfc3339(about.read_at)),
-                    shared_reading = about.map(|about| about.shared),
+                    shared_reading = about.and_then(|about| about.shared),
                     rows = self.rows,
                     rows_before = self.rows_before,
                     listed = about.and_then(|about| about.listed),

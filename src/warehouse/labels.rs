@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::{Load, Origin};
-use crate::names::{ShowId, ShowMatch};
+use crate::names::{ChosenShow, ShowId, ShowMatch};
 use crate::text;
 
 /// The longest label value that BigQuery allows.
@@ -36,12 +36,13 @@ pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String
     if let Some(shared) = origin.shared {
         labels.insert("shared_reading".to_owned(), shared.to_string());
     }
-    if let Some(r#match) = origin.show_match {
-        labels.insert("show_match".to_owned(), r#match.name().to_owned());
+    let Some(show) = &origin.show else { return labels };
+    if let Some(matched_by) = show.matched_by {
+        labels.insert("show_match".to_owned(), matched_by.name().to_owned());
     }
-    // No show is better than a wrong one.
-    if let Some(show) = origin.show.as_ref().and_then(show_label) {
-        labels.insert("show".to_owned(), show);
+    // No label is better than a wrong show.
+    if let Some(label) = show_label(&show.id) {
+        labels.insert("show".to_owned(), label);
     }
     labels
 }
@@ -59,11 +60,13 @@ pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) 
 /// Parses where the job's rows come from. Returns `None` if the labels do not say so.
 pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
+    let matched_by = labels.get("show_match").and_then(|label| ShowMatch::from_name(label));
+    let show = labels.get("show").and_then(|label| parse_show(label));
     Some(Origin {
-        show: labels.get("show").and_then(|label| parse_show(label)),
-        show_match: labels.get("show_match").and_then(|label| ShowMatch::from_name(label)),
-        shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
+        show: show.map(|id| ChosenShow { id, name: None, matched_by }),
         read_at: UNIX_EPOCH.checked_add(Duration::from_millis(read_at))?,
+        shared: labels.get("shared_reading").and_then(|label| label.parse().ok()),
+        listed: None,
     })
 }
 
@@ -131,10 +134,14 @@ mod tests {
 
     fn origin_of(show: Option<&str>) -> Origin {
         Origin {
-            show: show.map(|id| ShowId::from_spotify(id).unwrap()),
-            show_match: show.map(|_| ShowMatch::First),
-            shared: show.map(|id| id == "a"),
+            show: show.map(|id| ChosenShow {
+                id: ShowId::from_spotify(id).unwrap(),
+                name: None,
+                matched_by: Some(ShowMatch::First),
+            }),
             read_at: UNIX_EPOCH + Duration::from_millis(1_764_000_000_123),
+            shared: show.map(|id| id == "a"),
+            listed: None,
         }
     }
 
@@ -174,7 +181,8 @@ mod tests {
         let mut labels = written("1", &origin_of(Some("a")));
         labels.remove("show_match");
         labels.remove("shared_reading");
-        let expected = Origin { show_match: None, shared: None, ..origin_of(Some("a")) };
+        let mut expected = Origin { shared: None, ..origin_of(Some("a")) };
+        expected.show.as_mut().unwrap().matched_by = None;
         assert_eq!(origin(&labels), Some(expected));
     }
 

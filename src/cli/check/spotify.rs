@@ -3,8 +3,9 @@
 use super::Finding;
 use crate::config::Config;
 use crate::context::{Context, Deadline};
-use crate::extraction::{ChosenShow, Extractor, ShowMatch};
+use crate::extraction::Extractor;
 use crate::failure::Failure;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
@@ -33,7 +34,7 @@ fn of_show(taken: ChosenShow) -> Finding {
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
     let detail = match matched_by {
-        ShowMatch::First => format!(
+        Some(ShowMatch::First) => format!(
             "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
         ),
         _ => format!("{shown} ({id}), which has the term's name"),
@@ -41,5 +42,5 @@ fn of_show(taken: ChosenShow) -> Finding {
     Finding::ok("show", detail)
         .with("showId", id.as_str())
         .with("show", name)
-        .with("showMatch", matched_by.name())
+        .with("showMatch", matched_by.map(ShowMatch::name))
 }
