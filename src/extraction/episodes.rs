@@ -49,12 +49,12 @@ impl Extractor {
             let what = format!("the mentions in {}", listing_of(&taken.id));
             let detail = format!(
                 "no episode with a mention was shown, and {} of {} episodes are missing",
-                complete.missing, complete.listed
+                complete.missing, complete.wanted
             );
             let after = Some(self.incomplete.memory());
             return Err(Failure::ListingIncomplete { what, detail, after });
         }
-        let listed = (complete.missing > 0).then_some(complete.listed);
+        let listed = (complete.missing > 0).then_some(complete.wanted);
         let origin =
             Origin { show: Some(taken), read_at: reading.read_at, shared: Some(shared), listed };
         Ok(Extracted { rows, origin, _reading: Some(reading) })
@@ -111,17 +111,18 @@ impl Extractor {
         self.incomplete.check(&what, percent)?;
         let rules = Rules {
             page_size: EPISODE_PAGE,
-            enough: None,
-            end: u32::MAX,
-            side_by_side: self.side_by_side,
+            max_items: None,
+            max_offset: u32::MAX,
+            max_concurrent_requests: self.side_by_side,
             all_at_once: false,
+            first_page_only: false,
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
             self.spotify.episodes(show, offset, limit, meter, |paging| Page {
                 rows: items::episodes(&paging.items),
                 total: paging.total,
-                next: paging.next,
+                has_next: paging.next,
             })
         };
         let read_at = SystemTime::now();
@@ -133,7 +134,7 @@ impl Extractor {
                 Ok(Found::Reading { reading, shared: false })
             }
             Verdict::Incomplete(detail) => Err(self.incomplete.remember(&what, percent, detail)),
-            Verdict::Nothing => {
+            Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no episode of the show {show}") })
             }
             Verdict::NotFound(words) => match self.spotify.show(show, meter).await {

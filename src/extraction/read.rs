@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
-use super::listing::{Answer, Listing, Page, Request, Rules, Step, Verdict};
+use super::listing::{Listing, Page, Request, Response, Rules, Step, Verdict};
 use crate::failure::Failure;
 use crate::meter::Meter;
 use crate::retry::Backoff;
@@ -31,9 +31,9 @@ where
 {
     let (page, came) = (&page, &AtomicBool::new(false));
     let ask = |request: Request| async move {
-        if request.attempt > 0 {
+        if request.earlier_attempts > 0 {
             // What contradicts itself needs time, and never less than this.
-            sleep(backoff.bound(request.attempt + 1)).await;
+            sleep(backoff.bound(request.earlier_attempts + 1)).await;
         }
         let answer = page(request.offset, request.limit).await;
         came.fetch_or(answer.is_ok(), Relaxed);
@@ -52,13 +52,13 @@ where
     let mut listing = Listing::new(rules);
     let mut under_way = FuturesUnordered::new();
     loop {
-        let step = listing.step();
+        let step = listing.next_step();
         let (read, listed) = listing.progress();
         meter.read.set(read);
         meter.listed.set(listed);
         match step {
             Step::Done(verdict) => return Ok(verdict),
-            Step::Ask(requests) => under_way.extend(requests.into_iter().map(ask)),
+            Step::Send(requests) => under_way.extend(requests.into_iter().map(ask)),
         }
         let Some((request, answer)) = under_way.next().await else {
             return Err(Failure::ListingIncomplete {
@@ -68,11 +68,11 @@ where
             });
         };
         let answer = match answer {
-            Ok(page) => Answer::Page(page),
-            Err(CallError::NotFound(words)) => Answer::NotFound(words),
+            Ok(page) => Response::Page(page),
+            Err(CallError::NotFound(words)) => Response::NotFound(words),
             Err(CallError::Failed(failure)) => return Err(failure),
         };
-        listing.answer(request, answer);
+        listing.receive(request, answer);
     }
 }
 

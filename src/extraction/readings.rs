@@ -81,7 +81,7 @@ impl Readings {
     ) -> Option<Arc<Reading>> {
         kept.upgrade().filter(|reading| {
             Instant::now() < reading.until
-                && reading.complete.is_within(max_missing_percent)
+                && reading.complete.is_within_tolerance(max_missing_percent)
                 && reading.is_given(table, message)
         })
     }

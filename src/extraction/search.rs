@@ -28,22 +28,24 @@ impl Extractor {
         let read_at = SystemTime::now();
         let rules = Rules {
             page_size: self.search_page,
-            enough: Some(MAX_SHOWS),
-            end: SEARCH_END,
-            side_by_side: self.side_by_side,
+            max_items: Some(MAX_SHOWS),
+            max_offset: SEARCH_END,
+            max_concurrent_requests: self.side_by_side,
             all_at_once: self.spotify.is_open(),
+            first_page_only: false,
             max_missing_percent: job.max_missing_percent,
         };
         let complete = self.search(search_of(&job.term), &job.term, rules, meter).await?;
         count(&complete, meter);
         if let Some(mut remembered) = guard {
-            let taken = show::choose(&job.term, complete.rows.lines().take(complete.first_page));
+            let taken =
+                show::choose(&job.term, complete.rows.lines().take(complete.first_page_rows));
             // A show that is remembered stays, so that the tables of a term hold one show.
             if let Some(taken) = taken.filter(|_| !show::is_known(&remembered)) {
                 *remembered = Some(show::Remembered::new(taken, self.show_memory));
             }
         }
-        let listed = (complete.missing > 0).then_some(complete.listed);
+        let listed = (complete.missing > 0).then_some(complete.wanted);
         let origin = Origin { show: None, read_at, shared: Some(false), listed };
         Ok(Extracted { rows: complete.rows, origin, _reading: None })
     }
@@ -57,10 +59,11 @@ impl Extractor {
     ) -> Result<Complete, Failure> {
         let rules = Rules {
             page_size: self.search_page,
-            enough: Some(self.search_page as usize),
-            end: self.search_page,
-            side_by_side: 1,
+            max_items: Some(self.search_page as usize),
+            max_offset: self.search_page,
+            max_concurrent_requests: 1,
             all_at_once: false,
+            first_page_only: true,
             max_missing_percent: max_missing_percent.max(MAX_MISSING_PERCENT),
         };
         let what = format!("the first page of {}", search_of(term));
@@ -80,7 +83,7 @@ impl Extractor {
             self.spotify.search(term, offset, limit, meter, |paging| Page {
                 rows: items::podcasts(&paging.items),
                 total: paging.total,
-                next: paging.next,
+                has_next: paging.next,
             })
         };
         match read::read(rules, self.backoff, meter, page).await? {
@@ -89,7 +92,7 @@ impl Extractor {
                 Ok(complete)
             }
             Verdict::Incomplete(detail) => Err(self.incomplete.remember(&what, percent, detail)),
-            Verdict::Nothing => {
+            Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no show for {:?}", term.text()) })
             }
             // One search in seven answers 404, for no reason that it gives.
