@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
-use crate::job::Order;
+use crate::job::TriggerMessage;
 use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
 use crate::push::{self, PushAnswer};
 use crate::server;
@@ -46,7 +46,13 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     say!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     let served = Arc::clone(&service);
-    tokio::spawn(server::serve(listener, router, served, timing.drain, std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        router,
+        served,
+        timing.drain_timeout,
+        std::future::pending(),
+    ));
 
     let now = time::OffsetDateTime::now_utc();
     let (mut filled, mut any) = (true, false);
@@ -62,14 +68,14 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
         let is_loaded = answer.is_acknowledged() && answer.outcome == "loaded";
         filled &= is_loaded;
         any |= is_loaded;
-        say!("{}", line(kind, &answer, start.elapsed(), naming.configured(kind)));
+        say!("{}", line(kind, &answer, start.elapsed(), naming.configured_table(kind)));
     }
     say!("");
     let taken = match show {
         Some(id) => Some(ChosenShow {
-            name: tables::name_of(&warehouse, naming.configured(Kind::Podcasts), &id),
+            name: tables::name_of(&warehouse, naming.configured_table(Kind::Podcasts), &id),
             id,
-            r#match: Some(ShowMatch::ShowId),
+            matched_by: Some(ShowMatch::ShowId),
         }),
         // The service remembers it, unless it answered nothing.
         None if any => service.show(&naming.term).await,
@@ -86,7 +92,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
                     "bq head --max_rows 5 {}:{}.{}",
                     bigquery.project,
                     bigquery.dataset,
-                    naming.configured(kind)
+                    naming.configured_table(kind)
                 );
             }
         }
@@ -132,15 +138,15 @@ fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String 
 }
 
 /// The message for a table.
-fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
+fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> TriggerMessage {
     let table = Some(kind.name().to_owned());
     match show.filter(|_| kind != Kind::Podcasts) {
-        None => Order { table, ..Order::default() },
-        Some(show) => Order {
+        None => TriggerMessage { table, ..TriggerMessage::default() },
+        Some(show) => TriggerMessage {
             table,
             search_term: Some(naming.term.text().to_owned()),
             show_id: Some(show.as_str().to_owned()),
-            ..Order::default()
+            ..TriggerMessage::default()
         },
     }
 }
@@ -148,7 +154,7 @@ fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
 /// Which show the tables hold and why, and how to choose another.
 fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
     let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
-    let why = match taken.r#match {
+    let why = match taken.matched_by {
         Some(ShowMatch::Name) => "its name is the search term".to_owned(),
         Some(ShowMatch::First) => {
             format!("the first result, since no show is named {:?}", term.text())

@@ -111,6 +111,14 @@ pub fn parse(body: &[u8]) -> Result<Envelope, Failure> {
     })
 }
 
+/// Returns whether Google's own software adds this attribute: client libraries, dead-letter
+/// forwarding, Eventarc.
+pub fn is_google_attribute(key: &str) -> bool {
+    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+}
+
 fn decode(raw: &RawValue) -> Data {
     match serde_json::from_str::<Option<String>>(raw.get()) {
         Ok(text) => {

@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
-use crate::meter::Meter;
 use crate::names::Kind;
 use crate::retry::Backoff;
 use crate::rows::Rows;
@@ -59,12 +59,12 @@ impl Extractor {
         Self {
             spotify,
             shows: Keyed::default(),
-            readings: Readings::new(config.timing.reading_memory),
-            incomplete: Incomplete::new(config.timing.verdict_memory),
-            phrases: config.mention.clone(),
+            readings: Readings::new(config.timing.reading_ttl),
+            incomplete: Incomplete::new(config.timing.incomplete_ttl),
+            phrases: config.mention_phrases.clone(),
             search_page: config.spotify.search_page_size,
-            side_by_side: config.spotify.concurrent_calls,
-            show_memory: config.timing.show_memory,
+            side_by_side: config.spotify.max_concurrent_calls,
+            show_memory: config.timing.show_ttl,
             backoff: config.timing.backoff,
         }
     }
@@ -75,14 +75,14 @@ impl Extractor {
         &self,
         job: &Job,
         message: &str,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
-            Kind::Podcasts => self.podcasts(job, meter).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, message, meter).await,
+            Kind::Podcasts => self.podcasts(job, context).await,
+            Kind::Episodes | Kind::Mentions => self.episodes(job, message, context).await,
         };
-        meter.extraction_ms.add_since(start);
+        context.meter.extraction_ms.add_since(start);
         extracted
     }
 
@@ -93,9 +93,9 @@ impl Extractor {
 }
 
 /// Counts what a listing that is loaded had of its own.
-fn count(complete: &Complete, meter: &Meter) {
-    meter.nulls.add(complete.nulls);
-    meter.doubles.add(complete.doubles);
-    meter.undated.add(complete.undated);
-    meter.malformed.add(complete.malformed);
+fn count(complete: &Complete, context: &Context) {
+    context.meter.nulls.add(complete.nulls);
+    context.meter.doubles.add(complete.doubles);
+    context.meter.undated.add(complete.undated);
+    context.meter.malformed.add(complete.malformed);
 }

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::envelope::{Data, Message};
+use crate::envelope::{Data, Message, is_google_attribute};
 use crate::failure::Failure;
-use crate::letter::is_googles;
 use crate::names::{Kind, Naming, ShowId, Term};
 
 /// The most search terms in one message: with three tables each, 900 messages, which one publish holds
 /// (1,000 are the most, <https://cloud.google.com/pubsub/quotas>).
-pub const TERMS: usize = 300;
+pub const MAX_TERMS: usize = 300;
 
 /// One table to replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +43,12 @@ pub enum Request {
     /// Replace one table.
     Load(Job),
     /// Publish one message for each of these.
-    FanOut(Vec<Order>),
+    FanOut(Vec<TriggerMessage>),
 }
 
 /// What a message of ours says, in the form in which it is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Order {
+pub struct TriggerMessage {
     /// A kind's name, or one of the names that [`Naming::kind`] knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
@@ -64,7 +63,7 @@ pub struct Order {
     pub max_missing_percent: Option<u8>,
 }
 
-impl Order {
+impl TriggerMessage {
     /// The message's data.
     pub fn to_data(&self) -> Vec<u8> {
         // A struct of strings and a number has no value that JSON lacks.
@@ -118,20 +117,20 @@ pub fn parse(message: &Message, naming: &Naming) -> Result<Request, Failure> {
             let max_missing_percent = percent.unwrap_or_else(|| default_missing_percent(kind));
             Ok(Request::Load(Job { kind, term: term.clone(), show, table, max_missing_percent }))
         }
-        _ => Ok(Request::FanOut(orders(kind, &terms, show.as_ref(), percent))),
+        _ => Ok(Request::FanOut(messages(kind, &terms, show.as_ref(), percent))),
     }
 }
 
-fn orders(
+fn messages(
     kind: Option<Kind>,
     terms: &[Term],
     show: Option<&ShowId>,
     max_missing_percent: Option<u8>,
-) -> Vec<Order> {
+) -> Vec<TriggerMessage> {
     let kinds = kind.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
     let pairs = terms.iter().flat_map(|term| kinds.iter().map(move |kind| (term, *kind)));
     pairs
-        .map(|(term, kind)| Order {
+        .map(|(term, kind)| TriggerMessage {
             table: Some(kind.name().to_owned()),
             search_term: Some(term.text().to_owned()),
             show_id: show.filter(|_| kind != Kind::Podcasts).map(|show| show.as_str().to_owned()),
@@ -164,7 +163,7 @@ fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<Keys, Failur
             "show_id" => &mut keys.show_id,
             "max_missing_percent" => &mut keys.max_missing_percent,
             // Google's own: client libraries', the dead-letter forwarder's, Eventarc's.
-            _ if is_googles(key) => continue,
+            _ if is_google_attribute(key) => continue,
             _ => {
                 let key = crate::text::excerpt(key, 256);
                 return Err(invalid(&format!(
@@ -184,12 +183,14 @@ fn kind(value: Value, naming: &Naming) -> Result<Kind, Failure> {
     let allowed = || {
         let names: Vec<String> = Kind::ALL
             .iter()
-            .map(|kind| format!("{kind}, {}, {}", kind.old_name(), naming.configured(*kind)))
+            .map(|kind| {
+                format!("{kind}, {}, {}", kind.legacy_name(), naming.configured_table(*kind))
+            })
             .collect();
         names.join(", ")
     };
     match &value {
-        Value::String(table) => naming.kind(table).ok_or_else(|| {
+        Value::String(table) => naming.parse_kind(table).ok_or_else(|| {
             let table = crate::text::excerpt(table, 100);
             invalid(&format!("`table` is {table:?}, expected one of {}", allowed()))
         }),
@@ -210,9 +211,9 @@ fn terms(value: Value) -> Result<Vec<Term>, Failure> {
         ))),
     };
     let Value::Array(list) = value else { return Ok(vec![term(&value)?]) };
-    if list.is_empty() || list.len() > TERMS {
+    if list.is_empty() || list.len() > MAX_TERMS {
         return Err(invalid(&format!(
-            "`search_term` is a list of {}, expected 1 to {TERMS} terms",
+            "`search_term` is a list of {}, expected 1 to {MAX_TERMS} terms",
             list.len()
         )));
     }
@@ -297,9 +298,10 @@ mod tests {
 
     fn fan_out(data: &str) -> Vec<String> {
         match ask(data, &[]) {
-            Ok(Request::FanOut(orders)) => {
-                orders.iter().map(|order| String::from_utf8(order.to_data()).unwrap()).collect()
-            }
+            Ok(Request::FanOut(messages)) => messages
+                .iter()
+                .map(|message| String::from_utf8(message.to_data()).unwrap())
+                .collect(),
             other => panic!("{data}: {other:?}"),
         }
     }
@@ -473,13 +475,13 @@ mod tests {
 
     #[test]
     fn what_is_published_is_read_back() {
-        let order = Order {
+        let message = TriggerMessage {
             table: Some("mentions".to_owned()),
             search_term: Some("café \"x\"".to_owned()),
             show_id: None,
             max_missing_percent: Some(7),
         };
-        let job = job(std::str::from_utf8(&order.to_data()).unwrap());
+        let job = job(std::str::from_utf8(&message.to_data()).unwrap());
         assert_eq!((job.kind, job.term.text()), (Kind::Mentions, "café \"x\""));
         assert_eq!(job.max_missing_percent, 7);
     }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::envelope::Message;
+use crate::envelope::{Message, is_google_attribute};
 use crate::failure::Failure;
 use crate::text;
 
@@ -17,7 +17,7 @@ const VALUE: usize = 1024;
 
 /// The attributes that a dead letter has of us: machine-readable reason, the words, and which
 /// message it was first.
-pub const OURS: [&str; 4] = ["reason", "detail", "message_id", "publish_time"];
+const OURS: [&str; 4] = ["reason", "detail", "message_id", "publish_time"];
 
 /// A dead letter's attributes: ours, then as many of the message's own as fit.
 pub fn attributes(message: &Message, failure: &Failure) -> BTreeMap<String, String> {
@@ -33,18 +33,18 @@ pub fn attributes(message: &Message, failure: &Failure) -> BTreeMap<String, Stri
         }
     }
     for value in attributes.values_mut() {
-        value.truncate(text::cut(value, VALUE).len());
+        value.truncate(text::truncated(value, VALUE).len());
     }
     attributes
 }
 
 /// A letter's attributes as the message had them: without ours and Google's.
-pub fn original(
+pub fn original_attributes(
     attributes: impl IntoIterator<Item = (String, String)>,
 ) -> BTreeMap<String, String> {
     attributes
         .into_iter()
-        .filter(|(key, _)| !OURS.contains(&key.as_str()) && !is_googles(key))
+        .filter(|(key, _)| !OURS.contains(&key.as_str()) && !is_google_attribute(key))
         .collect()
 }
 
@@ -67,7 +67,7 @@ pub struct Republished {
 
 impl Republished {
     /// Notes that a letter, published at `time`, was republished as message `id`.
-    pub fn add(
+    pub fn record(
         &mut self,
         id: String,
         data: &[u8],
@@ -79,7 +79,7 @@ impl Republished {
     }
 
     /// Whether a letter holds a message that was republished before.
-    pub fn has(&self, data: &[u8], attributes: &BTreeMap<String, String>) -> bool {
+    pub fn contains(&self, data: &[u8], attributes: &BTreeMap<String, String>) -> bool {
         if let Some(id) = attributes.get("message_id") {
             return self.ids.contains(id);
         }
@@ -96,15 +96,8 @@ impl Republished {
 fn content(data: &[u8], attributes: &BTreeMap<String, String>) -> u64 {
     let mut hasher = DefaultHasher::new();
     data.hash(&mut hasher);
-    original(attributes.clone()).hash(&mut hasher);
+    original_attributes(attributes.clone()).hash(&mut hasher);
     hasher.finish()
-}
-
-/// Whether an attribute is one that Google's own software adds.
-pub fn is_googles(attribute: &str) -> bool {
-    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
-        .iter()
-        .any(|prefix| attribute.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -148,11 +141,11 @@ mod tests {
         };
         let mut republished = Republished::default();
         let first = attributes(&[("reason", "refused"), ("message_id", "1")]);
-        assert!(!republished.has(b"x", &first));
-        republished.add("2".to_owned(), b"x", &first, 1_000_000_000);
+        assert!(!republished.contains(b"x", &first));
+        republished.record("2".to_owned(), b"x", &first, 1_000_000_000);
         // The service says which message a letter was.
-        assert!(republished.has(b"x", &attributes(&[("message_id", "2")])));
-        assert!(!republished.has(b"x", &attributes(&[("message_id", "3")])));
+        assert!(republished.contains(b"x", &attributes(&[("message_id", "2")])));
+        assert!(!republished.contains(b"x", &attributes(&[("message_id", "3")])));
         // The subscription does not, but when it was published: here in September 2001.
         for (time, is_ours) in [
             ("2001-09-09T01:46:39Z", false),
@@ -162,10 +155,10 @@ mod tests {
             ("yesterday", false),
         ] {
             let letter = attributes(&[(SOURCE_TIME, time)]);
-            assert_eq!(republished.has(b"x", &letter), is_ours, "{time}");
-            assert!(!republished.has(b"y", &letter));
+            assert_eq!(republished.contains(b"x", &letter), is_ours, "{time}");
+            assert!(!republished.contains(b"y", &letter));
         }
-        assert!(!republished.has(b"x", &attributes(&[])));
+        assert!(!republished.contains(b"x", &attributes(&[])));
     }
 
     #[test]
@@ -173,6 +166,6 @@ mod tests {
         let own = [("table".to_owned(), "podcasts".to_owned())];
         let mut letter = attributes(&message(own.clone()), &failure("x"));
         letter.insert("CloudPubSubDeadLetterSourceTopic".to_owned(), "t".to_owned());
-        assert_eq!(original(letter), BTreeMap::from(own));
+        assert_eq!(original_attributes(letter), BTreeMap::from(own));
     }
 }

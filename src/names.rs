@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::text::fold;
 
 /// The longest search term, in characters.
-pub const TERM_CHARACTERS: usize = 100;
+pub const MAX_TERM_CHARACTERS: usize = 100;
 
 /// The kinds of table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ impl Kind {
     }
 
     /// What the system before this one called the table; messages may still say it.
-    pub fn old_name(self) -> &'static str {
+    pub fn legacy_name(self) -> &'static str {
         match self {
             Kind::Podcasts => "tabela_5",
             Kind::Episodes => "tabela_6",
@@ -50,7 +50,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A search term: 1 to [`TERM_CHARACTERS`] characters, among them a letter or digit of any script.
+/// A search term: 1 to [`MAX_TERM_CHARACTERS`] characters, among them a letter or digit of any script.
 #[derive(Clone, Debug)]
 pub struct Term {
     text: String,
@@ -62,9 +62,9 @@ impl Term {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let characters = text.chars().count();
-        if characters > TERM_CHARACTERS {
+        if characters > MAX_TERM_CHARACTERS {
             return Err(format!(
-                "a search term has at most {TERM_CHARACTERS} characters, this one has {characters}"
+                "a search term has at most {MAX_TERM_CHARACTERS} characters, this one has {characters}"
             ));
         }
         let folded = fold(text);
@@ -181,7 +181,7 @@ pub struct ChosenShow {
     /// Its name, if a search returned it.
     pub name: Option<String>,
     /// Why it was chosen, unless the load job is of an earlier version, which does not say.
-    pub r#match: Option<ShowMatch>,
+    pub matched_by: Option<ShowMatch>,
 }
 
 /// Why a show was chosen.
@@ -206,7 +206,7 @@ impl ShowMatch {
     }
 
     /// Returns the match that has this name.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Name, Self::First, Self::ShowId].into_iter().find(|known| known.name() == name)
     }
 }
@@ -222,20 +222,20 @@ pub struct Naming {
 
 impl Naming {
     /// The configured name of a kind's table.
-    pub fn configured(&self, kind: Kind) -> &str {
+    pub fn configured_table(&self, kind: Kind) -> &str {
         &self.tables[kind as usize]
     }
 
     /// Whether a kind's table is the one that follows from the configured term.
-    pub fn follows_term(&self, kind: Kind) -> bool {
-        self.configured(kind) == self.term.table(kind)
+    pub fn is_derived_table(&self, kind: Kind) -> bool {
+        self.configured_table(kind) == self.term.table(kind)
     }
 
     /// The table of a kind and a term: a configured one for the configured term, else
     /// `<kind>_<slug>`, with hashes behind it until it is no configured one.
     pub fn table(&self, kind: Kind, term: &Term) -> String {
         if *term == self.term {
-            return self.configured(kind).to_owned();
+            return self.configured_table(kind).to_owned();
         }
         let mut slug = term.slug();
         loop {
@@ -250,10 +250,10 @@ impl Naming {
 
     /// The kind that a message's `table` means: its name, its old name, or else its configured name,
     /// which may be another kind's name.
-    pub fn kind(&self, table: &str) -> Option<Kind> {
+    pub fn parse_kind(&self, table: &str) -> Option<Kind> {
         let find = |is: &dyn Fn(&Kind) -> bool| Kind::ALL.into_iter().find(is);
-        find(&|kind| table == kind.name() || table == kind.old_name())
-            .or_else(|| find(&|kind| table == self.configured(*kind)))
+        find(&|kind| table == kind.name() || table == kind.legacy_name())
+            .or_else(|| find(&|kind| table == self.configured_table(*kind)))
     }
 }
 
@@ -313,10 +313,10 @@ mod tests {
     #[test]
     fn tables_go_by_three_names() {
         for name in ["podcasts", "tabela_5", "tb"] {
-            assert_eq!(naming("tb").kind(name), Some(Kind::Podcasts), "{name}");
+            assert_eq!(naming("tb").parse_kind(name), Some(Kind::Podcasts), "{name}");
         }
-        assert_eq!(naming("tb").kind("Podcasts"), None);
-        assert_eq!(naming("episodes").kind("episodes"), Some(Kind::Episodes));
+        assert_eq!(naming("tb").parse_kind("Podcasts"), None);
+        assert_eq!(naming("episodes").parse_kind("episodes"), Some(Kind::Episodes));
     }
 
     #[test]

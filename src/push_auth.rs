@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::config;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::http;
 use crate::text;
@@ -38,7 +38,7 @@ pub struct PushAuth {
     audience: String,
     account: String,
     keys_url: String,
-    keys_stay_fresh: Duration,
+    key_list_ttl: Duration,
     key_fetch: Duration,
     state: Mutex<State>,
 }
@@ -79,20 +79,22 @@ struct Key {
 
 impl PushAuth {
     /// A verifier; no key is fetched.
-    pub fn new(config: &config::PushAuth, timing: &config::Timing) -> Self {
-        let keys_url = config.jwks_url.clone().unwrap_or_else(|| KEYS.to_owned());
-        let verifier = Builder::new([config.audience.clone()])
+    pub fn new(config: &Config) -> Option<Self> {
+        let timing = &config.timing;
+        let push_auth = config.push_auth.as_ref()?;
+        let keys_url = config.test_hooks.jwks_url.clone().unwrap_or_else(|| KEYS.to_owned());
+        let verifier = Builder::new([push_auth.audience.clone()])
             .with_jwks_url(keys_url.clone())
             .with_clock_skew(SKEW)
             .build();
-        Self {
-            audience: config.audience.clone(),
-            account: config.service_account.clone(),
+        Some(Self {
+            audience: push_auth.audience.clone(),
+            account: push_auth.service_account.clone(),
             keys_url,
-            keys_stay_fresh: config.keys_stay_fresh,
-            key_fetch: timing.connect,
+            key_list_ttl: timing.key_list_ttl,
+            key_fetch: timing.connect_timeout,
             state: Mutex::new(State { verifier, good: HashSet::new(), missed: None }),
-        }
+        })
     }
 
     /// Checks the value of a push's Authorization header.
@@ -123,7 +125,7 @@ impl PushAuth {
         let mut state = self.state.lock().await;
         if !state.good.contains(&kid)
             && let Some(missed) = &state.missed
-            && missed.when.elapsed() < self.keys_stay_fresh
+            && missed.when.elapsed() < self.key_list_ttl
         {
             missed.allows(&kid)?;
         }
@@ -159,7 +161,7 @@ impl PushAuth {
         let response = sent
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| http::describe(&error))?;
-        let body = http::read(response, LIST).await.map_err(|error| error.to_string())?;
+        let body = http::read_body(response, LIST).await.map_err(|error| error.to_string())?;
         let list: KeyList = serde_json::from_slice(&body).map_err(|error| {
             format!("the answer is no list of keys: {}", http::describe(&error))
         })?;

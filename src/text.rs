@@ -6,13 +6,16 @@ mod phrases;
 pub(crate) use fold::{fold, fold_into};
 pub use phrases::Phrases;
 
+/// The most that a log line or an error repeats of another service's error text.
+pub(crate) const MAX_EXCERPT_BYTES: usize = 300;
+
 /// `text` cut to at most `bytes` bytes at a character's edge.
-pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
 /// `text` without the secrets that it repeats.
-pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
+pub(crate) fn redacted(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "…");
@@ -21,7 +24,7 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
 }
 
 /// Returns a time in RFC 3339, in UTC and whole seconds.
-pub(crate) fn moment(time: std::time::SystemTime) -> String {
+pub(crate) fn rfc3339(time: std::time::SystemTime) -> String {
     let time = time::OffsetDateTime::from(time);
     let seconds = time.replace_nanosecond(0).unwrap_or(time);
     seconds.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
@@ -48,13 +51,13 @@ pub(crate) fn excerpt(text: &str, bytes: usize) -> String {
 
 /// `text` as one printable line of at most some `bytes` bytes, with its middle left out if it is
 /// longer: where the cause and the place both matter.
-pub(crate) fn shortened(text: &str, bytes: usize) -> String {
+pub(crate) fn middle_elided(text: &str, bytes: usize) -> String {
     let line = excerpt(text, usize::MAX);
     if line.len() <= bytes {
         return line;
     }
     let tail = line.ceil_char_boundary(line.len() - bytes / 4);
-    format!("{} … {}", cut(&line, bytes * 3 / 4).trim_end(), line[tail..].trim_start())
+    format!("{} … {}", truncated(&line, bytes * 3 / 4).trim_end(), line[tail..].trim_start())
 }
 
 #[cfg(test)]
@@ -69,8 +72,8 @@ mod tests {
 
     #[test]
     fn a_long_text_keeps_its_ends() {
-        assert_eq!(shortened("a\n b", 8), "a b");
-        assert_eq!(shortened("1234567890ab", 8), "123456 … ab");
-        assert_eq!(shortened("ééééééé", 8), "ééé … é");
+        assert_eq!(middle_elided("a\n b", 8), "a b");
+        assert_eq!(middle_elided("1234567890ab", 8), "123456 … ab");
+        assert_eq!(middle_elided("ééééééé", 8), "ééé … é");
     }
 }

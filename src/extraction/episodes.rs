@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
 use super::{Extracted, Extractor, count, items, read};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::meter::Meter;
 use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
 use crate::warehouse::Origin;
@@ -32,15 +32,15 @@ impl Extractor {
         &self,
         job: &Job,
         message: &str,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Extracted, Failure> {
-        let (taken, reading, shared) = self.reading_of(job, message, meter).await?;
-        count(&reading.complete, meter);
+        let (taken, reading, shared) = self.reading_of(job, message, context).await?;
+        count(&reading.complete, context);
         let complete = &reading.complete;
         let rows = match job.kind {
             Kind::Mentions => {
                 let (rows, undated) = items::mentions(&complete.rows, &self.phrases);
-                meter.undated.set(undated);
+                context.meter.undated.set(undated);
                 rows
             }
             _ => complete.rows.clone(),
@@ -64,12 +64,13 @@ impl Extractor {
         &self,
         job: &Job,
         message: &str,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(ChosenShow, Arc<Reading>, bool), Failure> {
         if let Some(id) = &job.show {
-            let taken = ChosenShow { id: id.clone(), name: None, r#match: Some(ShowMatch::ShowId) };
-            let _ = meter.show.set(taken.clone());
-            return match self.all_episodes(id, job, message, meter).await? {
+            let taken =
+                ChosenShow { id: id.clone(), name: None, matched_by: Some(ShowMatch::ShowId) };
+            let _ = context.show.set(taken.clone());
+            return match self.all_episodes(id, job, message, context).await? {
                 Found::Reading { reading, shared } => Ok((taken, reading, shared)),
                 Found::NoShow => Err(Failure::NoSuchShow(id.clone())),
             };
@@ -77,9 +78,9 @@ impl Extractor {
         let slot = self.shows.slot(job.term.folded());
         loop {
             let (taken, fresh) =
-                self.show_of(&job.term, job.max_missing_percent, &slot, meter).await?;
-            let _ = meter.show.set(taken.clone());
-            match self.all_episodes(&taken.id, job, message, meter).await? {
+                self.show_of(&job.term, job.max_missing_percent, &slot, context).await?;
+            let _ = context.show.set(taken.clone());
+            match self.all_episodes(&taken.id, job, message, context).await? {
                 Found::Reading { reading, shared } => return Ok((taken, reading, shared)),
                 Found::NoShow => {
                     self.forget_show(&slot, &taken.id).await;
@@ -98,13 +99,15 @@ impl Extractor {
         show: &ShowId,
         job: &Job,
         message: &str,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Found, Failure> {
         let percent = job.max_missing_percent;
         let slot = self.readings.slot(show);
         let what = listing_of(show);
-        let mut kept =
-            meter.wait_to_start(slot.lock(), || format!("another message reads {what}")).await?;
+        let mut kept = context
+            .deadline
+            .wait_to_start(slot.lock(), || format!("another message reads {what}"))
+            .await?;
         if let Some(reading) = Readings::usable(&kept, &job.table, message, percent) {
             return Ok(Found::Reading { reading, shared: true });
         }
@@ -119,14 +122,14 @@ impl Extractor {
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
-            self.spotify.episodes(show, offset, limit, meter, |paging| Page {
+            self.spotify.episodes(show, offset, limit, context, |paging| Page {
                 rows: items::episodes(&paging.items),
                 total: paging.total,
                 has_next: paging.next,
             })
         };
         let read_at = SystemTime::now();
-        match read::read(rules, self.backoff, meter, page).await? {
+        match read::read(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete.forget(&what);
                 let reading = self.readings.keep(&kept, complete, read_at, &job.table, message);
@@ -137,7 +140,7 @@ impl Extractor {
             Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no episode of the show {show}") })
             }
-            Verdict::NotFound(words) => match self.spotify.show(show, meter).await {
+            Verdict::NotFound(words) => match self.spotify.show(show, context).await {
                 Err(CallError::NotFound(_)) => Ok(Found::NoShow),
                 Err(CallError::Failed(failure)) => Err(failure),
                 Ok(_) => {

@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
 use super::listing::{Listing, Page, Request, Response, Rules, Step, Verdict};
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::retry::Backoff;
 use crate::spotify::CallError;
 
@@ -23,7 +23,7 @@ const MAX_REMEMBERED: usize = 1000;
 pub(super) async fn read<F>(
     rules: Rules,
     backoff: Backoff,
-    meter: &Meter,
+    context: &Context,
     page: impl Fn(u32, u32) -> F,
 ) -> Result<Verdict, Failure>
 where
@@ -53,9 +53,7 @@ where
     let mut under_way = FuturesUnordered::new();
     loop {
         let step = listing.next_step();
-        let (read, listed) = listing.progress();
-        meter.read.set(read);
-        meter.listed.set(listed);
+        context.progress.set_items(listing.progress());
         match step {
             Step::Done(verdict) => return Ok(verdict),
             Step::Send(requests) => under_way.extend(requests.into_iter().map(ask)),

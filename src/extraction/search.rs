@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use super::listing::{Complete, Page, Rules, Verdict};
 use super::{Extracted, Extractor, count, items, read, show};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::meter::Meter;
 use crate::names::Term;
 use crate::warehouse::Origin;
 
@@ -21,7 +21,11 @@ const MAX_MISSING_PERCENT: u8 = 10;
 
 impl Extractor {
     /// The first [`MAX_SHOWS`] distinct shows of a search, or all if it ends before.
-    pub(super) async fn podcasts(&self, job: &Job, meter: &Meter) -> Result<Extracted, Failure> {
+    pub(super) async fn podcasts(
+        &self,
+        job: &Job,
+        context: &Context,
+    ) -> Result<Extracted, Failure> {
         // A message that needs the term's show waits for this search, which finds it too.
         let slot = self.shows.slot(job.term.folded());
         let guard = slot.try_lock().ok();
@@ -35,8 +39,8 @@ impl Extractor {
             first_page_only: false,
             max_missing_percent: job.max_missing_percent,
         };
-        let complete = self.search(search_of(&job.term), &job.term, rules, meter).await?;
-        count(&complete, meter);
+        let complete = self.search(search_of(&job.term), &job.term, rules, context).await?;
+        count(&complete, context);
         if let Some(mut remembered) = guard {
             let taken =
                 show::choose(&job.term, complete.rows.lines().take(complete.first_page_rows));
@@ -55,7 +59,7 @@ impl Extractor {
         &self,
         term: &Term,
         max_missing_percent: u8,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Complete, Failure> {
         let rules = Rules {
             page_size: self.search_page,
@@ -67,7 +71,7 @@ impl Extractor {
             max_missing_percent: max_missing_percent.max(MAX_MISSING_PERCENT),
         };
         let what = format!("the first page of {}", search_of(term));
-        self.search(what, term, rules, meter).await
+        self.search(what, term, rules, context).await
     }
 
     async fn search(
@@ -75,18 +79,18 @@ impl Extractor {
         what: String,
         term: &Term,
         rules: Rules,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Complete, Failure> {
         let percent = rules.max_missing_percent;
         self.incomplete.check(&what, percent)?;
         let page = |offset, limit| {
-            self.spotify.search(term, offset, limit, meter, |paging| Page {
+            self.spotify.search(term, offset, limit, context, |paging| Page {
                 rows: items::podcasts(&paging.items),
                 total: paging.total,
                 has_next: paging.next,
             })
         };
-        match read::read(rules, self.backoff, meter, page).await? {
+        match read::read(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete.forget(&what);
                 Ok(complete)

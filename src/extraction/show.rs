@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Extractor;
 use super::search::search_of;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
 use crate::text::fold;
 
@@ -42,19 +42,19 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
     let shows = rows.filter_map(|row| {
         let Row { id, name } = serde_json::from_slice(row).ok()?;
         let named = name.as_deref().is_some_and(|name| fold(name) == term.folded());
-        let r#match = Some(if named { ShowMatch::Name } else { ShowMatch::First });
-        Some(ChosenShow { id: ShowId::from_spotify(&id)?, name, r#match })
+        let matched_by = Some(if named { ShowMatch::Name } else { ShowMatch::First });
+        Some(ChosenShow { id: ShowId::from_spotify(&id)?, name, matched_by })
     });
     let shows: Vec<ChosenShow> = shows.collect();
-    let named = shows.iter().find(|show| show.r#match == Some(ShowMatch::Name));
+    let named = shows.iter().find(|show| show.matched_by == Some(ShowMatch::Name));
     named.or(shows.first()).cloned()
 }
 
 impl Extractor {
     /// The term's show.
-    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<ChosenShow, Failure> {
+    pub async fn show(&self, term: &Term, context: &Context) -> Result<ChosenShow, Failure> {
         let slot = self.shows.slot(term.folded());
-        self.show_of(term, 0, &slot, meter).await.map(|(taken, _)| taken)
+        self.show_of(term, 0, &slot, context).await.map(|(taken, _)| taken)
     }
 
     /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
@@ -64,16 +64,16 @@ impl Extractor {
         term: &Term,
         max_missing_percent: u8,
         slot: &Mutex<Option<Remembered>>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(ChosenShow, bool), Failure> {
         let waits_for = || format!("another message makes {}", search_of(term));
-        let mut remembered = meter.wait_to_start(slot.lock(), waits_for).await?;
+        let mut remembered = context.deadline.wait_to_start(slot.lock(), waits_for).await?;
         if let Some(Remembered { taken, until }) = &*remembered
             && Instant::now() < *until
         {
             return Ok((taken.clone(), false));
         }
-        let page = self.first_page(term, max_missing_percent, meter).await?;
+        let page = self.first_page(term, max_missing_percent, context).await?;
         let taken = choose(term, page.rows.lines()).ok_or_else(|| {
             let detail = "no show in it has an id that can be requested".to_owned();
             Failure::ListingIncomplete { what: search_of(term), detail, after: None }

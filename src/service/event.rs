@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{Load, Loaded, Origin};
+use crate::warehouse::{CompletedLoad, Load, Origin};
 
 /// The event's data.
 #[derive(Serialize)]
@@ -28,8 +28,8 @@ struct Data<'a> {
 
 /// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
 /// what the load job says. Both give the same event, but for the show's name, which no job knows.
-pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&Origin>) -> Outgoing {
-    let origin = about.filter(|_| !loaded.earlier).or(loaded.origin.as_ref());
+pub(super) fn event(load: &Load<'_>, loaded: &CompletedLoad, about: Option<&Origin>) -> Outgoing {
+    let origin = about.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
     let show = origin.and_then(|origin| origin.show.as_ref());
     let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
     let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
@@ -42,9 +42,9 @@ pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&Origin>) ->
         rows: loaded.rows,
         job_id: &loaded.job_id,
         message_id: load.message_id,
-        read_at: origin.map(|origin| text::moment(origin.read_at)),
+        read_at: origin.map(|origin| text::rfc3339(origin.read_at)),
         shared_reading: origin.and_then(|origin| origin.shared),
-        loaded_at: text::moment(loaded.ended_at.unwrap_or_else(SystemTime::now)),
+        loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
     Outgoing {
         // Texts and numbers, which JSON has.
@@ -94,13 +94,13 @@ mod tests {
         let load = Load::new(&job, "p.d", "77", "");
         let named = |name: Option<&str>| {
             let name = name.map(str::to_owned);
-            let show = ChosenShow { id: id(), name, r#match: Some(ShowMatch::Name) };
+            let show = ChosenShow { id: id(), name, matched_by: Some(ShowMatch::Name) };
             Origin { show: Some(show), read_at: at(1), shared: Some(true), listed: None }
         };
         let (about, origin) = (named(Some("Café")), named(None));
-        let mut loaded = Loaded {
+        let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: false,
+            by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
             origin: Some(origin),
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
         // What a later delivery has read itself is not what was loaded.
-        loaded.earlier = true;
+        loaded.by_earlier_delivery = true;
         expected["show"] = Value::Null;
         let later = Origin { show: None, read_at: at(70), shared: Some(false), listed: None };
         for about in [None, Some(&later)] {
@@ -131,9 +131,9 @@ mod tests {
     fn what_is_unknown_is_null() {
         let job = job(Kind::Podcasts);
         let load = Load::new(&job, "p.d", "77", "");
-        let loaded = Loaded {
+        let loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: true,
+            by_earlier_delivery: true,
             rows: None,
             ended_at: None,
             origin: None,

@@ -46,7 +46,7 @@ impl Phrases {
     }
 
     /// Returns whether `text` holds one of the phrases. `buffer` is reused between texts.
-    pub fn are_in(&self, text: &str, buffer: &mut String) -> bool {
+    pub fn match_any(&self, text: &str, buffer: &mut String) -> bool {
         fold_into(text, buffer);
         self.folded.iter().any(|phrase| buffer.contains(phrase.as_str()))
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn are_in(phrases: &str, text: &str) -> bool {
-        Phrases::parse(phrases).unwrap().are_in(text, &mut String::new())
+        Phrases::parse(phrases).unwrap().match_any(text, &mut String::new())
     }
 
     #[test]
