@@ -54,6 +54,11 @@ impl Complete {
         }
     }
 
+    /// Returns the number of wanted items if some of them are missing.
+    pub(in crate::extraction) fn wanted_if_missing(&self) -> Option<u64> {
+        (self.missing > 0).then_some(self.wanted)
+    }
+
     /// Returns whether no more than `max_missing_percent`, or than is always tolerated, is missing.
     pub(in crate::extraction) fn is_within_tolerance(&self, max_missing_percent: u8) -> bool {
         let shown = self.wanted.saturating_sub(self.missing);
