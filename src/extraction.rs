@@ -1,12 +1,14 @@
-//! From a job to its rows: which listing is read, which show is the term's, and when a listing is
-//! complete.
+//! Turns a job into rows: chooses the show, reads the listing from Spotify, and decides whether it is
+//! complete. Loading the rows is left to the caller.
 
 mod episodes;
+mod fetch;
+mod incomplete;
 pub(crate) mod items;
 mod listing;
-mod read;
-mod readings;
+mod podcasts;
 mod search;
+mod shared_readings;
 mod show;
 
 use std::sync::Arc;
@@ -25,77 +27,80 @@ use crate::rows::Rows;
 use crate::spotify::Spotify;
 use crate::text::Phrases;
 use crate::warehouse::Origin;
+use incomplete::IncompleteListings;
 use listing::Complete;
-use read::Incomplete;
-use readings::{Reading, Readings};
+use shared_readings::{SharedReading, SharedReadings};
+use show::CachedShow;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]
 pub struct Extractor {
     spotify: Spotify,
-    shows: Keyed<Option<show::Remembered>>,
-    readings: Readings,
-    incomplete: Incomplete,
+    /// By folded term.
+    shows: Keyed<CachedShow>,
+    shared_readings: SharedReadings,
+    incomplete_listings: IncompleteListings,
     phrases: Phrases,
-    search_page: u32,
-    side_by_side: usize,
-    show_memory: Duration,
+    search_page_size: u32,
+    max_concurrent_calls: usize,
+    show_ttl: Duration,
     backoff: Backoff,
 }
 
 /// The rows of a job's table.
 #[derive(Debug)]
 pub struct Extracted {
-    /// Unique by id, in Spotify's order.
+    /// Rows with unique ids, in Spotify's order.
     pub rows: Rows,
     pub origin: Origin,
-    /// Held so that messages for other tables can share it until the rows are loaded.
-    _reading: Option<Arc<Reading>>,
+    /// Keeps the reading alive until the rows are loaded, so that the show's other table can share it.
+    _reading: Option<Arc<SharedReading>>,
 }
 
 impl Extractor {
-    /// An extractor on a client.
     pub fn new(config: &Config, spotify: Spotify) -> Self {
         Self {
             spotify,
             shows: Keyed::default(),
-            readings: Readings::new(config.timing.reading_ttl),
-            incomplete: Incomplete::new(config.timing.incomplete_ttl),
+            shared_readings: SharedReadings::new(config.timing.reading_ttl),
+            incomplete_listings: IncompleteListings::new(config.timing.incomplete_ttl),
             phrases: config.mention_phrases.clone(),
-            search_page: config.spotify.search_page_size,
-            side_by_side: config.spotify.max_concurrent_calls,
-            show_memory: config.timing.show_ttl,
+            search_page_size: config.spotify.search_page_size,
+            max_concurrent_calls: config.spotify.max_concurrent_calls,
+            show_ttl: config.timing.show_ttl,
             backoff: config.timing.backoff,
         }
     }
 
-    /// The rows of the job's table, for the message with this id. Never none, except mentions of a show
-    /// that was read completely.
+    /// Reads the rows of the job's table. There is at least one, except for mentions in a show that was
+    /// read completely.
     pub async fn extract(
         &self,
         job: &Job,
-        message: &str,
+        message_id: &str,
         context: &Context,
     ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
             Kind::Podcasts => self.podcasts(job, context).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, message, context).await,
+            Kind::Episodes | Kind::Mentions => self.episodes(job, message_id, context).await,
         };
         context.meter.extraction_ms.add_since(start);
         extracted
     }
 
-    /// Records that a message's rows were loaded, so that their reading has served its table.
-    pub fn loaded(&self, table: &str, message: &str) {
-        self.readings.used(table, message);
+    /// Records that a message's rows were loaded into a table, which then gets no more rows from the same
+    /// reading.
+    pub fn record_load(&self, table: &str, message_id: &str) {
+        self.shared_readings.record_load(table, message_id);
     }
 }
 
-/// Counts what a listing that is loaded had of its own.
-fn count(complete: &Complete, context: &Context) {
-    context.meter.nulls.add(complete.nulls);
-    context.meter.doubles.add(complete.doubles);
-    context.meter.undated.add(complete.undated);
-    context.meter.malformed.add(complete.malformed);
+/// Adds the counters of a listing to those of the message.
+fn add_counters(complete: &Complete, context: &Context) {
+    let meter = &context.meter;
+    meter.nulls.add(complete.nulls);
+    meter.doubles.add(complete.doubles);
+    meter.undated.add(complete.undated);
+    meter.malformed.add(complete.malformed);
 }

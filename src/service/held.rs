@@ -54,7 +54,7 @@ impl Held {
                 .warehouse
                 .replace_table(&load, n, table_state, &rows, &origin, context)
                 .await?;
-            held.extractor.loaded(&held.job.table, &held.message_id);
+            held.extractor.record_load(&held.job.table, &held.message_id);
             Ok(loaded)
         };
         self.until_the_job_ends(work).await
@@ -80,7 +80,7 @@ impl Held {
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
                 if held.warehouse.wait_for_job(&job_id).await {
-                    held.extractor.loaded(table, &held.message_id);
+                    held.extractor.record_load(table, &held.message_id);
                 }
                 held.admission.ended(table, &job_id);
             }
