@@ -46,7 +46,7 @@ Examples:
   spotify-bq check --max-age 26h                    is every table younger than that?
   spotify-bq redrive --dry-run                      the dead letters in DEAD_LETTER_SUBSCRIPTION, with reasons
 
-Settings are environment variables; docs/settings.md lists them. Exit codes: 0 all went well, 1 something
+Settings are environment variables; README.md lists them. Exit codes: 0 all went well, 1 something
 did not, 2 arguments or settings are wrong.";
 
 #[derive(Debug, Subcommand)]

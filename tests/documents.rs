@@ -116,7 +116,10 @@ fn the_architecture_page_shows_the_layout_of_src() {
         let paths = line.split("  ").next().unwrap();
         for (position, path) in paths.split(", ").enumerate() {
             let path = if position == 0 { path.to_owned() } else { format!("src/{path}") };
-            assert!(root.join(&path).exists(), "ARCHITECTURE.md lists {path}, which does not exist");
+            assert!(
+                root.join(&path).exists(),
+                "ARCHITECTURE.md lists {path}, which does not exist"
+            );
             listed.insert(path.trim_end_matches('/').to_owned());
         }
     }

@@ -145,9 +145,9 @@ fn comparable_links(name: &str, page: &str, pages: &BTreeMap<String, String>) ->
             return link;
         }
         let (target, anchor) = resolved(name, &link);
-        let heading = pages.get(&target).and_then(|page| {
-            anchors(page).iter().position(|candidate| candidate == anchor)
-        });
+        let heading = pages
+            .get(&target)
+            .and_then(|page| anchors(page).iter().position(|candidate| candidate == anchor));
         format!("{} {heading:?}", english_of(&target).unwrap_or(target))
     };
     links(page).into_iter().map(comparable).collect()
@@ -201,7 +201,9 @@ fn portuguese_pages_link_to_portuguese_pages() {
         for link in links(page).iter().filter(|link| !is_external(link)) {
             let (target, _) = resolved(name, link);
             // Each page links to its own other language.
-            if target != english && let Some(translated) = translation.get(&target) {
+            if target != english
+                && let Some(translated) = translation.get(&target)
+            {
                 wrong.push(format!("{name}: {link} has a translation, {translated}"));
             }
         }
@@ -265,7 +267,9 @@ fn every_command_parses() {
                 _ => continue,
             };
             // clap reports --help and --version as errors that do not go to stderr.
-            if let Some(error) = Cli::try_parse_from(arguments).err().filter(clap::Error::use_stderr) {
+            if let Some(error) =
+                Cli::try_parse_from(arguments).err().filter(clap::Error::use_stderr)
+            {
                 panic!("{name}: {command}\n{error}");
             }
             parsed += 1;
@@ -404,7 +408,10 @@ fn the_readme_shows_a_part_of_what_the_demo_prints() {
     let shown = comparable_output(shown.split("$ cargo test").next().unwrap());
     let mut printed = full.lines();
     for line in shown.lines().filter(|line| *line != "…") {
-        assert!(printed.any(|printed| printed == line), "the demo does not print this here: {line}");
+        assert!(
+            printed.any(|printed| printed == line),
+            "the demo does not print this here: {line}"
+        );
     }
 }
 
