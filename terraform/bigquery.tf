@@ -42,7 +42,7 @@ resource "google_bigquery_dataset" "this" {
   project                    = local.project
   dataset_id                 = var.dataset_id
   location                   = var.bigquery_location
-  description                = "Podcasts do Spotify, lidos pelo serviço ${var.name}: cada carga substitui uma tabela inteira."
+  description                = "Dados de podcasts do Spotify, carregados pelo serviço ${var.name}. Cada carga substitui a tabela inteira."
   labels                     = local.labels
   delete_contents_on_destroy = !var.deletion_protection
 
