@@ -70,9 +70,11 @@ impl BigQuery {
         &self.dataset
     }
 
-    /// Returns whether the table must be checked before Spotify is read, because BigQuery denied something
-    /// recently. Fails if BigQuery denied load jobs recently.
-    pub(super) fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    pub(super) fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+        self.denials.fail_if_denied(&load.job.table)
+    }
+
+    pub(super) fn must_check_first(&self, load: &Load<'_>) -> bool {
         self.denials.must_check_first(&load.job.table)
     }
 
@@ -157,7 +159,7 @@ impl BigQuery {
     ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
         // BigQuery may have denied another message's load while this one read Spotify.
-        self.denials.must_check_first(table)?;
+        self.denials.fail_if_denied(table)?;
         if state == TableState::Missing {
             self.create_table(load).await?;
         }

@@ -60,21 +60,24 @@ impl Denials {
         Self { memory, by_scope: Mutex::default() }
     }
 
-    /// Returns whether the table must be checked before Spotify is read. Fails until the denial of a load
-    /// job expires.
-    pub(super) fn must_check_first(&self, table: &str) -> Result<bool, Failure> {
-        let denials = self.by_scope();
+    /// Returns whether the table must be checked before Spotify is read.
+    pub(super) fn must_check_first(&self, table: &str) -> bool {
+        self.find(table, Call::TableCheck).is_some()
+    }
+
+    /// Fails if a load job into this table was denied, until that denial expires.
+    pub(super) fn fail_if_denied(&self, table: &str) -> Result<(), Failure> {
+        self.find(table, Call::LoadJob).map_or(Ok(()), Err)
+    }
+
+    fn find(&self, table: &str, call: Call) -> Option<Failure> {
         let now = Instant::now();
-        let scopes = [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())];
-        let mut must_check = false;
-        for denied in scopes.iter().filter_map(|scope| denials.get(scope)) {
-            match denied.call {
-                _ if denied.expires_at <= now => {}
-                Call::TableCheck => must_check = true,
-                Call::LoadJob => return Err(denied.to_failure(now)),
-            }
-        }
-        Ok(must_check)
+        let denials = self.by_scope();
+        [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())]
+            .iter()
+            .filter_map(|scope| denials.get(scope))
+            .find(|denied| denied.call == call && denied.expires_at > now)
+            .map(|denied| denied.to_failure(now))
     }
 
     /// Remembers a failure if it is a denial, and adds to the failure when the denial expires.
@@ -184,9 +187,9 @@ mod tests {
 
     /// Returns what happens to a message for the table.
     fn reaction(denials: &Denials, table: &str) -> String {
-        match denials.must_check_first(table) {
-            Ok(false) => "read Spotify".to_owned(),
-            Ok(true) => "check first".to_owned(),
+        match denials.fail_if_denied(table) {
+            Ok(()) if denials.must_check_first(table) => "check first".to_owned(),
+            Ok(()) => "read Spotify".to_owned(),
             Err(Failure::Denied { after, .. }) => format!("503 for {} s", after.unwrap().as_secs()),
             Err(other) => panic!("{other}"),
         }

@@ -82,7 +82,7 @@ impl Dataset {
     ) -> Result<ApiResponse, ApiError> {
         url.set_query(Some("uploadType=multipart"));
         let request = || {
-            let (length, pieces) = multipart(job, rows);
+            let (length, pieces) = multipart_body(job, rows);
             self.api
                 .upload(Method::POST, &url)
                 .header(CONTENT_TYPE, format!("multipart/related; boundary={MULTIPART_BOUNDARY}"))
@@ -148,7 +148,7 @@ impl Dataset {
 
 /// Returns the length of a multipart upload's body, and the body in pieces. Rows are not copied.
 #[doc(hidden)]
-pub fn multipart(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
+pub fn multipart_body(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
     let mut head =
         format!("--{MULTIPART_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n")
             .into_bytes();
