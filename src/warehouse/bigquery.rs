@@ -86,10 +86,8 @@ impl BigQuery {
     ) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_LOAD_JOBS {
             let job_id = load.job_id(n);
-            let job = match self.dataset.get_job(&job_id).await {
-                Ok(job) => job,
-                Err(ApiError::NotFound(_)) => return Ok(EarlierLoads::NoneSucceeded { next: n }),
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            let Some(job) = self.dataset.find_job(&job_id).await? else {
+                return Ok(EarlierLoads::NoneSucceeded { next: n });
             };
             let _timed = meter.load_ms.timed();
             let job = self.dataset.wait_for_end(&job_id, job, meter).await?;
@@ -258,10 +256,8 @@ impl BigQuery {
         }
         if matches!(error, ApiError::Rejected { .. }) {
             // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
-            match self.dataset.get_job(job_id).await {
-                Ok(job) => return Ok((job, true)),
-                Err(ApiError::NotFound(_)) => {}
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            if let Some(job) = self.dataset.find_job(job_id).await? {
+                return Ok((job, true));
             }
             // If the table is the reason, its check says more.
             self.check_table(load).await?;

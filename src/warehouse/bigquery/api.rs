@@ -38,7 +38,8 @@ impl Api {
         google: &Arc<GoogleCredentials>,
     ) -> Result<Self, String> {
         Ok(Self {
-            base: Url::parse(&config.url).map_err(|error| format!("{}: {error}", config.url))?,
+            base: Url::parse(&config.url)
+                .map_err(|error| format!("BigQuery's URL {} is invalid: {error}", config.url))?,
             client: client(timing)?,
             credentials: match config.emulator {
                 true => Arc::new(GoogleCredentials::None),

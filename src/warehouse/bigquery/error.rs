@@ -128,7 +128,7 @@ impl ApiError {
                 Failure::DatasetMissing { dataset: dataset.to_owned(), detail }
             }
             Self::AlreadyExists => {
-                let detail = "409 duplicate".to_owned();
+                let detail = "409: it already exists".to_owned();
                 Failure::WarehouseUnavailable { what, detail, after: None }
             }
         }

@@ -129,8 +129,17 @@ fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
 }
 
 impl Dataset {
+    /// Returns `None` if the job does not exist.
+    pub(super) async fn find_job(&self, id: &str) -> Result<Option<JobInfo>, Failure> {
+        match self.get_job(id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(ApiError::NotFound(_)) => Ok(None),
+            Err(error) => Err(self.failure(error, &format!("jobs.get for {id}"))),
+        }
+    }
+
     /// Looks up a job in the dataset's location.
-    pub(super) async fn get_job(&self, id: &str) -> Result<JobInfo, ApiError> {
+    async fn get_job(&self, id: &str) -> Result<JobInfo, ApiError> {
         let mut url = self.url(&["jobs", id]);
         if let Some(location) = self.location().await.map_err(ApiError::Other)? {
             url.query_pairs_mut().append_pair("location", &location);
@@ -182,10 +191,10 @@ impl Dataset {
         let end = Instant::now() + JOB_TIMEOUT;
         let (mut pause, mut not_found) = (self.timing.first_look, 0);
         loop {
-            match self.get_job(id).await {
-                Ok(job) if job.is_done() => return job.failure().is_none(),
-                Err(ApiError::NotFound(_)) if not_found == NOT_FOUND_RETRIES => return false,
-                Err(ApiError::NotFound(_)) => not_found += 1,
+            match self.find_job(id).await {
+                Ok(Some(job)) if job.is_done() => return job.failure().is_none(),
+                Ok(None) if not_found == NOT_FOUND_RETRIES => return false,
+                Ok(None) => not_found += 1,
                 _ if Instant::now() >= end => return false,
                 // The job is running, or BigQuery can't be reached for a while.
                 _ => {}
