@@ -8,7 +8,7 @@ use crate::names::Kind;
 use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
-pub use crate::warehouse::multipart;
+pub use crate::warehouse::multipart_body;
 use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be

@@ -70,9 +70,11 @@ impl BigQuery {
         &self.dataset
     }
 
-    /// Returns whether the table must be checked before Spotify is read, because BigQuery denied something
-    /// recently. Fails if BigQuery denied load jobs recently.
-    pub(super) fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    pub(super) fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+        self.denials.fail_if_denied(&load.job.table)
+    }
+
+    pub(super) fn must_check_first(&self, load: &Load<'_>) -> bool {
         self.denials.must_check_first(&load.job.table)
     }
 
@@ -84,10 +86,8 @@ impl BigQuery {
     ) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_LOAD_JOBS {
             let job_id = load.job_id(n);
-            let job = match self.dataset.get_job(&job_id).await {
-                Ok(job) => job,
-                Err(ApiError::NotFound(_)) => return Ok(EarlierLoads::NoneSucceeded { next: n }),
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            let Some(job) = self.dataset.find_job(&job_id).await? else {
+                return Ok(EarlierLoads::NoneSucceeded { next: n });
             };
             let _timed = context.meter.load_ms.timed();
             let job = self.dataset.wait_for_end(&job_id, job, context).await?;
@@ -95,20 +95,23 @@ impl BigQuery {
                 return Ok(EarlierLoads::Succeeded(job.completed_load(job_id, true)));
             }
         }
-        let detail = format!("{MAX_LOAD_JOBS} load jobs of this message have failed");
+        let detail = format!(
+            "{MAX_LOAD_JOBS} load jobs of this message have failed; see the jobs {}_0 and following",
+            load.id
+        );
         Err(self.dataset.unavailable("jobs.get", detail))
     }
 
     /// Checks whether the table exists and may be loaded.
     pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let table = &load.job.table;
-        // The load job needs the location. Asking for it now finds a missing dataset early.
+        // The load job needs the location. Looking it up now detects a missing dataset early.
         let (found, location) = join(self.dataset.get_table(table), self.dataset.location()).await;
         let state = location.and(found).and_then(|found| match found {
             None => Ok(TableState::Missing),
             Some(found) => found.check(load.job.kind, table),
         });
-        // Creating a missing table may still be denied.
+        // A missing table still has to be created, which may be denied.
         if let Ok(TableState::Existing { .. }) = state {
             self.denials.table_check_succeeded(table);
         }
@@ -136,7 +139,7 @@ impl BigQuery {
                 self.denials.table_check_succeeded(table);
                 Ok(())
             }
-            // Another process created it. The same columns are expected of it.
+            // Another process created it.
             Err(ApiError::AlreadyExists) => self.check_table(load).await.map(drop),
             Err(error) => {
                 let failure = self.dataset.failure(error, &format!("tables.insert for {table}"));
@@ -157,18 +160,18 @@ impl BigQuery {
     ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
         // BigQuery may have denied another message's load while this one read Spotify.
-        self.denials.must_check_first(table)?;
+        self.denials.fail_if_denied(table)?;
         if state == TableState::Missing {
             self.create_table(load).await?;
         }
-        match self.load(load, first, rows, origin, context).await {
+        match self.run_load_jobs(load, first, rows, origin, context).await {
             Ok(loaded) => {
                 self.denials.load_succeeded(table);
                 Ok(loaded)
             }
             Err(failure) => {
                 let call = match &failure {
-                    // Unless the location is configured, the next check asks for the dataset.
+                    // Unless the location is configured, the next check looks up the dataset, too.
                     Failure::DatasetMissing { .. } if !self.dataset.has_configured_location() => {
                         Call::TableCheck
                     }
@@ -179,8 +182,8 @@ impl BigQuery {
         }
     }
 
-    /// Runs load jobs until one succeeds or one fails for good. Each has the next number.
-    async fn load(
+    /// Sends load jobs, each with the next number, until one succeeds or fails permanently.
+    async fn run_load_jobs(
         &self,
         load: &Load<'_>,
         first: u32,
@@ -220,7 +223,7 @@ impl BigQuery {
         }
     }
 
-    /// Inserts the load job. Returns it, and whether an earlier delivery had inserted it.
+    /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
     async fn insert_job(
         &self,
         load: &Load<'_>,
@@ -233,7 +236,7 @@ impl BigQuery {
         let send = |attempt| async move {
             match self.dataset.upload(job, rows).await {
                 Ok(job) => Ok((Some(job), false)),
-                // After the first attempt, this delivery's own earlier attempt may have taken the id.
+                // After the first attempt, the job may be this delivery's own.
                 Err(ApiError::AlreadyExists) => Ok((None, attempt == 1)),
                 Err(error) => Err(error),
             }
@@ -248,15 +251,15 @@ impl BigQuery {
             Err(error) => error,
         };
         if context.cancelled.is_cancelled() && error.is_transient() {
-            // BigQuery may have accepted the job although its response was lost.
-            context.progress.follow(Some(JobInfo::default().followed(job_id, SystemTime::now())));
+            // BigQuery may have accepted the job anyway.
+            context
+                .progress
+                .follow(Some(JobInfo::default().to_followed(job_id, SystemTime::now())));
         }
         if matches!(error, ApiError::Rejected { .. }) {
-            // BigQuery rejects some of several concurrent inserts of one id with 400 instead of 409.
-            match self.dataset.get_job(job_id).await {
-                Ok(job) => return Ok((job, true)),
-                Err(ApiError::NotFound(_)) => {}
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
+            if let Some(job) = self.dataset.find_job(job_id).await? {
+                return Ok((job, true));
             }
             // If the table is the reason, its check says more.
             self.check_table(load).await?;
