@@ -186,8 +186,6 @@ pub struct Timing {
     pub spotify_call: Duration,
     /// A second of Spotify's Retry-After; a simulation may run faster.
     pub second: Duration,
-    /// The longest Retry-After that is waited for while a message is at work.
-    pub patience: Duration,
     /// One call to BigQuery or Pub/Sub.
     pub google_call: Duration,
     /// One upload.
@@ -220,7 +218,6 @@ impl Timing {
             connect: Duration::from_secs(5),
             spotify_call: Duration::from_secs(20),
             second: Duration::from_secs(1),
-            patience: Duration::from_secs(30),
             google_call: Duration::from_secs(30),
             upload: Duration::from_secs(180),
             first_look: Duration::from_millis(300),
@@ -234,6 +231,7 @@ impl Timing {
                 base: Duration::from_millis(500),
                 cap: Duration::from_secs(20),
                 attempts: 5,
+                max_retry_after: Duration::from_secs(30),
             },
         }
     }

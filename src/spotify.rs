@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::http;
 use crate::meter::Meter;
 use crate::names::{ShowId, Term};
-use crate::retry::Backoff;
+use crate::retry::{self, Backoff};
 use call::Call;
 use throttle::Throttle;
 use token::Tokens;
@@ -50,6 +50,12 @@ impl From<Failure> for CallError {
     }
 }
 
+impl From<Failure> for retry::Error<CallError> {
+    fn from(failure: Failure) -> Self {
+        Self::Permanent(failure.into())
+    }
+}
+
 impl Spotify {
     /// Creates a client; no call is made.
     pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
@@ -58,11 +64,7 @@ impl Spotify {
             api: config.api_url.clone(),
             market: config.market.clone(),
             tokens: Tokens::new(config, timing),
-            throttle: Arc::new(Throttle::new(
-                config.concurrent_calls,
-                timing.patience,
-                timing.backoff,
-            )),
+            throttle: Arc::new(Throttle::new(config.concurrent_calls, timing.backoff)),
             backoff: timing.backoff,
             second: timing.second,
         })

@@ -137,11 +137,11 @@ fn config(world: &World) -> Config {
     let timing = &mut config.timing;
     timing.second = SECOND;
     timing.message_deadline = SECOND * 540;
-    timing.patience = SECOND * 30;
     timing.show_memory = SECOND * 600;
     timing.reading_memory = SECOND * 900;
     timing.verdict_memory = SECOND * 300;
-    timing.backoff = Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5 };
+    timing.backoff =
+        Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5, max_retry_after: SECOND * 30 };
     config
 }
 

@@ -14,8 +14,6 @@ mod words;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::time::sleep;
-
 use super::{Earlier, Load, Loaded, Origin, Standing};
 use crate::config::{self, Timing};
 use crate::failure::Failure;
@@ -173,35 +171,34 @@ impl BigQuery {
         meter: &Meter,
     ) -> Result<Loaded, Failure> {
         let table = &load.job.table;
-        let mut failures = 1;
         let mut n = first;
-        loop {
-            if meter.is_gone() {
-                return Err(jobs::gone(meter));
-            }
+        let attempt = |_| {
             let job_id = load.try_id(n);
-            let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
-                Inserted::Accepted(job) => (Ok(*job), false),
-                Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
-            };
-            let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
             n += 1;
-            match self.end_of(&job_id, job, meter).await? {
-                Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
-                // An earlier delivery's job failed; this delivery sends its own.
-                Ended::Failed(_) if earlier => {}
-                Ended::Failed(refusal) if refusal.may_pass_soon() => {
-                    failures += 1;
-                    match self.timing.backoff.before(failures) {
-                        Some(wait) => sleep(wait).await,
-                        None => return Err(self.failed(refusal, &format!("the load of {table}"))),
+            async move {
+                if meter.is_gone() {
+                    return Err(jobs::gone(meter).into());
+                }
+                let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
+                    Inserted::Accepted(job) => (Ok(*job), false),
+                    Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
+                };
+                let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
+                match self.end_of(&job_id, job, meter).await? {
+                    Ended::Done(facts) => Ok(facts.loaded(job_id, earlier)),
+                    // An earlier delivery's job failed; this delivery sends its own.
+                    Ended::Failed(_) if earlier => Err(retry::Error::Again),
+                    Ended::Failed(refusal) if refusal.may_pass_soon() => {
+                        let failure = self.failed(refusal, &format!("the load of {table}"));
+                        Err(retry::Error::transient(failure))
+                    }
+                    Ended::Failed(refusal) => {
+                        Err(self.job_failed(load, &job_id, refusal).await.into())
                     }
                 }
-                Ended::Failed(refusal) => {
-                    return Err(self.job_failed(load, &job_id, refusal).await);
-                }
             }
-        }
+        };
+        retry::run(&self.timing.backoff, attempt).await
     }
 
     /// Returns why a load job failed: what a look at the table finds, or else what the job says.
@@ -246,16 +243,15 @@ impl BigQuery {
         let metadata =
             upload::metadata(&self.project, &self.dataset, location, load, job_id, origin);
         let metadata = &metadata;
-        let send = |attempt| async move {
+        let sent = retry::run(&self.timing.backoff, |attempt| async move {
             match self.upload(metadata, rows).await {
                 Ok(job) => Ok(Inserted::Accepted(Box::new(job))),
                 Err(Refusal::Duplicate) => Ok(Inserted::Taken { ours: attempt > 1 }),
-                Err(refusal) => Err(refusal),
+                Err(refusal) if meter.is_gone() => Err(retry::Error::Permanent(refusal)),
+                Err(refusal) => Err(refusal.classified()),
             }
-        };
-        let again = |refusal: &Refusal| refusal.may_pass_soon() && !meter.is_gone();
-        let sent = retry::run(&self.timing.backoff, send, again).await;
-        let refusal = match sent {
+        });
+        let refusal = match sent.await {
             Ok(inserted) => return Ok(inserted),
             Err(refusal) => refusal,
         };

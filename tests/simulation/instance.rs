@@ -75,11 +75,14 @@ impl Recipe {
             bigquery.max_multipart = 0;
         }
         let timing = &mut config.timing;
-        timing.backoff =
-            Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };
+        timing.backoff = Backoff {
+            base: Duration::from_millis(2),
+            cap: Duration::from_millis(30),
+            attempts: 4,
+            max_retry_after: self.plan.patience,
+        };
         timing.first_look = Duration::from_millis(1);
         timing.last_look = Duration::from_millis(10);
-        timing.patience = self.plan.patience;
         timing.message_deadline = self.plan.message_deadline;
         timing.drain = Duration::from_millis(50);
         timing.spotify_call = Duration::from_millis(1500);

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::words;
 use crate::failure::{Denial, Failure, Obstacle};
 use crate::http;
+use crate::retry;
 use crate::text;
 
 /// `quotaExceeded` is worth another try after ten minutes or more
@@ -42,6 +43,11 @@ impl Refusal {
     /// Returns whether the call is worth repeating with backoff.
     pub(super) fn may_pass_soon(&self) -> bool {
         matches!(self, Self::Passing { after: None, .. })
+    }
+
+    /// Says whether to repeat the call.
+    pub(super) fn classified(self) -> retry::Error<Self> {
+        retry::Error::transient_if(self.may_pass_soon(), self)
     }
 
     /// Classifies an unsuccessful answer. The body may be empty, HTML, or lack any field.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::TryFutureExt;
 use reqwest_bq::{Client, Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -69,8 +70,8 @@ impl Api {
     }
 
     async fn ask(&self, request: impl Fn() -> RequestBuilder) -> Result<Value, Refusal> {
-        let call = |_| async { Answer::read(self.send(&request).await?).await?.json() };
-        retry::run(&self.backoff, call, Refusal::may_pass_soon).await
+        let once = || async { Answer::read(self.send(&request).await?).await?.json() };
+        retry::run(&self.backoff, |_| once().map_err(Refusal::classified)).await
     }
 
     /// Sends a request with a token, if one is needed. If BigQuery answers 401, sends it once more with

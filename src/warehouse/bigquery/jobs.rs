@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::BigQuery;
 use super::answer::Refusal;
 use crate::failure::Failure;
 use crate::meter::{FollowedJob, Meter};
+use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{Loaded, labels};
 
@@ -128,7 +129,7 @@ impl BigQuery {
         meter: &Meter,
     ) -> Result<Ended, Failure> {
         let first_seen = SystemTime::now();
-        let mut wait = self.timing.first_look;
+        let mut interval = PollInterval::new(self.timing.first_look, self.timing.last_look);
         loop {
             if job.is_done() {
                 meter.follow(None);
@@ -142,8 +143,7 @@ impl BigQuery {
                 // Only the job is followed from now on; the rows need not be kept for another try.
                 return Err(gone(meter));
             }
-            sleep(wait).await;
-            wait = wait.mul_f64(1.5).min(self.timing.last_look);
+            interval.tick().await;
             job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
         }
     }
@@ -151,21 +151,19 @@ impl BigQuery {
     /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
     pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
         let end = Instant::now() + MAX_FOLLOWED;
-        let (mut wait, mut not_found) = (self.timing.first_look, 0);
+        let mut interval = PollInterval::new(self.timing.first_look, self.timing.last_look);
+        let mut not_found = 0;
         loop {
             match self.job(id).await {
                 Ok(job) if job.is_done() => return job.failure().is_none(),
                 // An upload that was cut may become a job a moment later.
                 Err(Refusal::NotFound(_)) if not_found == MAX_NOT_FOUND => return false,
-                Err(Refusal::NotFound(_)) => {
-                    not_found += 1;
-                    sleep(wait).await;
-                }
+                Err(Refusal::NotFound(_)) => not_found += 1,
                 _ if Instant::now() >= end => return false,
                 // BigQuery may be out of reach for a while.
-                _ => sleep(wait).await,
+                _ => {}
             }
-            wait = wait.mul_f64(1.5).min(self.timing.last_look);
+            interval.tick().await;
         }
     }
 
