@@ -76,32 +76,30 @@ impl Spotify {
     }
 
     /// Reads a page of the shows that a search for `term` finds.
-    pub(crate) async fn search<T>(
+    pub(crate) async fn search(
         &self,
         term: &Term,
         offset: u32,
         limit: u32,
         meter: &Meter,
-        read: impl Fn(Paging<Show<'_>>) -> T,
-    ) -> Result<T, CallError> {
+    ) -> Result<Paging<Show>, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::shows(body, &read)).await?;
+        let page = self.call(&call, meter, wire::shows).await?;
         meter.pages.add(1);
         Ok(page)
     }
 
     /// Reads a page of a show's episodes, newest first.
-    pub(crate) async fn episodes<T>(
+    pub(crate) async fn episodes(
         &self,
         show: &ShowId,
         offset: u32,
         limit: u32,
         meter: &Meter,
-        read: impl Fn(Paging<Episode<'_>>) -> T,
-    ) -> Result<T, CallError> {
+    ) -> Result<Paging<Episode>, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::episodes(body, &read)).await?;
+        let page = self.call(&call, meter, wire::episodes).await?;
         meter.pages.add(1);
         Ok(page)
     }
@@ -113,6 +111,6 @@ impl Spotify {
         meter: &Meter,
     ) -> Result<Option<String>, CallError> {
         let call = Call { path: &["shows", show.as_str()], term: None, page: None };
-        self.call(&call, meter, |body| wire::show(body)).await
+        self.call(&call, meter, wire::show).await
     }
 }

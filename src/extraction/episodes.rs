@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::TryFutureExt;
+
 use super::listing::{Page, Rules, Verdict};
 use super::readings::{Reading, Readings};
 use super::{About, Extracted, Extractor, TakenShow, count, items, read};
@@ -116,10 +118,10 @@ impl Extractor {
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
-            self.spotify.episodes(show, offset, limit, meter, |paging| Page {
-                rows: items::episodes(&paging.items),
+            self.spotify.episodes(show, offset, limit, meter).map_ok(|paging| Page {
+                rows: items::episodes(paging.items),
                 total: paging.total,
-                next: paging.next,
+                next: paging.has_next,
             })
         };
         let read_at = SystemTime::now();

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use futures_util::TryFutureExt;
+
 use super::listing::{Complete, Page, Rules, Verdict};
 use super::{About, Extracted, Extractor, count, items, read, show};
 use crate::failure::Failure;
@@ -76,10 +78,10 @@ impl Extractor {
         let percent = rules.max_missing_percent;
         self.incomplete.check(&what, percent)?;
         let page = |offset, limit| {
-            self.spotify.search(term, offset, limit, meter, |paging| Page {
-                rows: items::podcasts(&paging.items),
+            self.spotify.search(term, offset, limit, meter).map_ok(|paging| Page {
+                rows: items::podcasts(paging.items),
                 total: paging.total,
-                next: paging.next,
+                next: paging.has_next,
             })
         };
         match read::read(rules, self.backoff, meter, page).await? {

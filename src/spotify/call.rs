@@ -69,15 +69,15 @@ enum Next {
 }
 
 impl Spotify {
-    /// Makes a call until it succeeds, is refused, or no attempt is left. `read` parses the answer.
+    /// Makes a call until it succeeds, is refused, or no attempt is left. `parse` reads a response of success.
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
         meter: &Meter,
-        read: impl Fn(&Bytes) -> Result<T, Unreadable>,
+        parse: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, CallError> {
-        let (url, ticket, read) = (self.url(call), self.throttle.ticket(), &read);
-        retry::run(&self.backoff, |_| self.attempt(call, &url, ticket, meter, read)).await
+        let (url, ticket) = (self.url(call), self.throttle.ticket());
+        retry::run(&self.backoff, |_| self.attempt(call, &url, ticket, meter, parse)).await
     }
 
     async fn attempt<T>(
@@ -86,7 +86,7 @@ impl Spotify {
         url: &Url,
         ticket: Ticket,
         meter: &Meter,
-        read: &impl Fn(&Bytes) -> Result<T, Unreadable>,
+        parse: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, retry::Error<CallError>> {
         self.tokens.get(&self.client, &self.throttle, meter).await?;
         let pass = self.throttle.enter(ticket, meter).await?;
@@ -102,7 +102,7 @@ impl Spotify {
             Err(ended) => return Err(self.unavailable(call, ended.to_string(), None).into()),
         };
         let next = match answer {
-            Answer::Success { body, after } => match read(&body) {
+            Answer::Success { body, after } => match parse(&body) {
                 Ok(page) => {
                     self.tokens.accepted(&token);
                     return Ok(page);
