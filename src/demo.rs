@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
-use crate::extraction::{ChosenShow, ShowMatch};
 use crate::job::TriggerMessage;
-use crate::names::{Kind, Naming, ShowId, Term};
+use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
 use crate::push::{self, PushResponse};
 use crate::server;
 use crate::service::Service;
@@ -76,7 +75,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
         Some(id) => Some(ChosenShow {
             name: tables::name_of(&warehouse, naming.configured_table(Kind::Podcasts), &id),
             id,
-            matched_by: ShowMatch::ShowId,
+            matched_by: Some(ShowMatch::ShowId),
         }),
         // The service remembers it, unless it answered nothing.
         None if any => service.show(&naming.term).await,
@@ -156,9 +155,11 @@ fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> TriggerMessage {
 fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
     let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
     let why = match taken.matched_by {
-        ShowMatch::Name => "its name is the search term".to_owned(),
-        ShowMatch::First => format!("the first result, since no show is named {:?}", term.text()),
-        ShowMatch::ShowId => "named by --show-id".to_owned(),
+        Some(ShowMatch::Name) => "its name is the search term".to_owned(),
+        Some(ShowMatch::First) => {
+            format!("the first result, since no show is named {:?}", term.text())
+        }
+        Some(ShowMatch::ShowId) | None => "named by --show-id".to_owned(),
     };
     let link = taken.id.link();
     let invented = if sampled { " (invented)" } else { "" };

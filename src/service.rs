@@ -18,16 +18,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Timing};
 use crate::context::{Context, Stage};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{About, Extracted, Extractor};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
+#[cfg(feature = "local")]
+use crate::names::{ChosenShow, Term};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Standing, Warehouse};
-#[cfg(feature = "local")]
-use crate::{extraction::ChosenShow, names::Term};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 use admission::Admission;
 use load_task::LoadTask;
 use log_line::LogLine;
@@ -55,9 +55,9 @@ pub struct Service {
 /// What is known about a message once Spotify is read and its earlier loads are looked up.
 enum Prepared {
     /// An earlier delivery loaded the table.
-    AlreadyLoaded(Loaded),
+    AlreadyLoaded(CompletedLoad),
     /// These rows must be loaded, as try number `n`.
-    Load { n: u32, extracted: Extracted, standing: Standing },
+    Load { n: u32, extracted: Extracted, table_state: TableState },
 }
 
 impl Service {
@@ -142,7 +142,7 @@ impl Service {
         context: &Arc<Context>,
     ) -> Result<Outcome, Failure> {
         let message = &envelope.message;
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        let load = Load::new(job, &self.warehouse.name(), &message.id, &message.publish_time);
         // The lock comes first, so that a message that waits for its table takes no slot from another.
         let lock = self.admission.lock_table(&load, context).await?;
         let _slot = self.admission.acquire_slot(context).await?;
@@ -160,22 +160,22 @@ impl Service {
         let _cancel = context.cancelled.clone().drop_guard();
 
         let prepared = self.prepare(&load, &task, envelope.delivery_attempt).await?;
-        let (n, extracted, standing) = match prepared {
+        let (n, extracted, table_state) = match prepared {
             Prepared::AlreadyLoaded(loaded) => {
                 return self.already_loaded(&load, loaded, context).await;
             }
-            Prepared::Load { n, extracted, standing } => (n, extracted, standing),
+            Prepared::Load { n, extracted, table_state } => (n, extracted, table_state),
         };
         context.progress.enter(Stage::Loading);
-        let mut loaded = task.replace(n, standing, &extracted).await?;
-        if loaded.earlier {
+        let mut loaded = task.replace(n, table_state, &extracted).await?;
+        if loaded.by_earlier_delivery {
             return self.already_loaded(&load, loaded, context).await;
         }
-        let (rows, about) = (extracted.rows.count(), extracted.about);
+        let (rows, origin) = (extracted.rows.count(), extracted.origin);
         loaded.rows = Some(rows);
-        self.publish_event(&load, &loaded, Some(&about), context).await?;
-        let rows_before = standing.rows_before();
-        Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, about })
+        self.publish_event(&load, &loaded, Some(&origin), context).await?;
+        let rows_before = table_state.rows();
+        Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
     }
 
     /// Looks up earlier loads and reads Spotify, as far as this delivery needs either.
@@ -187,24 +187,27 @@ impl Service {
     ) -> Result<Prepared, Failure> {
         let context = &task.context;
         // Fails without a call if a denial that is remembered rules out every load.
-        self.warehouse.ask_first(load)?;
+        self.warehouse.fail_if_denied(load)?;
         let (earlier, extracted) = match delivery_attempt {
             // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
-            Some(1) => (Earlier::Next(0), self.extract(load, context).await),
+            Some(1) => (EarlierLoads::NoneSucceeded { next: 0 }, self.extract(load, context).await),
             // A redelivery may have one, so Spotify is read only if there is none.
             Some(_) => {
                 context.progress.enter(Stage::LookingUp);
-                match task.earlier().await? {
-                    Earlier::Done(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
+                match task.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
                     next => (next, self.extract(load, context).await),
                 }
             }
             // Without an attempt number, the lookup costs no time alongside the first calls to Spotify.
             None => {
-                let (earlier, extract) = (pin!(task.earlier()), pin!(self.extract(load, context)));
+                let (earlier, extract) =
+                    (pin!(task.find_earlier_loads()), pin!(self.extract(load, context)));
                 match select(earlier, extract).await {
                     Either::Left((earlier, extract)) => match earlier? {
-                        Earlier::Done(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
+                        EarlierLoads::Succeeded(loaded) => {
+                            return Ok(Prepared::AlreadyLoaded(loaded));
+                        }
                         next => (next, extract.await),
                     },
                     Either::Right((extracted, earlier)) => (earlier.await?, extracted),
@@ -212,10 +215,10 @@ impl Service {
             }
         };
         match earlier {
-            Earlier::Done(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
-            Earlier::Next(n) => {
-                let (extracted, standing) = extracted?;
-                Ok(Prepared::Load { n, extracted, standing })
+            EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => {
+                let (extracted, table_state) = extracted?;
+                Ok(Prepared::Load { n, extracted, table_state })
             }
         }
     }
@@ -226,17 +229,18 @@ impl Service {
         &self,
         load: &Load<'_>,
         context: &Context,
-    ) -> Result<(Extracted, Standing), Failure> {
+    ) -> Result<(Extracted, TableState), Failure> {
         context.progress.enter(Stage::Reading);
         let extract = async {
             context.deadline.check_time_left()?;
             self.extractor.extract(load.job, load.message_id, context).await
         };
-        if self.warehouse.ask_first(load)? {
-            let standing = self.warehouse.prepare(load).await?;
-            Ok((extract.await?, standing))
+        self.warehouse.fail_if_denied(load)?;
+        if self.warehouse.must_check_first(load) {
+            let table_state = self.warehouse.check_or_create_table(load).await?;
+            Ok((extract.await?, table_state))
         } else {
-            try_join(extract, self.warehouse.look(load)).await
+            try_join(extract, self.warehouse.check_table(load)).await
         }
     }
 
@@ -245,7 +249,7 @@ impl Service {
     async fn already_loaded(
         &self,
         load: &Load<'_>,
-        loaded: Loaded,
+        loaded: CompletedLoad,
         context: &Context,
     ) -> Result<Outcome, Failure> {
         self.publish_event(load, &loaded, None, context).await?;
@@ -256,13 +260,13 @@ impl Service {
     async fn publish_event(
         &self,
         load: &Load<'_>,
-        loaded: &Loaded,
-        about: Option<&About>,
+        loaded: &CompletedLoad,
+        origin: Option<&Origin>,
         context: &Context,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
         context.progress.enter(Stage::Publishing);
-        let event = event::loaded_event(load, loaded, about);
+        let event = event::loaded_event(load, loaded, origin);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
             table: load.job.table.clone(),

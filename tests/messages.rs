@@ -77,7 +77,7 @@ fn every_failure() -> Vec<Failure> {
         },
         Failure::ForeignColumns {
             table: "tb_datahackers_episodios_total".to_owned(),
-            differences: "release_date is STRING, ours is DATE".to_owned(),
+            differences: "release_date is STRING, expected DATE".to_owned(),
         },
         Failure::NotATable {
             table: "podcasts_mamilos".to_owned(),
@@ -129,7 +129,7 @@ fn every_failure() -> Vec<Failure> {
         Failure::ClientGone { progress: "1250 of 4000 items were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
-        Failure::NotAnEnvelope("it is no JSON object".to_owned()),
+        Failure::NotAnEnvelope("it is not a JSON object".to_owned()),
         Failure::Unauthenticated("…".to_owned()),
         Failure::Forbidden("…".to_owned()),
     ];

@@ -61,7 +61,7 @@ impl Admission {
         let table = &load.job.table;
         let own_lock = || {
             let unfinished = self.unfinished();
-            let job = unfinished.get(table).filter(|job| load.is_try(&job.job_id));
+            let job = unfinished.get(table).filter(|job| load.has_job(&job.job_id));
             job.map(|job| Arc::clone(&job.lock))
         };
         let wait = async {
@@ -174,21 +174,21 @@ mod tests {
         let (admission, job) = (Admission::new(1), job());
         let (own, other) = (Load::new(&job, "p.d", "1", "t"), Load::new(&job, "p.d", "2", "t"));
         let lock = admission.lock_table(&own, &context()).await.unwrap();
-        assert!(admission.lock_until_end("a", &own.try_id(3), &lock));
+        assert!(admission.lock_until_end("a", &own.job_id(3), &lock));
         drop(lock);
         let refused = admission.lock_table(&other, &context()).await.unwrap_err().to_string();
-        let words = format!("the load job {} into a has not ended", own.try_id(3));
+        let words = format!("the load job {} into a has not ended", own.job_id(3));
         assert!(refused.contains(&words), "{refused}");
 
         let shared = admission.lock_table(&own, &context()).await.unwrap();
         assert!(
-            !admission.lock_until_end("a", &own.try_id(3), &shared),
+            !admission.lock_until_end("a", &own.job_id(3), &shared),
             "one task follows the job"
         );
-        assert!(admission.lock_until_end("a", &own.try_id(4), &shared), "this is another job");
-        admission.job_ended("a", &own.try_id(3));
+        assert!(admission.lock_until_end("a", &own.job_id(4), &shared), "this is another job");
+        admission.job_ended("a", &own.job_id(3));
         assert!(admission.lock_table(&own, &context()).await.is_ok());
-        admission.job_ended("a", &own.try_id(4));
+        admission.job_ended("a", &own.job_id(4));
         assert!(
             admission.lock_table(&other, &context()).await.is_err(),
             "its message is still at work"

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, TableLock};
 use crate::context::Context;
-use crate::extraction::{Extracted, Extractor, Source};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 
 /// One message's access to its table. It owns what its tasks need.
 pub(super) struct LoadTask {
@@ -32,39 +32,35 @@ pub(super) struct LoadTask {
 
 impl LoadTask {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
-    pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let task = Arc::clone(self);
-        let work = async move { task.warehouse.earlier(&task.load(), &task.context).await };
-        self.run(work, Source::default()).await
+        let work =
+            async move { task.warehouse.find_earlier_loads(&task.load(), &task.context).await };
+        self.run(work).await
     }
 
-    /// Replaces the table, and records that it has used the reading.
+    /// Replaces the table, and records the load so that the next message reads Spotify again.
     pub(super) async fn replace(
         self: &Arc<Self>,
         n: u32,
-        standing: Standing,
+        table_state: TableState,
         extracted: &Extracted,
-    ) -> Result<Loaded, Failure> {
-        let (task, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
-        let (used, about) = (source.clone(), &extracted.about);
-        let origin = Origin {
-            show: about.show.as_ref().map(|show| show.id.clone()),
-            show_match: about.show.as_ref().map(|show| show.matched_by),
-            read_at: about.read_at,
-            shared: Some(about.shared),
-        };
+    ) -> Result<CompletedLoad, Failure> {
+        let task = Arc::clone(self);
+        let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
             let (load, context) = (task.load(), &task.context);
-            let replaced = task.warehouse.replace(&load, n, standing, &rows, &origin, context);
+            let replaced =
+                task.warehouse.replace_table(&load, n, table_state, &rows, &origin, context);
             let loaded = replaced.await?;
-            task.extractor.loaded(&used, &task.job.table);
+            task.extractor.record_load(&task.job.table, &task.message_id);
             Ok(loaded)
         };
-        self.run(work, source).await
+        self.run(work).await
     }
 
     fn load(&self) -> Load<'_> {
-        Load::new(&self.job, &self.warehouse.place(), &self.message_id, &self.publish_time)
+        Load::new(&self.job, &self.warehouse.name(), &self.message_id, &self.publish_time)
     }
 
     /// Runs `work` in a task that goes on if the caller is dropped. If `work` then returns before its load
@@ -72,7 +68,6 @@ impl LoadTask {
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-        source: Source,
     ) -> Result<T, Failure> {
         let (sender, receiver) = oneshot::channel();
         let task = Arc::clone(self);
@@ -83,8 +78,8 @@ impl LoadTask {
             let Some(job_id) = task.context.progress.followed() else { return };
             let table = &task.job.table;
             if task.admission.lock_until_end(table, &job_id, &task.lock) {
-                if task.warehouse.follow(&job_id).await {
-                    task.extractor.loaded(&source, table);
+                if task.warehouse.wait_for_job(&job_id).await {
+                    task.extractor.record_load(table, &task.message_id);
                 }
                 task.admission.job_ended(table, &job_id);
             }

@@ -5,9 +5,9 @@ use std::fmt;
 use super::Outcome;
 use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::extraction::{ChosenShow, ShowMatch};
 use crate::failure::Failure;
 use crate::job::Job;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::text;
 
 /// Pub/Sub's message ids are shorter; another sender's may not be.
@@ -39,9 +39,9 @@ impl<'a> LogLine<'a> {
         let Self { envelope, job, context, .. } = self;
         let meter = &context.meter;
         let text = text(outcome, *job);
-        let (failure, about) = (outcome.failure(), outcome.about());
-        let concern = Concern::about(outcome);
-        let show = about.and_then(|about| about.show.as_ref()).or(context.show.get());
+        let (failure, origin) = (outcome.failure(), outcome.origin());
+        let concern = Concern::of(outcome);
+        let show = origin.and_then(|origin| origin.show.as_ref()).or(context.show.get());
         let advice = match (failure, &concern) {
             (Some(failure), _) => Some(failure.advice()),
             (None, Some(concern)) => Some(concern.advice().to_owned()),
@@ -69,12 +69,12 @@ impl<'a> LogLine<'a> {
                     delivery_attempt = envelope.delivery_attempt,
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
-                    show_match = show.map(|show| show.matched_by.name()),
-                    read_at = about.map(|about| text::rfc3339(about.read_at)),
-                    shared_reading = about.map(|about| about.shared),
+                    show_match = show.and_then(|show| show.matched_by).map(ShowMatch::name),
+                    read_at = origin.map(|origin| text::rfc3339(origin.read_at)),
+                    shared_reading = origin.and_then(|origin| origin.shared),
                     rows = outcome.rows(),
                     rows_before,
-                    listed = about.and_then(|about| about.listed),
+                    listed = origin.and_then(|origin| origin.listed),
                     messages,
                     skipped_nulls = meter.nulls.get(),
                     skipped_doubles = meter.doubles.get(),
@@ -134,7 +134,7 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
         Outcome::Loaded { rows, .. } => {
             let loaded =
                 format!("{table} was replaced by {rows} row{}", if *rows == 1 { "" } else { "s" });
-            match Concern::about(outcome) {
+            match Concern::of(outcome) {
                 Some(Concern::Shrunk { before }) => {
                     format!(
                         "{table} shrank from {before} to {rows} rows: if Spotify did not remove that many, restore them as docs/restore.md describes"
@@ -175,8 +175,8 @@ enum Concern {
 }
 
 impl Concern {
-    fn about(outcome: &Outcome) -> Option<Self> {
-        let about = outcome.about()?;
+    fn of(outcome: &Outcome) -> Option<Self> {
+        let origin = outcome.origin()?;
         match outcome {
             Outcome::Loaded { rows, rows_before: Some(before), .. }
                 if *rows < before.div_ceil(2) =>
@@ -185,10 +185,10 @@ impl Concern {
             }
             _ => {}
         }
-        if let Some(listed) = about.listed {
+        if let Some(listed) = origin.listed {
             return Some(Self::WithinTolerance { listed });
         }
-        let show = about.show.as_ref().filter(|show| show.matched_by == ShowMatch::First)?;
+        let show = origin.show.as_ref().filter(|show| show.matched_by == Some(ShowMatch::First))?;
         Some(Self::FirstShow(show.clone()))
     }
 

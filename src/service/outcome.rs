@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use crate::extraction::About;
 use crate::failure::{Decision, Failure};
-use crate::warehouse::Loaded;
+use crate::warehouse::{CompletedLoad, Origin};
 
 /// What became of a message.
 #[derive(Debug)]
 pub enum Outcome {
     /// The table was replaced.
-    Loaded { job_id: String, rows: u64, rows_before: Option<u64>, about: About },
+    Loaded { job_id: String, rows: u64, rows_before: Option<u64>, origin: Origin },
     /// An earlier delivery of the message had replaced the table.
-    AlreadyLoaded { job_id: String, rows: Option<u64>, about: Option<About> },
+    AlreadyLoaded { job_id: String, rows: Option<u64>, origin: Option<Origin> },
     /// One message for each table and term was published.
     FannedOut { messages: u64 },
     /// The message can never succeed, and was published to the dead-letter topic.
@@ -33,9 +32,9 @@ impl Outcome {
         }
     }
 
-    pub(super) fn already_loaded(loaded: Loaded) -> Self {
-        let Loaded { job_id, rows, origin, .. } = loaded;
-        Self::AlreadyLoaded { job_id, rows, about: origin.map(About::from) }
+    pub(super) fn already_loaded(loaded: CompletedLoad) -> Self {
+        let CompletedLoad { job_id, rows, origin, .. } = loaded;
+        Self::AlreadyLoaded { job_id, rows, origin }
     }
 
     /// Returns its name in log lines and in the response header.
@@ -79,10 +78,10 @@ impl Outcome {
         }
     }
 
-    pub(super) fn about(&self) -> Option<&About> {
+    pub(super) fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::Loaded { about, .. } => Some(about),
-            Self::AlreadyLoaded { about, .. } => about.as_ref(),
+            Self::Loaded { origin, .. } => Some(origin),
+            Self::AlreadyLoaded { origin, .. } => origin.as_ref(),
             _ => None,
         }
     }

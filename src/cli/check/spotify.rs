@@ -3,8 +3,9 @@
 use super::Finding;
 use crate::config::Config;
 use crate::context::Context;
-use crate::extraction::{ChosenShow, Extractor, ShowMatch};
+use crate::extraction::Extractor;
 use crate::failure::Failure;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
@@ -16,8 +17,8 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
         Ok(taken) => taken,
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
-    let mode = match client()?.search(term, 0, 50, &context, |_| ()).await {
-        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
+    let mode = match client()?.search(term, 0, 50, &context).await {
+        Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"
         }
@@ -32,7 +33,7 @@ fn of_show(taken: ChosenShow) -> Finding {
     let shown =
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
     let detail = match matched_by {
-        ShowMatch::First => format!(
+        Some(ShowMatch::First) => format!(
             "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
         ),
         _ => format!("{shown} ({id}), which has the term's name"),
@@ -40,5 +41,5 @@ fn of_show(taken: ChosenShow) -> Finding {
     Finding::ok("show", detail)
         .with("showId", id.as_str())
         .with("show", name)
-        .with("showMatch", matched_by.name())
+        .with("showMatch", matched_by.map(ShowMatch::name))
 }
