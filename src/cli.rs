@@ -25,8 +25,8 @@ fn version() -> String {
     }
 }
 
-/// Keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, whole or not at
-/// all.
+/// Loads Spotify podcast data into BigQuery. Each Pub/Sub message replaces one table completely, or
+/// leaves it unchanged.
 #[derive(Debug, Parser)]
 #[command(name = "spotify-bq", version = version(), after_help = EXAMPLES)]
 pub struct Cli {
@@ -36,32 +36,41 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  spotify-bq demo                                   the main job on this machine, no account needed
+  spotify-bq demo                          try it on this machine, without any account
   spotify-bq demo --search-term mamilos --mention natura
-                                                    the same for another podcast
-  spotify-bq check                                  are credentials, dataset, tables and topics in order?
-  spotify-bq publish --table episodes               one message to TRIGGER_TOPIC
+                                           try it with another podcast
+  spotify-bq check                         check settings, credentials, tables and topics
+  spotify-bq check --max-age 26h           also report tables not loaded in the last 26 hours
+  spotify-bq publish --table episodes      publish one message to TRIGGER_TOPIC
+  spotify-bq publish --all --wait          load all three tables and print their row counts
   spotify-bq publish --all --url http://localhost:8080/
-  spotify-bq publish --all --wait                   three messages, and the rows of each load
-  spotify-bq check --max-age 26h                    is every table younger than that?
-  spotify-bq redrive --dry-run                      the dead letters in DEAD_LETTER_SUBSCRIPTION, with reasons
+                                           push to a running service instead
+  spotify-bq redrive --dry-run             list the dead letters with their reasons
 
-Settings are environment variables; README.md lists them. Exit codes: 0 all went well, 1 something
-did not, 2 arguments or settings are wrong.";
+Settings are environment variables; docs/settings.md lists them.
+Exit codes: 0 success, 1 failure, 2 invalid arguments or settings.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Handles pushes: POST / takes them, GET /health answers 200 (what is done without a command)
+    /// Runs the service (the default): POST / receives Pub/Sub pushes, GET /health returns 200
     Serve,
-    /// Fills the three tables in a SQLite file here and now, from a sample Spotify unless credentials
-    /// are set
+    /// Fills the three tables in a SQLite file on this machine, from a simulated Spotify unless
+    /// credentials are set
     #[cfg(feature = "local")]
     Demo(demo::Args),
     /// Publishes messages to the trigger topic, or pushes them to a running service
+    ///
+    /// A message without --table loads all three tables of its search term.
     Publish(publish::Args),
-    /// Republishes dead letters after you fix the cause
+    /// Republishes dead letters to the trigger topic, after you fix the cause
+    ///
+    /// Reads DEAD_LETTER_SUBSCRIPTION and publishes each message with its original data and
+    /// attributes. A message is acknowledged after it is published, so none is lost. The exit code
+    /// is 1 if a selected message is not both published and acknowledged.
     Redrive(redrive::Args),
     /// Checks settings, credentials, show, dataset, tables and topics, and says how to fix what is wrong
+    ///
+    /// The exit code is 1 if there is a problem.
     Check(check::Args),
 }
 

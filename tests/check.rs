@@ -44,17 +44,17 @@ async fn each_thing_has_a_line() {
     let (lines, code) = check(&world().await, &[]).await;
     let expected = [
         "ok      settings: all valid",
-        "ok      Spotify: answers a search for \"data hackers\"",
+        "ok      Spotify: responds to a search for \"data hackers\"",
         "ok      show: \"Programa 0\" (",
         "ok      Spotify app: Development Mode: search pages have at most 10 items",
         "ok      dataset p1.spotify_podcasts: in southamerica-east1",
-        "ok      table tb_datahackers_limitada: not there yet; the first load makes it",
-        "ok      table tb_datahackers_episodios_total: not there yet; the first load makes it",
-        "ok      table tb_datahackers_episodios_boticario: not there yet; the first load makes it",
+        "ok      table tb_datahackers_limitada: does not exist yet; the first load creates it",
+        "ok      table tb_datahackers_episodios_total: does not exist yet; the first load creates it",
+        "ok      table tb_datahackers_episodios_boticario: does not exist yet; the first load creates it",
         "PROBLEM TRIGGER_TOPIC: not set → set it to the topic's name",
         "PROBLEM DEAD_LETTER_TOPIC: not set → set it to the topic's name",
         "PROBLEM DEAD_LETTER_SUBSCRIPTION: not set → set it to the subscription's name",
-        "ok      push verification: left to the platform (as on Cloud Run)",
+        "ok      push verification: off; the platform must verify pushes, as Cloud Run does",
     ];
     assert_eq!((lines.len(), code), (expected.len(), Some(1)), "{lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {
@@ -68,13 +68,13 @@ async fn tables_that_follow_another_term_are_told_with_the_names_they_had_before
     let names: Vec<&String> = lines.iter().filter(|line| line.contains(" table names: ")).collect();
     let [line] = names[..] else { panic!("{lines:#?}") };
     for words in [
-        "podcasts_cafe, episodes_cafe, mentions_cafe, since SEARCH_TERM is \"Café\"",
+        "podcasts_cafe, episodes_cafe, mentions_cafe, because SEARCH_TERM is \"Café\"",
         "set PODCASTS_TABLE=tb_datahackers_limitada EPISODES_TABLE=",
         "MENTIONS_TABLE=tb_datahackers_episodios_boticario (Terraform: `tables = {}`)",
     ] {
         assert!(line.contains(words), "{line}");
     }
-    assert!(lines.iter().any(|line| line.contains("table podcasts_cafe: not there yet")));
+    assert!(lines.iter().any(|line| line.contains("table podcasts_cafe: does not exist yet")));
 
     let world = world().await.set("SEARCH_TERM", "Café");
     let world = world.set("PODCASTS_TABLE", "a").set("EPISODES_TABLE", "b");
@@ -193,7 +193,7 @@ async fn the_show_is_named() {
 async fn the_dataset_is_asked_for_though_its_location_is_configured() {
     let world = self::world().await.set("BIGQUERY_LOCATION", "US");
     let problem = problem(&world).await;
-    assert!(problem.contains("in southamerica-east1, and BIGQUERY_LOCATION is US"), "{problem}");
+    assert!(problem.contains("in southamerica-east1, but BIGQUERY_LOCATION is US"), "{problem}");
     world.bigquery.state.lock().unwrap().dataset = false;
     let problem = self::problem(&world).await;
     assert!(problem.contains("does not exist"), "{problem}");
@@ -246,7 +246,7 @@ async fn all_tables_of_ours_are_listed_with_rows_and_age() {
         late[0].contains("3 rows, last changed") && late[0].contains("older than 93600 s"),
         "{late:#?}"
     );
-    assert!(late[1].contains("not there"), "{late:#?}");
+    assert!(late[1].contains("was never loaded"), "{late:#?}");
     let (lines, _) = check(&world, &["--max-age", "100000d"]).await;
     assert_eq!(lines.iter().filter(|line| line.starts_with("PROBLEM table")).count(), 2);
     let (_, code) = check_with_usage(&world, "soon").await;
@@ -270,10 +270,10 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     let (lines, code) = check(&world, &[]).await;
     assert_eq!(code, Some(0), "{lines:#?}");
     for line in [
-        "topics/trigger: there, with a subscription",
-        "topics/letters: there, with a subscription",
-        "topics/loaded: there, with a subscription",
-        "subscriptions/letters-kept: there, receives from projects/p1/topics/letters",
+        "topics/trigger: exists and has a subscription",
+        "topics/letters: exists and has a subscription",
+        "topics/loaded: exists and has a subscription",
+        "subscriptions/letters-kept: receives from projects/p1/topics/letters",
     ] {
         assert!(lines.iter().any(|found| found.contains(line)), "{line}: {lines:#?}");
     }
@@ -296,7 +296,7 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     let found =
         problems(|state| state.subscription.topic = "projects/p1/topics/x".to_owned()).await;
     assert!(
-        found.len() == 1 && found[0].contains("topics/x, and DEAD_LETTER_TOPIC is"),
+        found.len() == 1 && found[0].contains("topics/x, but DEAD_LETTER_TOPIC is"),
         "{found:#?}"
     );
     // Who may not list subscriptions learns that, and it is no problem.

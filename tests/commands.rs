@@ -186,13 +186,13 @@ async fn emulators_check_finds_all_in_order_and_says_what_is_not() {
     let checked = cloud.run(&["check"]).await;
     assert!(checked.status.success(), "{}", text(&checked));
     for line in [
-        "Spotify: answers a search for \"data hackers\"",
+        "Spotify: responds to a search for \"data hackers\"",
         "at most 10 items",
         "spotify_podcasts: in US",
-        "table tb_datahackers_limitada: not there yet",
-        "topics/trigger: there",
-        "topics/letters: there",
-        "subscriptions/letters-kept: there",
+        "table tb_datahackers_limitada: does not exist yet",
+        "topics/trigger: exists",
+        "topics/letters: exists",
+        "subscriptions/letters-kept: receives from",
         "push verification",
     ] {
         assert!(text(&checked).contains(line), "{line}: {}", text(&checked));
@@ -281,8 +281,8 @@ async fn emulators_check_finds_subscriptions_that_lead_nowhere() {
     let push = json!({"topic": letters, "pushConfig": {"pushEndpoint": "http://127.0.0.1:9/"}});
     cloud.subscribe("pushed", &push).await;
     for (subscription, says) in [
-        ("elsewhere", "topics/trigger, and DEAD_LETTER_TOPIC is"),
-        ("pushed", "sends its messages to http://127.0.0.1:9/"),
+        ("elsewhere", "topics/trigger, but DEAD_LETTER_TOPIC is"),
+        ("pushed", "delivers messages to http://127.0.0.1:9/"),
         ("no-such-subscription", "NotFound"),
     ] {
         cloud.world = cloud.world.set("DEAD_LETTER_SUBSCRIPTION", subscription);

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Report tables that are absent or were last changed longer ago, such as 26h or 2d
+    /// Report tables that do not exist or were last changed longer ago than this, such as 26h or 2d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
 }
@@ -107,7 +107,7 @@ fn tables_of_the_term(naming: &Naming) -> Option<Finding> {
     }
     let old: Vec<String> = follow.iter().map(|name| format!("{name}={}", default(name))).collect();
     let detail = format!(
-        "{}, since SEARCH_TERM is {:?}; to keep the tables that a deployment with this term had before, set {} (Terraform: `tables = {{}}`)",
+        "{}, because SEARCH_TERM is {:?}. To load the tables with the default names instead, set {} (Terraform: `tables = {{}}`)",
         naming.tables.join(", "),
         naming.term.text(),
         old.join(" "),
@@ -117,17 +117,20 @@ fn tables_of_the_term(naming: &Naming) -> Option<Finding> {
 
 fn push_verification(config: &Config) -> Finding {
     match &config.push_auth {
-        None => Finding::ok("push verification", "left to the platform (as on Cloud Run)"),
+        None => Finding::ok(
+            "push verification",
+            "off; the platform must verify pushes, as Cloud Run does",
+        ),
         Some(auth) => Finding::ok(
             "push verification",
-            format!("tokens of {} for {}", auth.service_account, auth.audience),
+            format!("requires tokens of {} for {}", auth.service_account, auth.audience),
         ),
     }
 }
 
 /// Reads a duration such as 90s, 30m, 26h, 2d or 1d12h.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a number and s, m, h or d, such as 26h".to_owned();
+    let wrong = || "expected a number and a unit (s, m, h or d), such as 26h or 1d12h".to_owned();
     let mut seconds: u64 = 0;
     let mut rest = text.trim();
     while !rest.is_empty() {

@@ -7,16 +7,16 @@ use crate::names::{ShowId, Term};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The term to search for, instead of SEARCH_TERM
+    /// Search term, instead of SEARCH_TERM
     #[arg(long, value_name = "TERM", value_parser = term)]
     search_term: Option<String>,
-    /// The phrases that make an episode a mention, separated by vertical bars, instead of MENTION
+    /// Phrases that make an episode a mention, separated by `|`, instead of MENTION
     #[arg(long, value_name = "PHRASES", value_parser = phrases)]
     mention: Option<String>,
-    /// The show, instead of the one that the search finds: the 22 characters in its link
+    /// Show, instead of the one that the search finds: the 22 characters in its link
     #[arg(long, value_name = "ID", value_parser = show)]
     show_id: Option<ShowId>,
-    /// Only serve the sample Spotify on this port, until interrupted
+    /// Only serve the simulated Spotify on this port, until interrupted
     #[arg(long, value_name = "PORT", conflicts_with_all = ["search_term", "mention", "show_id"])]
     serve_spotify: Option<u16>,
 }
@@ -45,6 +45,7 @@ fn phrases(text: &str) -> Result<String, String> {
 }
 
 fn show(text: &str) -> Result<ShowId, String> {
-    ShowId::parse(text)
-        .ok_or_else(|| "expected the 22 letters and digits of a show's id".to_owned())
+    ShowId::parse(text).ok_or_else(|| {
+        "expected the 22 letters and digits after /show/ in the show's link".to_owned()
+    })
 }

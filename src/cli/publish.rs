@@ -19,29 +19,30 @@ use crate::push;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(super) struct Args {
-    /// podcasts, episodes, mentions, or a configured table's name; all three when absent
+    /// Table: podcasts, episodes, mentions or a configured table name; without it, all three
     #[arg(long, group = "what", value_name = "TABLE")]
     table: Option<String>,
-    /// The term to search for, instead of the configured one
+    /// Search term, instead of SEARCH_TERM
     #[arg(long, group = "what", value_name = "TERM")]
     search_term: Option<String>,
-    /// The show, instead of the one that the search finds; needs --search-term
+    /// Show, instead of the one that the search finds: the 22 characters in its link; needs
+    /// --search-term
     #[arg(long, value_name = "ID", requires = "search_term")]
     show_id: Option<String>,
-    /// How much of a listing that stays contradictory may be missing, in percent; 2, of podcasts 10
-    /// when absent
+    /// Percentage of items that may be missing if Spotify's listing stays inconsistent; by default
+    /// 2, for podcasts 10
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     max_missing_percent: Option<u8>,
-    /// One message for each of the three tables
+    /// Publish one message for each of the three tables
     #[arg(long, group = "what", conflicts_with_all = ["table", "show_id"])]
     all: bool,
-    /// The topic, instead of TRIGGER_TOPIC: a full name or an id
+    /// Topic, instead of TRIGGER_TOPIC: an ID or a full name
     #[arg(long, value_name = "TOPIC", conflicts_with = "url")]
     topic: Option<String>,
-    /// Push to a running service and wait for its answer, instead of publishing
+    /// Push to a running service and wait for its response, instead of publishing
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Follow the load jobs to their end; the exit code is 1 unless every table is loaded
+    /// Wait for the load jobs; the exit code is 1 unless every table is loaded
     #[arg(long, conflicts_with = "url")]
     wait: bool,
     /// Print one JSON object per line
@@ -113,7 +114,7 @@ async fn publish_all(config: &Config, args: &Args, orders: Vec<Order>) -> Result
         Some(topic) => config::resource(topic, "topics", config.project.as_deref())
             .map_err(|why| Error::usage(&format!("--topic {why}")))?,
         None => config.pubsub.trigger_topic.clone().ok_or_else(|| {
-            Error::usage("no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url")
+            Error::usage("TRIGGER_TOPIC is not set: set it, pass --topic, or push to a running service with --url")
         })?,
     };
     let publisher = Publisher::new(config, &Arc::new(GoogleCredentials::new(config)));

@@ -41,13 +41,14 @@ const MAX_OUTAGES: u32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only show what would be done
+    /// List the messages, without republishing them
     #[arg(long)]
     dry_run: bool,
-    /// Only letters with this reason (`none`: those without one)
+    /// Only messages with this reason; `none` selects those without one, which Pub/Sub forwarded
+    /// after the last delivery attempt
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// This many letters; the exit code is 1 if there are fewer
+    /// Republish N messages; the exit code is 1 if there are fewer
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }

@@ -27,8 +27,8 @@ pub(super) async fn findings(
         return Ok(vec![Finding::ok("warehouse", "a SQLite file, created by the first load")]);
     };
     if place.project.is_empty() {
-        let advice = "set GOOGLE_CLOUD_PROJECT to the project that has the dataset";
-        return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
+        let advice = "set GOOGLE_CLOUD_PROJECT to the project that contains the dataset";
+        return Ok(vec![Finding::problem("BigQuery", "GOOGLE_CLOUD_PROJECT is not set", advice)]);
     }
     let warehouse = Warehouse::new(config, google)?;
     let Some(bigquery) = warehouse.bigquery() else { return Ok(Vec::new()) };
@@ -91,12 +91,12 @@ fn dataset(what: &str, found: Option<&str>, configured: Option<&str>) -> Finding
         (Some(found), Some(configured)) if !found.eq_ignore_ascii_case(configured) => {
             Finding::problem(
                 what,
-                format!("in {found}, and BIGQUERY_LOCATION is {configured}: no load would find it"),
+                format!("in {found}, but BIGQUERY_LOCATION is {configured}: every load would fail"),
                 format!("unset BIGQUERY_LOCATION, or set it to {found}"),
             )
         }
         (Some(found), _) => Finding::ok(what, format!("in {found}")),
-        (None, _) => Finding::ok(what, "there"),
+        (None, _) => Finding::ok(what, "exists"),
     }
 }
 
@@ -112,8 +112,8 @@ fn kind_of(name: &str) -> Option<Kind> {
 fn absent(name: &str, kind: Kind, max_age: Option<Duration>) -> Finding {
     let what = format!("table {name}");
     let finding = match max_age {
-        None => Finding::ok(&what, "not there yet; the first load makes it"),
-        Some(_) => Finding::problem(&what, "not there: it was never loaded", late(kind)),
+        None => Finding::ok(&what, "does not exist yet; the first load creates it"),
+        Some(_) => Finding::problem(&what, "does not exist: it was never loaded", late(kind)),
     };
     finding.with("table", name).with("kind", kind.name())
 }
@@ -135,7 +135,7 @@ fn table(
         }
         _ => String::new(),
     };
-    let detail = format!("its columns are ours{rows}{changed}");
+    let detail = format!("columns match{rows}{changed}");
     let finding = match (max_age, passed) {
         (Some(max_age), Some(passed)) if passed > max_age => {
             let limit = max_age.as_secs();
@@ -143,7 +143,7 @@ fn table(
         }
         (Some(_), None) => Finding::problem(
             &what,
-            format!("{detail}: BigQuery does not say when it changed"),
+            format!("{detail}: BigQuery reports no modification time"),
             late(kind),
         ),
         _ => Finding::ok(&what, detail),
@@ -157,7 +157,7 @@ fn table(
 
 fn late(kind: Kind) -> String {
     format!(
-        "search the service's log for the table's messages, see the dead letters with `spotify-bq redrive --dry-run`, or load it with `spotify-bq publish --table {kind} --wait`"
+        "search the service's log for the table's name and list the dead letters with `spotify-bq redrive --dry-run`; to load the table now, run `spotify-bq publish --table {kind} --wait`, with --search-term for the table of another term"
     )
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
             None => Finding::problem(
                 "DEAD_LETTER_TOPIC",
                 "not set",
-                "set it to the topic's name; without it, messages that can never succeed are answered 400 and delivered again",
+                "set it to the topic's name; without it, messages that fail permanently are rejected with 400 and redelivered",
             ),
         },
     ];
@@ -55,18 +55,18 @@ async fn topic(publisher: &Publisher, name: &str, without: Option<&str>) -> Find
         return Finding::failure(name, &refusal.failure);
     }
     match (publisher.has_subscription(name).await, without) {
-        (Ok(true), _) => Finding::ok(name, "there, with a subscription"),
-        (Ok(false), None) => Finding::ok(name, "there; it has no subscription"),
+        (Ok(true), _) => Finding::ok(name, "exists and has a subscription"),
+        (Ok(false), None) => Finding::ok(name, "exists; no subscription receives its events"),
         (Ok(false), Some(advice)) => Finding::problem(
             name,
-            "it has no subscription: what is published to it is lost",
+            "it has no subscription: messages published to it are lost",
             format!(
-                "{advice} (`terraform apply` does); a subscription of a deleted topic with the same name does not count and must be created again"
+                "{advice} (`terraform apply` does this). If the topic was deleted and created again, its earlier subscriptions receive nothing: delete and create them again"
             ),
         ),
         (Err(refusal), _) => Finding::ok(
             name,
-            format!("there; whether it has a subscription is unknown: {}", refusal.failure),
+            format!("exists; whether it has a subscription is unknown: {}", refusal.failure),
         ),
     }
 }
@@ -74,12 +74,14 @@ async fn topic(publisher: &Publisher, name: &str, without: Option<&str>) -> Find
 /// Whether the subscription receives what the service publishes to the dead-letter topic, and gives it
 /// to `redrive`.
 fn dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Finding {
-    let create_again = "delete the subscription and create it again, without a push endpoint or an export, for the topic in DEAD_LETTER_TOPIC (`terraform apply` does)";
+    let create_again = "delete the subscription and create a pull subscription of the topic in DEAD_LETTER_TOPIC, without an export (`terraform apply` does this)";
     if found.topic == DELETED_TOPIC {
         return Finding::problem(
             name,
-            "its topic was deleted: it receives nothing, also if a topic of the same name was created since",
-            format!("take out what it still has with `spotify-bq redrive`, then {create_again}"),
+            "its topic was deleted: it receives nothing, even if a topic of the same name exists now",
+            format!(
+                "republish its remaining messages with `spotify-bq redrive`, then {create_again}"
+            ),
         );
     }
     if found.is_detached {
@@ -92,7 +94,7 @@ fn dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Findin
     if let Some(elsewhere) = &found.sends_to {
         return Finding::problem(
             name,
-            format!("it sends its messages to {elsewhere}: `redrive` can't pull them"),
+            format!("it delivers messages to {elsewhere}: `redrive` cannot pull them"),
             format!(
                 "set DEAD_LETTER_SUBSCRIPTION to a pull subscription of the dead-letter topic, or {create_again}"
             ),
@@ -101,10 +103,10 @@ fn dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Findin
     match topic {
         Some(topic) if topic != found.topic => Finding::problem(
             name,
-            format!("it receives from {}, and DEAD_LETTER_TOPIC is {topic}", found.topic),
-            "set DEAD_LETTER_SUBSCRIPTION to a subscription of DEAD_LETTER_TOPIC, or DEAD_LETTER_TOPIC to the topic that it receives from",
+            format!("it receives from {}, but DEAD_LETTER_TOPIC is {topic}", found.topic),
+            "set DEAD_LETTER_SUBSCRIPTION to a subscription of that topic, or DEAD_LETTER_TOPIC to the topic of the subscription",
         ),
-        _ => Finding::ok(name, format!("there, receives from {}", found.topic)),
+        _ => Finding::ok(name, format!("receives from {}", found.topic)),
     }
 }
 

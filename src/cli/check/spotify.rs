@@ -18,13 +18,13 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
     let mode = match client()?.search(term, 0, 50, &meter, |_| ()).await {
-        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
+        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE can be up to 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"
         }
-        Err(_) => "unknown: Spotify did not answer",
+        Err(_) => "mode unknown: Spotify did not respond; run `spotify-bq check` again",
     };
-    let answers = format!("answers a search for {:?}", term.text());
+    let answers = format!("responds to a search for {:?}", term.text());
     Ok(vec![Finding::ok(what, answers), of_show(taken), Finding::ok("Spotify app", mode)])
 }
 
@@ -34,9 +34,9 @@ fn of_show(taken: TakenShow) -> Finding {
         name.as_ref().map_or("a show without a name".to_owned(), |name| format!("{name:?}"));
     let detail = match r#match {
         ShowMatch::First => format!(
-            "{shown} ({id}), the first result: no show has the term's name, and another day another show may be first; to choose one, put its show_id into the messages"
+            "{shown} ({id}), the first result, because no show's name equals the term. The first result can change: to load a fixed show, set show_id in the messages"
         ),
-        _ => format!("{shown} ({id}), which has the term's name"),
+        _ => format!("{shown} ({id}), whose name equals the term"),
     };
     Finding::ok("show", detail)
         .with("showId", id.as_str())
