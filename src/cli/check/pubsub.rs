@@ -1,8 +1,8 @@
-//! Topics and subscriptions: whether what is published arrives somewhere.
+//! Pub/Sub: the topics, and whether their messages reach a subscription.
 
 use std::sync::Arc;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::config::Config;
 use crate::google::GoogleCredentials;
 use crate::publisher::{DELETED_TOPIC, Publisher, Subscription};
@@ -12,7 +12,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
     let pubsub = &config.pubsub;
     let mut findings = vec![
         match &pubsub.trigger_topic {
-            Some(name) => topic(&publisher, name, Some("create its push subscription")).await,
+            Some(name) => check_topic(&publisher, name, Some("create its push subscription")).await,
             None => Finding::problem(
                 "TRIGGER_TOPIC",
                 "not set",
@@ -22,7 +22,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
         match &pubsub.dead_letter_topic {
             Some(name) => {
                 let advice = "create the subscription that DEAD_LETTER_SUBSCRIPTION names";
-                topic(&publisher, name, Some(advice)).await
+                check_topic(&publisher, name, Some(advice)).await
             }
             None => Finding::problem(
                 "DEAD_LETTER_TOPIC",
@@ -32,11 +32,11 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
         },
     ];
     if let Some(name) = &pubsub.loaded_topic {
-        findings.push(topic(&publisher, name, None).await);
+        findings.push(check_topic(&publisher, name, None).await);
     }
     findings.push(match &pubsub.dead_letter_subscription {
         Some(name) => match publisher.subscription(name).await {
-            Ok(found) => dead_letters(name, &found, pubsub.dead_letter_topic.as_deref()),
+            Ok(found) => check_dead_letters(name, &found, pubsub.dead_letter_topic.as_deref()),
             Err(refusal) => Finding::failure(name, &refusal.failure),
         },
         None => Finding::problem(
@@ -48,13 +48,17 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
     findings
 }
 
-/// Whether a topic exists and, if there is advice for that case, has a subscription: without one,
-/// what is published is lost.
-async fn topic(publisher: &Publisher, name: &str, without: Option<&str>) -> Finding {
+/// Checks that a topic exists and, if there is advice for it, that it has a subscription: without one,
+/// messages are lost.
+async fn check_topic(
+    publisher: &Publisher,
+    name: &str,
+    subscription_advice: Option<&str>,
+) -> Finding {
     if let Err(refusal) = publisher.topic(name).await {
         return Finding::failure(name, &refusal.failure);
     }
-    match (publisher.has_subscription(name).await, without) {
+    match (publisher.has_subscription(name).await, subscription_advice) {
         (Ok(true), _) => Finding::ok(name, "exists and has a subscription"),
         (Ok(false), None) => Finding::ok(name, "exists; no subscription receives its events"),
         (Ok(false), Some(advice)) => Finding::problem(
@@ -71,24 +75,21 @@ async fn topic(publisher: &Publisher, name: &str, without: Option<&str>) -> Find
     }
 }
 
-/// Whether the subscription receives what the service publishes to the dead-letter topic, and gives it
-/// to `redrive`.
-fn dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Finding {
-    let create_again = "delete the subscription and create a pull subscription of the topic in DEAD_LETTER_TOPIC, without an export (`terraform apply` does this)";
+/// Checks that the subscription receives from the dead-letter topic, and that `redrive` can pull from it.
+fn check_dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Finding {
+    let recreate = "delete the subscription and create a pull subscription of the topic in DEAD_LETTER_TOPIC, without an export (`terraform apply` does this)";
     if found.topic == DELETED_TOPIC {
         return Finding::problem(
             name,
             "its topic was deleted: it receives nothing, even if a topic of the same name exists now",
-            format!(
-                "republish its remaining messages with `spotify-bq redrive`, then {create_again}"
-            ),
+            format!("republish its remaining messages with `spotify-bq redrive`, then {recreate}"),
         );
     }
     if found.is_detached {
         return Finding::problem(
             name,
             "it is detached from its topic: it receives nothing",
-            create_again,
+            recreate,
         );
     }
     if let Some(elsewhere) = &found.sends_to {
@@ -96,7 +97,7 @@ fn dead_letters(name: &str, found: &Subscription, topic: Option<&str>) -> Findin
             name,
             format!("it delivers messages to {elsewhere}: `redrive` cannot pull them"),
             format!(
-                "set DEAD_LETTER_SUBSCRIPTION to a pull subscription of the dead-letter topic, or {create_again}"
+                "set DEAD_LETTER_SUBSCRIPTION to a pull subscription of the dead-letter topic, or {recreate}"
             ),
         );
     }
@@ -115,21 +116,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_subscription_that_gets_the_letters_and_gives_them_is_right() {
+    fn only_a_pull_subscription_of_the_dead_letter_topic_is_ok() {
         let topic = "projects/p1/topics/letters";
-        let right = Subscription { topic: topic.to_owned(), ..Subscription::default() };
-        assert!(dead_letters("s", &right, Some(topic)).ok && dead_letters("s", &right, None).ok);
-        for (wrong, says) in [
-            (Subscription { topic: DELETED_TOPIC.to_owned(), ..right.clone() }, "was deleted"),
-            (Subscription { is_detached: true, ..right.clone() }, "detached"),
-            (Subscription { sends_to: Some("https://x".to_owned()), ..right.clone() }, "https://x"),
+        let valid = Subscription { topic: topic.to_owned(), ..Subscription::default() };
+        for topic in [Some(topic), None] {
+            assert!(check_dead_letters("s", &valid, topic).ok);
+        }
+        for (invalid, detail) in [
+            (Subscription { topic: DELETED_TOPIC.to_owned(), ..valid.clone() }, "was deleted"),
+            (Subscription { is_detached: true, ..valid.clone() }, "detached"),
+            (Subscription { sends_to: Some("https://x".to_owned()), ..valid.clone() }, "https://x"),
             (
-                Subscription { topic: "projects/p1/topics/other".to_owned(), ..right },
+                Subscription { topic: "projects/p1/topics/other".to_owned(), ..valid },
                 "topics/other",
             ),
         ] {
-            let finding = dead_letters("s", &wrong, Some(topic));
-            assert!(!finding.ok && finding.detail.contains(says), "{}", finding.detail);
+            let finding = check_dead_letters("s", &invalid, Some(topic));
+            assert!(!finding.ok && finding.detail.contains(detail), "{}", finding.detail);
         }
     }
 }
