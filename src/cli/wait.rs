@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::error::Error;
 use crate::config::Config;
@@ -16,12 +16,13 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
+use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
 /// The pauses between two looks at the jobs.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Finds the load jobs of messages that are published after `new`.
 pub(super) struct LoadWatcher {
@@ -51,12 +52,11 @@ impl LoadWatcher {
         let dataset = dataset(&self.warehouse)?;
         let timeout = config.timing.message_deadline;
         let mut deadline = Instant::now() + timeout;
-        let mut pause = FIRST_PAUSE;
+        let mut interval = PollInterval::new(FIRST_PAUSE, MAX_PAUSE);
         let mut failed_jobs: HashSet<String> = HashSet::new();
         let mut last_failure = None;
         while !pending.is_empty() && Instant::now() < deadline {
-            sleep(pause).await;
-            pause = pause.mul_f64(1.5).min(LAST_PAUSE);
+            interval.tick().await;
             let ids: Vec<String> = pending.keys().cloned().collect();
             let loads = match dataset.list_loads(self.since, ids.iter().map(String::as_str)).await {
                 Ok(loads) => loads,

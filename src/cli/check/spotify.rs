@@ -21,8 +21,8 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
         Ok(show) => show,
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
-    let mode = match client()?.search(term, 0, MAX_PAGE_SIZE, &context, |_| ()).await {
-        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE can be up to 50",
+    let mode = match client()?.search(term, 0, MAX_PAGE_SIZE, &context).await {
+        Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE can be up to 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"
         }

@@ -13,18 +13,20 @@ use crate::cli::age::format_age;
 use crate::failure::Failure;
 use crate::letter::{self, Republished};
 use crate::publisher::{Outgoing, Publisher, Pulled, Refusal};
+use crate::retry::Backoff;
 use crate::text;
 
 /// Messages in the first pull. A pull that is too large or too slow is repeated with fewer.
 const MAX_PULLED_MESSAGES: i32 = 100;
 
-/// Pulls in a row that return nothing new before the subscription counts as empty. Pub/Sub may return no
-/// message although there are some.
-const EMPTY_PULLS: u32 = 8;
-
-/// The pause after the first empty pull; it doubles up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Pulls in a row that return nothing new before the subscription counts as empty, and the pauses
+/// between them. Pub/Sub may return no message although there are some.
+const EMPTY_PULLS: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    cap: Duration::from_secs(1),
+    attempts: 8,
+    max_retry_after: Duration::ZERO,
+};
 
 /// The ack deadline of pulled messages, so that they are not redelivered while a batch is published one
 /// by one. Pub/Sub's maximum.
@@ -81,9 +83,9 @@ impl<'a> Redriver<'a> {
     /// error if the others would fail, too.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         let mut empty_pulls = 0;
-        while empty_pulls < EMPTY_PULLS && !self.is_limit_reached() {
+        while empty_pulls < EMPTY_PULLS.attempts && !self.is_limit_reached() {
             if empty_pulls > 0 {
-                sleep(FIRST_PAUSE.saturating_mul(1 << (empty_pulls - 1)).min(LAST_PAUSE)).await;
+                sleep(EMPTY_PULLS.max_pause(empty_pulls)).await;
             }
             let messages = match self.publisher.pull(self.subscription, self.pull_size).await {
                 Ok(messages) => messages,
