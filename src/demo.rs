@@ -19,11 +19,11 @@ use url::Url;
 use crate::config::{Config, Credentials, Warehouse};
 use crate::job::TriggerMessage;
 use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
-use crate::push::{self, PushResponse};
+use crate::push::{self, PushAnswer};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
-pub use spotify::{SEARCH_LIMIT, router};
+pub use spotify::{MAX_SEARCH_LIMIT, router};
 
 /// Runs the demo and prints the results. Reads `show_id` instead of the show that the search finds.
 /// Returns whether all three tables were filled.
@@ -131,14 +131,9 @@ fn spinner(message: &str) -> ProgressBar {
     spinner
 }
 
-fn describe_response(
-    kind: Kind,
-    response: &PushResponse,
-    elapsed: Duration,
-    table: &str,
-) -> String {
+fn describe_response(kind: Kind, response: &PushAnswer, elapsed: Duration, table: &str) -> String {
     let seconds = elapsed.as_secs_f64();
-    let PushResponse { status, outcome, detail } = response;
+    let PushAnswer { status, outcome, detail } = response;
     if response.is_acknowledged() && detail.is_empty() {
         format!("{kind:<9} {outcome} {table} ({seconds:.1} s)")
     } else {

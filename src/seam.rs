@@ -15,9 +15,9 @@ use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 /// read. `phrases` are those of `mentions`.
 pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
-        Kind::Podcasts => wire::shows(body, |page| items::podcasts(&page.items)),
+        Kind::Podcasts => wire::shows(body).map(|page| items::podcasts(page.items)),
         Kind::Episodes | Kind::Mentions => {
-            wire::episodes(body, |page| items::episodes(&page.items))
+            wire::episodes(body).map(|page| items::episodes(page.items))
         }
     };
     let mut rows = Rows::default();

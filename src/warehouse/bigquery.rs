@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::join;
-use tokio::time::sleep;
 
 use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use crate::config::{self, Config, Timing};
@@ -192,35 +191,32 @@ impl BigQuery {
         context: &Context,
     ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
-        let mut failures = 1;
         let mut n = first;
-        loop {
-            if context.cancelled.is_cancelled() {
-                return Err(Failure::ClientGone { progress: context.describe_progress() });
-            }
+        let attempt = |_| {
             let job_id = load.job_id(n);
-            let (job, by_earlier_delivery) =
-                self.insert_job(load, &job_id, rows, origin, context).await?;
-            let job = self.dataset.wait_for_end(&job_id, job, context).await?;
             n += 1;
-            match job.failure() {
-                None => return Ok(job.completed_load(job_id, by_earlier_delivery)),
-                // An earlier delivery's job failed. This delivery sends its own.
-                Some(_) if by_earlier_delivery => {}
-                Some(error) if error.is_transient() => {
-                    failures += 1;
-                    match self.timing.backoff.before(failures) {
-                        Some(wait) => sleep(wait).await,
-                        None => {
-                            return Err(self
-                                .dataset
-                                .failure(error, &format!("the load of {table}")));
-                        }
-                    }
+            async move {
+                if context.cancelled.is_cancelled() {
+                    return Err(
+                        Failure::ClientGone { progress: context.describe_progress() }.into()
+                    );
                 }
-                Some(error) => return Err(self.explain(load, &job_id, error).await),
+                let (job, by_earlier_delivery) =
+                    self.insert_job(load, &job_id, rows, origin, context).await?;
+                let job = self.dataset.wait_for_end(&job_id, job, context).await?;
+                match job.failure() {
+                    None => Ok(job.completed_load(job_id, by_earlier_delivery)),
+                    // An earlier delivery's job failed. This delivery sends its own.
+                    Some(_) if by_earlier_delivery => Err(retry::Error::Again),
+                    Some(error) if error.is_transient() => {
+                        let failure = self.dataset.failure(error, &format!("the load of {table}"));
+                        Err(retry::Error::transient(failure))
+                    }
+                    Some(error) => Err(self.explain(load, &job_id, error).await.into()),
+                }
             }
-        }
+        };
+        retry::run(&self.timing.backoff, attempt).await
     }
 
     /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
@@ -233,16 +229,18 @@ impl BigQuery {
         context: &Context,
     ) -> Result<(JobInfo, bool), Failure> {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
-        let send = |attempt| async move {
+        let sent = retry::run(&self.timing.backoff, |attempt| async move {
             match self.dataset.upload(job, rows).await {
                 Ok(job) => Ok((Some(job), false)),
                 // After the first attempt, the job may be this delivery's own.
                 Err(ApiError::AlreadyExists) => Ok((None, attempt == 1)),
-                Err(error) => Err(error),
+                Err(error) if context.cancelled.is_cancelled() => {
+                    Err(retry::Error::Permanent(error))
+                }
+                Err(error) => Err(error.classified()),
             }
-        };
-        let again = |error: &ApiError| error.is_transient() && !context.cancelled.is_cancelled();
-        let error = match retry::run(&self.timing.backoff, send, again).await {
+        });
+        let error = match sent.await {
             Ok((Some(job), _)) => return Ok((job, false)),
             Ok((None, by_earlier_delivery)) => {
                 let job = self.dataset.get_accepted_job(job_id).await?;

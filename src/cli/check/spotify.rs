@@ -9,7 +9,7 @@ use crate::names::{ChosenShow, ShowMatch};
 use crate::spotify::{CallError, Spotify};
 
 /// The largest search page, which only an app in Extended Quota Mode may request.
-const MAX_PAGE_SIZE: usize = 50;
+const MAX_PAGE_SIZE: u32 = 50;
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     let client = || Spotify::new(config).map_err(|error| error.to_string());

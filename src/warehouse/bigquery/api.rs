@@ -4,6 +4,7 @@
 //! BigQuery documents (a table without a schema, new column types, an error without a list of errors),
 //! and drop the status of a response that is not JSON. Callers read the fields that they need.
 
+use futures_util::TryFutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +75,8 @@ impl Api {
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Value, ApiError> {
-        let call = |_| async { ApiResponse::read(self.send(&request).await?).await?.json() };
-        retry::run(&self.backoff, call, ApiError::is_transient).await
+        let call = || async { ApiResponse::read(self.send(&request).await?).await?.json() };
+        retry::run(&self.backoff, |_| call().map_err(ApiError::classified)).await
     }
 
     /// Sends a request with a token, if one is needed. After a 401, sends it once more with a new token:

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::denials::QUOTA_PAUSE;
 use super::error_text;
 use crate::failure::{Denial, Failure, Obstacle};
+use crate::retry;
 use crate::text;
 
 /// Why a call or a job failed. Each `detail` has BigQuery's own words.
@@ -35,6 +36,11 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
+    /// Says whether to retry the call.
+    pub(super) fn classified(self) -> retry::Error<Self> {
+        retry::Error::transient_if(self.is_transient(), self)
+    }
+
     /// Returns whether to retry the call with backoff.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::dataset::Dataset;
 use super::error::ApiError;
 use super::json::{number, string, time};
 use crate::context::{Context, FollowedJob};
 use crate::failure::Failure;
+use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{CompletedLoad, labels};
 
@@ -23,9 +24,6 @@ const JOB_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// How often to look up a job that is not found once more: an interrupted upload may still create it.
 const NOT_FOUND_RETRIES: u32 = 4;
-
-/// Each pause between two lookups is longer than the one before by this factor.
-const POLL_PAUSE_GROWTH: f64 = 1.5;
 
 /// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
 /// be missing.
@@ -170,15 +168,14 @@ impl Dataset {
         context: &Context,
     ) -> Result<JobInfo, Failure> {
         let first_seen = SystemTime::now();
-        let mut pause = self.timing.first_poll_delay;
+        let mut interval = self.poll_interval();
         while !job.is_done() {
             context.progress.follow(Some(job.to_followed(id, first_seen)));
             if context.cancelled.is_cancelled() {
                 // Stop here to free the rows. The caller goes on with `wait_for_job`.
                 return Err(Failure::ClientGone { progress: context.describe_progress() });
             }
-            sleep(pause).await;
-            pause = self.next_poll_pause(pause);
+            interval.tick().await;
             job = self.get_accepted_job(id).await?;
         }
         context.progress.follow(None);
@@ -189,7 +186,7 @@ impl Dataset {
     /// whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + JOB_TIMEOUT;
-        let (mut pause, mut not_found) = (self.timing.first_poll_delay, 0);
+        let (mut interval, mut not_found) = (self.poll_interval(), 0);
         loop {
             match self.find_job(id).await {
                 Ok(Some(job)) if job.is_done() => return job.failure().is_none(),
@@ -199,12 +196,11 @@ impl Dataset {
                 // The job is running, or BigQuery can't be reached for a while.
                 _ => {}
             }
-            sleep(pause).await;
-            pause = self.next_poll_pause(pause);
+            interval.tick().await;
         }
     }
 
-    fn next_poll_pause(&self, pause: Duration) -> Duration {
-        pause.mul_f64(POLL_PAUSE_GROWTH).min(self.timing.max_poll_delay)
+    fn poll_interval(&self) -> PollInterval {
+        PollInterval::new(self.timing.first_poll_delay, self.timing.max_poll_delay)
     }
 }
