@@ -213,7 +213,7 @@ async fn the_page_shows_an_event_with_its_keys() {
     let world = world().await;
     world.app().await.push(&table("episodes")).await;
     let page = crate::documents::read("docs/tables.md");
-    let section = page.split("## Be told of each load").nth(1).unwrap();
+    let section = page.split("## Get an event after each load").nth(1).unwrap();
     let shown = section.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let keys =
         |event: &Value| -> Vec<String> { event.as_object().unwrap().keys().cloned().collect() };

@@ -222,7 +222,7 @@ fn metrics_find_event_labels_and_value(lines: &[Value]) {
 
 fn queries_ask_for_fields_that_there_are(lines: &[Value]) {
     let fields: BTreeSet<String> = lines.iter().flat_map(keys).collect();
-    for path in ["README.md", "README.pt-BR.md", "docs/logs.md", "deploy/deploy.sh"] {
+    for path in ["docs/operations.md", "docs/logs.md", "deploy/deploy.sh"] {
         let text = read(path);
         for (at, _) in text.match_indices("jsonPayload.") {
             let rest = &text[at + "jsonPayload.".len()..];
