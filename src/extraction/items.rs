@@ -47,29 +47,21 @@ impl PageRows {
         self.items.iter().map(|(id, _)| &**id)
     }
 
-    /// Appends the page's rows to `rows`, except items that are in `seen`, until `seen` holds `most`.
-    /// Returns the number of items that were in it.
+    /// Appends the page's rows to `rows` and its ids to `ids`, until there are `max_ids`. Skips items whose
+    /// ids are among them already, and returns how many those are.
     pub(crate) fn append_to(
         self,
         rows: &mut Rows,
-        seen: &mut HashSet<Box<str>>,
-        most: usize,
+        ids: &mut HashSet<Box<str>>,
+        max_ids: usize,
     ) -> u64 {
-        let (mut doubles, mut start, mut end, mut count) = (0, 0, 0, 0);
-        for (id, item_end) in self.items {
-            if seen.len() >= most {
-                break;
-            }
-            if seen.insert(id) {
-                count += 1;
-            } else {
-                rows.push(self.text.slice(start..end), count);
-                (start, count) = (item_end, 0);
-                doubles += 1;
-            }
-            end = item_end;
-        }
-        rows.push(self.text.slice(start..end), count);
+        let mut doubles = 0;
+        let items = self.items.into_iter().map_while(|(id, end)| {
+            let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
+            doubles += u64::from(!is_new);
+            Some((end, is_new))
+        });
+        rows.append(&self.text, items);
         doubles
     }
 }
