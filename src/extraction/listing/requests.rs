@@ -2,7 +2,8 @@
 
 use super::{Listing, Request, Response};
 
-/// This many gaps in a row end a reading.
+/// A reading ends after this many gaps in a row: behind the end of a listing whose `total` is too large,
+/// there are only gaps.
 const MAX_GAPS_IN_A_ROW: u32 = 2;
 
 /// A reading ends if `total` rises more often than this: the listing changes faster than it is read.

@@ -5,7 +5,7 @@ use super::page::CurrentPage;
 use super::reading::Reading;
 use crate::rows::Rows;
 
-/// How often a listing is read before it counts as incomplete.
+/// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
 pub(super) const MAX_READINGS: usize = 3;
 
 /// This many missing items are tolerated at any `max_missing_percent`.
@@ -20,7 +20,7 @@ pub(in crate::extraction) enum Verdict {
     Incomplete(String),
     /// The listing has no items, which several responses confirm.
     Empty,
-    /// Each request for the first page returned 404, with Spotify's words.
+    /// Each request for the first page returned 404, with this text.
     NotFound(String),
 }
 
