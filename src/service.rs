@@ -167,7 +167,7 @@ impl Service {
         let _cancel = context.cancelled.clone().drop_guard();
 
         // While a load can't succeed, no call is made.
-        self.warehouse.must_check_first(&load)?;
+        self.warehouse.fail_if_denied(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
             Some(1) => (0, self.extract(&load, context).await?),
@@ -240,7 +240,8 @@ impl Service {
             context.deadline.check_time_left()?;
             self.extractor.extract(load.job, load.message_id, context).await
         };
-        let (extracted, table_state) = if self.warehouse.must_check_first(load)? {
+        self.warehouse.fail_if_denied(load)?;
+        let (extracted, table_state) = if self.warehouse.must_check_first(load) {
             let table_state = self.warehouse.check_or_create_table(load).await?;
             (extracted.await?, table_state)
         } else {

@@ -26,7 +26,7 @@ fn data(event: &Published) -> Value {
 }
 
 fn failing(reason: &'static str) -> Fate {
-    Fate { fails: Some(reason), looks: 0 }
+    Fate { fails: Some(reason), polls: 0 }
 }
 
 /// Publishing to the topic of events fails this many times, after whatever the service retries itself.

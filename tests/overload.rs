@@ -100,7 +100,7 @@ async fn earlier_jobs_that_take_long_to_look_up_leave_no_time_to_read() {
     let world = world().await;
     let app = hasty(&world).await;
     let push = table("podcasts");
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
     assert_eq!(world.bigquery.accepted().len(), 5);
     world.bigquery.stub.always("/jobs/", || Act::Late(Duration::from_millis(900)));
@@ -198,7 +198,7 @@ async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_e
         let until_then = held.clone();
         let mut first = true;
         world.bigquery.fate(move |_| match std::mem::take(&mut first) {
-            true => Fate { fails, looks: 1 },
+            true => Fate { fails, polls: 1 },
             false => Fate::default(),
         });
         // Whatever BigQuery answers about the job meanwhile, its end is not known.

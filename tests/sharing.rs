@@ -100,7 +100,7 @@ async fn a_second_message_for_one_table_reads_again() {
 async fn after_a_failed_load_only_the_redelivery_uses_the_reading() {
     let world = world().await;
     let app = world.app().await;
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     let push = table("episodes");
     let answer = app.push(&push).await;
     assert_eq!((answer.status, calls(&world).1), (503, 7), "{answer:?}");
@@ -108,7 +108,7 @@ async fn after_a_failed_load_only_the_redelivery_uses_the_reading() {
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(calls(&world).1, 7);
 
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     assert_eq!(app.push(&table("mentions")).await.status, 503);
     world.bigquery.fate(|_| Fate::default());
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
@@ -124,7 +124,7 @@ async fn a_load_that_succeeds_after_its_message_uses_the_reading() {
     config.timing.google_call_timeout = std::time::Duration::from_millis(500);
     let app = App::start(config).await;
     // The job succeeds, but the message does not learn of it.
-    world.bigquery.fate(|_| Fate { fails: None, looks: 1 });
+    world.bigquery.fate(|_| Fate { fails: None, polls: 1 });
     world.bigquery.stub.on(|call| match call.method == "GET" && call.path.contains("/jobs/") {
         true => Act::Hang,
         false => Act::Pass,

@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::settings::{TABLE_SETTINGS, default};
-use crate::names::{Kind, Naming, Term};
+use crate::names::{Kind, Naming, Term, derived_table};
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Naming {
     let term = reader.parsed("SEARCH_TERM", Term::parse);
@@ -10,7 +10,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Naming {
     // The default names belong to the default term. Names of another term follow from it.
     let tables = Kind::ALL.map(|kind| {
         let name = TABLE_SETTINGS[kind as usize];
-        if is_default || reader.is_set(name) { reader.identifier(name) } else { term.table(kind) }
+        if is_default || reader.is_set(name) {
+            reader.identifier(name)
+        } else {
+            derived_table(kind, &term)
+        }
     });
     for (index, table) in tables.iter().enumerate() {
         let same = tables[..index].iter().position(|other| other.eq_ignore_ascii_case(table));

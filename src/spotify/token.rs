@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::gate::Scope;
+use super::gate::{Scope, Ticket};
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
@@ -20,7 +20,7 @@ use crate::config::{Config, Credentials};
 use crate::context::Context;
 use crate::failure::{Failure, Subject};
 use crate::http;
-use crate::retry::{Attempts, Backoff};
+use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
 
 /// The longest answer that is read. A token's is some hundred bytes.
@@ -95,7 +95,7 @@ impl Tokens {
             margin: timing.token_refresh_margin,
             backoff: timing.backoff,
             second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
-            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
+            gate: Arc::new(Throttle::new(1, timing.backoff)),
             state: Mutex::default(),
         }
     }
@@ -145,51 +145,53 @@ impl Tokens {
         context: &Context,
     ) -> Result<(), Failure> {
         let ticket = self.gate.ticket();
-        let mut attempts = Attempts::new(self.backoff, api.patience());
-        loop {
-            if self.has_token() {
+        retry::run(&self.backoff, |_| self.attempt(client, api, ticket, context)).await
+    }
+
+    async fn attempt(
+        &self,
+        client: &reqwest::Client,
+        api: &Arc<Throttle>,
+        ticket: Ticket,
+        context: &Context,
+    ) -> Result<(), retry::Error<Failure>> {
+        if self.has_token() {
+            return Ok(());
+        }
+        let pass = self.gate.enter(ticket, context).await?;
+        if self.has_token() {
+            return Ok(());
+        }
+        api.cooled_down(context).await?;
+        let secrets = self.client().await?;
+        context.meter.calls.add(1);
+        // In a task of its own, as every call: a cooldown must be recorded even if the message is
+        // given up.
+        let request = Request {
+            builder: client.post(self.url.clone()),
+            client: secrets,
+            source: self.source(),
+            margin: self.margin,
+            second: self.second,
+        };
+        let sent = request.send(pass, Arc::clone(api));
+        let (answer, pass) = match tokio::spawn(traced(sent)).await {
+            Ok(sent) => sent,
+            Err(ended) => return Err(unavailable(ended.to_string(), None).into()),
+        };
+        let (failure, after) = match answer {
+            Answer::Token(token) => {
+                let mut state = self.state();
+                (state.token, state.kept) = (Some(token), false);
                 return Ok(());
             }
-            let pass = self.gate.enter(ticket, context).await?;
-            if self.has_token() {
-                return Ok(());
-            }
-            api.cooled_down(context).await?;
-            let secrets = self.client().await?;
-            context.meter.calls.add(1);
-            // In a task of its own, as every call: a cooldown must be recorded even if the message is
-            // given up.
-            let request = Request {
-                builder: client.post(self.url.clone()),
-                client: secrets,
-                source: self.source(),
-                margin: self.margin,
-                second: self.second,
-            };
-            let sent = request.send(pass, Arc::clone(api));
-            let (answer, pass) = match tokio::spawn(traced(sent)).await {
-                Ok(sent) => sent,
-                Err(ended) => return Err(unavailable(ended.to_string(), None)),
-            };
-            let (failure, after) = match answer {
-                Answer::Token(token) => {
-                    let mut state = self.state();
-                    (state.token, state.kept) = (Some(token), false);
-                    return Ok(());
-                }
-                Answer::Refused(failure) => return Err(pass.refused(failure)),
-                Answer::Throttled { wait, quota } => {
-                    (Failure::Throttled { wait, quota }, Some(wait))
-                }
-                Answer::Later { failure, after } => (failure, after),
-            };
-            if let Some(shared) = pass.failed(Scope::All(ticket), &failure, after) {
-                return Err(shared);
-            }
-            match attempts.next(after) {
-                Some(wait) => sleep(wait).await,
-                None => return Err(failure),
-            }
+            Answer::Refused(failure) => return Err(pass.refused(failure).into()),
+            Answer::Throttled { wait, quota } => (Failure::Throttled { wait, quota }, Some(wait)),
+            Answer::Later { failure, after } => (failure, after),
+        };
+        match pass.failed(Scope::All(ticket), &failure, after) {
+            Some(shared) => Err(shared.into()),
+            None => Err(retry::Error::Transient { error: failure, retry_after: after }),
         }
     }
 

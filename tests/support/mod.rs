@@ -145,8 +145,11 @@ impl World {
     pub fn config(&self) -> Config {
         let get = |name: &str| self.settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
-        config.timing.backoff =
-            Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(20), attempts: 5 };
+        config.timing.backoff = Backoff {
+            base: Duration::from_millis(1),
+            cap: Duration::from_millis(20),
+            ..config.timing.backoff
+        };
         config.timing.first_poll_delay = Duration::from_millis(1);
         config.timing.max_poll_delay = Duration::from_millis(10);
         config.timing.denial_ttl = Duration::ZERO;

@@ -18,8 +18,8 @@ pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
         Ok(taken) => taken,
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
-    let mode = match client()?.search(term, 0, 50, &context, |_| ()).await {
-        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
+    let mode = match client()?.search(term, 0, 50, &context).await {
+        Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"
         }
