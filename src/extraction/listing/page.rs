@@ -92,8 +92,8 @@ enum Finding {
 }
 
 impl Listing {
-    /// Takes a response for the current page. Moves on once the responses settle the page or leave a gap;
-    /// until then, the page is requested again.
+    /// Takes a response for the current page, and goes on to the next page once the responses settle this
+    /// one or leave a gap. Returns a verdict if they show that there is no listing.
     pub(super) fn evaluate(&mut self, response: Response) -> Option<Verdict> {
         let content = self.record(response);
         let promises_more = self.promises_more() || self.page.has_next;
