@@ -40,17 +40,17 @@ fn is_plain(items: &[Option<usize>], shortest: usize) -> bool {
 /// loaded.
 fn check_tolerance(
     world: &World,
-    told: &Answer,
+    answer: &Answer,
     table: &str,
     expected: &[Value],
     (most, tolerated): (usize, usize),
 ) -> Result<(), TestCaseError> {
-    if told.status != 204 {
-        prop_assert_eq!(told.told(), (503, "retry listing_incomplete"));
+    if answer.status != 204 {
+        prop_assert_eq!(answer.told(), (503, "retry listing_incomplete"));
         prop_assert!(world.bigquery.accepted().is_empty());
         return Ok(());
     }
-    prop_assert_eq!(told.told(), (204, "loaded"));
+    prop_assert_eq!(answer.told(), (204, "loaded"));
     let rows = world.bigquery.rows(table);
     let mut left = expected.iter();
     prop_assert!(
@@ -68,13 +68,13 @@ fn run<F: Future<Output = Result<(), TestCaseError>>>(case: F) -> Result<(), Tes
 }
 
 /// Checks that a listing without rows is not loaded.
-fn check_not_loaded(world: &World, told: &Answer, items: usize) -> Result<(), TestCaseError> {
+fn check_not_loaded(world: &World, answer: &Answer, items: usize) -> Result<(), TestCaseError> {
     let expected = if items == 0 {
         (204, "dead_lettered no_results")
     } else {
         (503, "retry listing_incomplete")
     };
-    prop_assert_eq!(told.told(), expected);
+    prop_assert_eq!(answer.told(), expected);
     prop_assert!(world.bigquery.accepted().is_empty());
     Ok(())
 }
@@ -104,18 +104,18 @@ proptest! {
                 let drift = if listed.len() < 60 { 0 } else { drift[calls % drift.len()] };
                 search_page(shown, listed.len().saturating_add_signed(drift as isize))
             });
-            let told = world.app().await.push(&table("podcasts")).await;
+            let answer = world.app().await.push(&table("podcasts")).await;
             let expected = without_nulls(&items);
             if expected.is_empty() {
-                return check_not_loaded(&world, &told, items.len());
+                return check_not_loaded(&world, &answer, items.len());
             }
             let drifts = items.len() >= 60 && expected.len() < 50;
             let mut expected = podcast_rows(&values(&expected, show));
             if drifts || !is_plain(&items, page_size.min(longest_page)) {
-                return check_tolerance(&world, &told, PODCASTS, &expected, (50, 5));
+                return check_tolerance(&world, &answer, PODCASTS, &expected, (50, 5));
             }
             expected.truncate(50);
-            prop_assert_eq!(told.told(), (204, "loaded"));
+            prop_assert_eq!(answer.told(), (204, "loaded"));
             prop_assert_eq!(world.bigquery.rows(PODCASTS), expected);
             Ok(())
         })?;
@@ -140,16 +140,16 @@ proptest! {
                 let limit = call.number("limit").min(page_lengths[offset % page_lengths.len()]);
                 episode_page(piece(&listed, offset, limit), listed.len())
             });
-            let told = world.app().await.push(&table("episodes")).await;
+            let answer = world.app().await.push(&table("episodes")).await;
             let expected = without_nulls(&items);
             if expected.is_empty() {
-                return check_not_loaded(&world, &told, items.len());
+                return check_not_loaded(&world, &answer, items.len());
             }
             let expected = episode_rows(&values(&expected, episode));
             if !is_plain(&items, shortest) {
-                return check_tolerance(&world, &told, EPISODES, &expected, (usize::MAX, items.len() / 50));
+                return check_tolerance(&world, &answer, EPISODES, &expected, (usize::MAX, items.len() / 50));
             }
-            prop_assert_eq!(told.told(), (204, "loaded"));
+            prop_assert_eq!(answer.told(), (204, "loaded"));
             prop_assert_eq!(world.bigquery.rows(EPISODES), expected);
             Ok(())
         })?;
@@ -187,13 +187,13 @@ proptest! {
                 let listed = values(state, episode);
                 episode_page(piece(&listed, call.number("offset"), call.number("limit")), listed.len())
             });
-            let told = world.app().await.push(&table("episodes")).await;
-            if told.status == 204 {
+            let answer = world.app().await.push(&table("episodes")).await;
+            if answer.status == 204 {
                 let rows = world.bigquery.rows(EPISODES);
                 let is_a_state = states.iter().any(|state| rows == episode_rows(&values(state, episode)));
                 prop_assert!(is_a_state, "{} rows are no state of the show", rows.len());
             } else {
-                prop_assert_eq!(told.told(), (503, "retry listing_incomplete"));
+                prop_assert_eq!(answer.told(), (503, "retry listing_incomplete"));
                 prop_assert!(world.bigquery.accepted().is_empty());
             }
             Ok(())

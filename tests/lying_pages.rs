@@ -104,7 +104,7 @@ async fn items_on_two_pages_are_loaded_once() {
     let distinct: Vec<Value> = (0..60).map(episode).collect();
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&distinct));
     assert_eq!(log.outcome(&push.id)["skipped_doubles"], "1");
-    // One reading with doubles may be of a listing that moved. Two that are alike are what Spotify shows.
+    // One reading with doubles may be of a listing that moved. If two are the same, that is what Spotify shows.
     let readings = world.spotify.stub.calls_to("GET", "/episodes");
     assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 2);
 }

@@ -103,7 +103,7 @@ async fn a_listing_that_changes_with_every_reading_is_retried() {
 }
 
 #[tokio::test]
-async fn readings_that_each_lack_a_different_episode_are_not_alike() {
+async fn readings_that_each_lack_a_different_episode_are_not_accepted() {
     // Total and length stay the same; the last page repeats one episode in place of another.
     let world = world(|call, calls| {
         let mut listed = episodes(0..120);

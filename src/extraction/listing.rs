@@ -11,10 +11,10 @@
 //! counts as a null.
 //!
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
-//!    has a `next` and no page behind it has shown a new id.
+//!    has a `next` and no later page has shown a new id.
 //! 2. [`page`]: A page contradicts other evidence if it is empty or 404 where more was promised, if all its
 //!    ids were shown before, or if it is mostly null. It is requested again. If it still contradicts, it is
-//!    a **gap**, and the reading goes on behind it.
+//!    a **gap**, and the reading goes on after it.
 //! 3. [`page`]: A page with a few nulls is requested again, too. Nulls that stay are confirmed.
 //! 4. [`verdict`]: A reading without contradiction is **whole**. Otherwise the listing is read again, until
 //!    a reading is whole or two readings show the same ids. Then the **missing** items decide, which are
@@ -93,11 +93,11 @@ pub(super) struct Listing {
     rules: Rules,
     /// The reading in progress.
     reading: Reading,
-    /// The page that the reading has come to.
+    /// The page that is read now.
     page: CurrentPage,
     /// The offsets of requests without a response.
     in_flight: Vec<u32>,
-    /// Responses for pages behind the current one, by offset.
+    /// Responses for pages after the current one, by offset.
     prefetched: BTreeMap<u32, Response>,
     /// The ids that each earlier reading showed.
     earlier_readings: Vec<Ids>,

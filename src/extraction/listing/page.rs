@@ -20,7 +20,7 @@ const MAX_ATTEMPTS: u32 = 6;
 /// A page is mostly null if it has more nulls than this, and they are more than half of it.
 const MAX_PLAUSIBLE_NULLS: u64 = 5;
 
-/// The page that the reading has come to, and what the responses for it show.
+/// The page that is read now, and what the responses for it show.
 #[derive(Debug, Default)]
 pub(super) struct CurrentPage {
     pub(super) offset: u32,
@@ -192,7 +192,7 @@ impl Listing {
         }
     }
 
-    /// Adds the current page to the reading, and goes on behind its items.
+    /// Adds the current page to the reading, and goes on after its items.
     fn accept_page(&mut self) {
         let CurrentPage { offset, best, .. } = &self.page;
         let end = offset.saturating_add(best.rows.length() as u32);
@@ -208,7 +208,7 @@ impl Listing {
         let offset = self.page.offset;
         self.add_best_response();
         self.reading.gaps_in_a_row += 1;
-        self.reading.gaps.push(Gap { offset, contradiction, has_items_behind: false });
+        self.reading.gaps.push(Gap { offset, contradiction, has_items_after: false });
         self.move_to(self.next_page(offset));
     }
 

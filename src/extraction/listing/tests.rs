@@ -300,7 +300,7 @@ fn check_verdict(
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
-    // At most 6 attempts for a page, in each of 3 readings, and some requests behind the end.
+    // At most 6 attempts for a page, in each of 3 readings, and some requests past the end.
     prop_assert!(fake.requests <= 18 * pages + 42, "{} requests for {pages} pages", fake.requests);
     Ok(())
 }

@@ -114,8 +114,8 @@ impl Listing {
             return Verdict::Incomplete(format!("all items are null: {evidence}"));
         }
         let is_total_false = self.largest_total < reading.shown();
-        // A gap counts as a whole page at least, if there is something behind it.
-        let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_behind).count();
+        // A gap counts as a whole page at least, if there are items after it.
+        let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_after).count();
         let in_gaps = gaps as u64 * u64::from(self.rules.page_size);
         // Nulls do not count toward `max_items`: the total of a search may be far above it.
         let existing = self.largest_total.saturating_sub(reading.nulls).min(self.max_items());
