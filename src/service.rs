@@ -19,7 +19,7 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{About, Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Request, TriggerMessage};
+use crate::job::{self, Action, Job, TriggerMessage};
 use crate::letter;
 use crate::meter::{Meter, Stage};
 use crate::publisher::{Outgoing, Publisher};
@@ -119,14 +119,14 @@ impl Service {
 
     async fn within_bounds(
         &self,
-        request: &Request,
+        request: &Action,
         envelope: &Envelope,
         meter: &Arc<Meter>,
     ) -> Result<Done, Failure> {
         let work = async {
             match request {
-                Request::Load(job) => self.load(job, envelope, meter).await,
-                Request::FanOut(orders) => self.fan_out(orders).await,
+                Action::Load(job) => self.load(job, envelope, meter).await,
+                Action::FanOut(orders) => self.fan_out(orders).await,
             }
         };
         let deadline = self.config.timing.message_deadline;

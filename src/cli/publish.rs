@@ -11,7 +11,7 @@ use super::wait::{Awaited, Watch};
 use crate::config::{self, Config};
 use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Request, TriggerMessage};
+use crate::job::{self, Action, TriggerMessage};
 use crate::names::Kind;
 use crate::publisher::{Outgoing, Publisher};
 use crate::push;
@@ -77,7 +77,7 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<TriggerMessage>, Error> {
 }
 
 /// What the service will take a message for.
-fn understand(config: &Config, order: &TriggerMessage) -> Result<Request, Error> {
+fn understand(config: &Config, order: &TriggerMessage) -> Result<Action, Error> {
     let message = Message {
         id: String::new(),
         publish_time: String::new(),
@@ -96,14 +96,14 @@ fn split(
     let mut split = Vec::new();
     for order in orders {
         let parts = match understand(config, &order)? {
-            Request::Load(job) => {
+            Action::Load(job) => {
                 split.push((order, job));
                 continue;
             }
-            Request::FanOut(parts) => parts,
+            Action::FanOut(parts) => parts,
         };
         for order in parts {
-            if let Request::Load(job) = understand(config, &order)? {
+            if let Action::Load(job) = understand(config, &order)? {
                 split.push((order, job));
             }
         }

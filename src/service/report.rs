@@ -7,7 +7,7 @@ use super::Done;
 use crate::envelope::Envelope;
 use crate::extraction::{About, ChosenShow, ShowMatch};
 use crate::failure::{Decision, Failure};
-use crate::job::{Job, Request};
+use crate::job::{Action, Job};
 use crate::meter::Meter;
 use crate::text;
 use crate::warehouse::Loaded;
@@ -61,8 +61,8 @@ impl<'a> Line<'a> {
     }
 
     /// Lets the line name the table that the message asks for.
-    pub(super) fn names(&mut self, request: &Request) {
-        if let Request::Load(job) = request {
+    pub(super) fn names(&mut self, request: &Action) {
+        if let Action::Load(job) = request {
             self.job = Some(job.clone());
         }
     }
