@@ -87,5 +87,5 @@ fn a_panic_is_one_line_that_error_reporting_takes() {
 fn a_panic_is_told_though_nothing_is_logged() {
     let (lines, errors) = provoked_with("off");
     assert!(lines.is_empty(), "{lines:#?}");
-    assert!(errors.contains("a panic at ") && errors.contains("defect"), "{errors}");
+    assert!(errors.contains("panic at ") && errors.contains("defect"), "{errors}");
 }
