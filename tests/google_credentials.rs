@@ -90,11 +90,11 @@ async fn why_there_is_no_token_is_told_with_status_and_words() {
         (
             404,
             "no service account is attached",
-            "answers 404 Not Found no service account is attached",
+            "responded 404 Not Found no service account is attached",
         ),
-        (403, "<html>blocked</html>", "answers 403 Forbidden <html>blocked</html>"),
-        (500, "", "answers 500 Internal Server Error"),
-        (200, "<html>half-a-token</html>", "answers 200 OK with 25 bytes"),
+        (403, "<html>blocked</html>", "responded 403 Forbidden <html>blocked</html>"),
+        (500, "", "responded 500 Internal Server Error"),
+        (200, "<html>half-a-token</html>", "responded 200 OK with 25 bytes"),
     ] {
         let google = Google::start().await;
         let world = world(&google).await;

@@ -62,7 +62,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         ),
         (text(r#"{"table":"podcasts","table":"episodes"}"#), "refused", "duplicate field `table`"),
         (message(&json!({"table": "podcasts", "search_term": 7})), "refused", "a number"),
-        (message(&json!({"search_term": [["x"]]})), "refused", "holds a list"),
+        (message(&json!({"search_term": [["x"]]})), "refused", "contains a list"),
         (message(&json!({"search_term": " "})), "refused", "at least one visible character"),
         (message(&json!({"search_term": "a\nb"})), "refused", "no control character"),
         (message(&json!({"search_term": "*"})), "refused", "at least one letter or digit"),
