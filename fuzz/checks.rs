@@ -68,7 +68,7 @@ fn read_back(data: &[u8]) -> Job {
 fn fits(job: &Job) {
     let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     assert!(job.table.len() <= 1024 && job.table.bytes().all(name), "table {:?}", job.table);
-    let id = Load::new(job, "p.d", "1", "t").try_id(999);
+    let id = Load::new(job, "p.d", "1", "t").job_id(999);
     assert!(id.len() <= 1024 && id.bytes().all(|byte| name(byte) || byte == b'-'), "job {id:?}");
     assert_eq!(Term::parse(job.term.text()).as_ref(), Ok(&job.term));
 }

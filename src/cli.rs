@@ -134,14 +134,14 @@ impl From<String> for Error {
 
 async fn configure(given: &[(&str, String)], purpose: Purpose) -> Result<Config, ConfigError> {
     let mut project = None;
-    if Config::project_must_be_asked() {
+    if Config::needs_project_lookup() {
         match google::project_from_metadata(&Config::metadata_host()).await {
             Ok(found) => project = Some(found),
             // The settings may be enough without it; if not, this is why.
             Err(why) => eprintln!("spotify-bq: GOOGLE_CLOUD_PROJECT is not set, and {why}"),
         }
     }
-    Config::from_env_but(given, project, purpose)
+    Config::from_env(given, project, purpose)
 }
 
 /// An age for the eye: what depends on it must not trust this machine's clock.

@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
-use crate::extraction::{ShowMatch, TakenShow};
-use crate::job::Order;
-use crate::names::{Kind, Naming, ShowId, Term};
+use crate::job::TriggerMessage;
+use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
 use crate::push::{self, PushAnswer};
 use crate::server;
 use crate::service::Service;
@@ -47,7 +46,13 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     say!("The service is at {url} and gets one message for each table.\n");
     let router = server::router(Arc::clone(&service), None, None);
     let served = Arc::clone(&service);
-    tokio::spawn(server::serve(listener, router, served, timing.drain, std::future::pending()));
+    tokio::spawn(server::serve(
+        listener,
+        router,
+        served,
+        timing.drain_timeout,
+        std::future::pending(),
+    ));
 
     let now = time::OffsetDateTime::now_utc();
     let (mut filled, mut any) = (true, false);
@@ -63,14 +68,14 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
         let is_loaded = answer.is_acknowledged() && answer.outcome == "loaded";
         filled &= is_loaded;
         any |= is_loaded;
-        say!("{}", line(kind, &answer, start.elapsed(), naming.configured(kind)));
+        say!("{}", line(kind, &answer, start.elapsed(), naming.configured_table(kind)));
     }
     say!("");
     let taken = match show {
-        Some(id) => Some(TakenShow {
-            name: tables::name_of(&warehouse, naming.configured(Kind::Podcasts), &id),
+        Some(id) => Some(ChosenShow {
+            name: tables::name_of(&warehouse, naming.configured_table(Kind::Podcasts), &id),
             id,
-            r#match: ShowMatch::ShowId,
+            matched_by: Some(ShowMatch::ShowId),
         }),
         // The service remembers it, unless it answered nothing.
         None if any => service.show(&naming.term).await,
@@ -87,7 +92,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
                     "bq head --max_rows 5 {}:{}.{}",
                     bigquery.project,
                     bigquery.dataset,
-                    naming.configured(kind)
+                    naming.configured_table(kind)
                 );
             }
         }
@@ -133,26 +138,28 @@ fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String 
 }
 
 /// The message for a table.
-fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> Order {
+fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> TriggerMessage {
     let table = Some(kind.name().to_owned());
     match show.filter(|_| kind != Kind::Podcasts) {
-        None => Order { table, ..Order::default() },
-        Some(show) => Order {
+        None => TriggerMessage { table, ..TriggerMessage::default() },
+        Some(show) => TriggerMessage {
             table,
             search_term: Some(naming.term.text().to_owned()),
             show_id: Some(show.as_str().to_owned()),
-            ..Order::default()
+            ..TriggerMessage::default()
         },
     }
 }
 
 /// Which show the tables hold and why, and how to choose another.
-fn about(taken: &TakenShow, term: &Term, sampled: bool) -> String {
+fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
     let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
-    let why = match taken.r#match {
-        ShowMatch::Name => "its name is the search term".to_owned(),
-        ShowMatch::First => format!("the first result, since no show is named {:?}", term.text()),
-        ShowMatch::ShowId => "named by --show-id".to_owned(),
+    let why = match taken.matched_by {
+        Some(ShowMatch::Name) => "its name is the search term".to_owned(),
+        Some(ShowMatch::First) => {
+            format!("the first result, since no show is named {:?}", term.text())
+        }
+        Some(ShowMatch::ShowId) | None => "named by --show-id".to_owned(),
     };
     let link = taken.id.link();
     let invented = if sampled { " (invented)" } else { "" };

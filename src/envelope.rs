@@ -1,5 +1,4 @@
-//! The push envelope: what Pub/Sub posts, decoded. It knows the wire's form and nothing of what a
-//! message means.
+//! Decodes the push envelope that Pub/Sub posts. The meaning of a message is left to [`crate::job`].
 
 use std::collections::BTreeMap;
 
@@ -11,13 +10,12 @@ use serde_json::value::RawValue;
 use crate::failure::Failure;
 use crate::text;
 
-/// A push: one message, and which delivery of it this is.
+/// One delivery of a message.
 #[derive(Debug)]
 pub struct Envelope {
-    /// The message.
     pub message: Message,
-    /// Which delivery attempt this is, counted from 1; Pub/Sub says it only where the subscription
-    /// has a dead-letter policy.
+    /// The number of the delivery attempt, from 1. Pub/Sub sends it only if the subscription has a
+    /// dead-letter policy.
     pub delivery_attempt: Option<u32>,
 }
 
@@ -26,25 +24,24 @@ pub struct Envelope {
 pub struct Message {
     /// Unique within the topic.
     pub id: String,
-    /// When Pub/Sub took it, in RFC 3339; empty where the sender did not say.
+    /// When Pub/Sub received the message, in RFC 3339. Empty if the sender is not Pub/Sub and does not
+    /// set it.
     pub publish_time: String,
-    /// Key and value pairs that stand beside the data.
     pub attributes: BTreeMap<String, String>,
-    /// What was published, or the text of `data` where it is no base64.
     pub data: Data,
 }
 
 /// A message's data.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Data {
-    /// The bytes that were published; none in a message of attributes only.
+    /// The decoded bytes. Empty if the message has only attributes.
     Bytes(Vec<u8>),
-    /// What stood in the place of base64.
+    /// The value of `data` if it is not base64.
     NotBase64(String),
 }
 
 impl Data {
-    /// The bytes as they came, whatever they are.
+    /// Returns the decoded bytes, or the value that is not base64.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -53,62 +50,66 @@ impl Data {
     }
 }
 
-// Pub/Sub spells the two names both ways, in one envelope; `message_id` is read from either.
+// Pub/Sub sends these two fields twice, in camel case and in snake case. Other senders may send only one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+struct RawEnvelope<'a> {
     #[serde(borrow)]
-    message: WireMessage<'a>,
-    #[serde(default)]
+    message: RawMessage<'a>,
     delivery_attempt: Option<i64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireMessage<'a> {
-    #[serde(default, borrow)]
+struct RawMessage<'a> {
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
-    #[serde(default)]
     attributes: Option<BTreeMap<String, String>>,
-    #[serde(default)]
     message_id: Option<String>,
-    #[serde(default, rename = "message_id")]
-    message_id_too: Option<String>,
-    #[serde(default)]
+    #[serde(rename = "message_id")]
+    message_id_snake: Option<String>,
     publish_time: Option<String>,
-    #[serde(default, rename = "publish_time")]
-    publish_time_too: Option<String>,
+    #[serde(rename = "publish_time")]
+    publish_time_snake: Option<String>,
 }
 
-/// Decodes a push's body. Data that is no base64 is no failure here: the message is known by then,
-/// and is a dead letter rather than a bad request.
+/// Decodes the body of a push. Invalid base64 is not a failure here, so that the message can become a
+/// dead letter instead of a bad request.
 pub fn parse(body: &[u8]) -> Result<Envelope, Failure> {
-    // serde would read a list as the fields in their order.
+    // serde also accepts a list of the fields' values.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Failure::NotAnEnvelope("it is no JSON object".to_owned()));
+        return Err(Failure::NotAnEnvelope("it is not a JSON object".to_owned()));
     }
-    let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| {
-        // serde's words repeat what they find, of whatever length.
-        Failure::NotAnEnvelope(text::excerpt(&error.to_string(), 300))
+    let raw: RawEnvelope<'_> = serde_json::from_slice(body).map_err(|error| {
+        // serde's errors quote the input, which may be long.
+        Failure::NotAnEnvelope(text::excerpt(&error.to_string(), text::MAX_EXCERPT_BYTES))
     })?;
-    let message = wire.message;
-    let id = message.message_id.or(message.message_id_too).filter(|id| !id.is_empty());
+    let message = raw.message;
+    let id = message.message_id.or(message.message_id_snake).filter(|id| !id.is_empty());
     let Some(id) = id else {
         return Err(Failure::NotAnEnvelope("message.messageId is missing".to_owned()));
     };
     let data = match message.data {
         None => Data::Bytes(Vec::new()),
-        Some(raw) => decode(raw),
+        Some(data) => decode(data),
     };
     Ok(Envelope {
         message: Message {
             id,
-            publish_time: message.publish_time.or(message.publish_time_too).unwrap_or_default(),
+            publish_time: message.publish_time.or(message.publish_time_snake).unwrap_or_default(),
             attributes: message.attributes.unwrap_or_default(),
             data,
         },
-        delivery_attempt: wire.delivery_attempt.and_then(|attempt| u32::try_from(attempt).ok()),
+        delivery_attempt: raw.delivery_attempt.and_then(|attempt| u32::try_from(attempt).ok()),
     })
+}
+
+/// Returns whether Google's own software adds this attribute: client libraries, dead-letter
+/// forwarding, Eventarc.
+pub fn is_google_attribute(key: &str) -> bool {
+    ["goog", "x-goog-", "CloudPubSubDeadLetterSource", "ce-"]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
 }
 
 fn decode(raw: &RawValue) -> Data {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_envelope_of_the_service_and_of_the_emulator() {
+    fn envelopes_of_the_service_and_of_the_emulator_are_decoded() {
         let real = envelope(
             r#"{"message":{"data":"e30=","attributes":{"a":"b"},"messageId":"1","message_id":"1",
             "publishTime":"2026-11-24T09:00:00Z","publish_time":"2026-11-24T09:00:00Z","orderingKey":"k"},
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_no_base64_is_kept_as_it_is() {
+    fn data_that_is_not_base64_is_kept() {
         for (data, kept) in [(r#""{not}""#, "{not}"), ("5", "5"), (r#""e30""#, "e30")] {
             let body = format!(r#"{{"message":{{"messageId":"1","data":{data}}}}}"#);
             assert_eq!(envelope(&body).message.data, Data::NotBase64(kept.to_owned()));
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_said_to_be_none() {
+    fn other_bodies_are_refused() {
         for body in [
             "",
             "{",
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_neither_overflows_nor_hides_a_message() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         let ignored = format!(r#"{{"x":{deep},"message":{{"messageId":"1"}}}}"#);
         assert_eq!(envelope(&ignored).message.id, "1");

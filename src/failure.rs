@@ -153,7 +153,7 @@ pub enum Failure {
     },
     /// A denial that is remembered for a while. Meanwhile BigQuery is asked before Spotify, or, if only
     /// a load job could be denied, no load is tried.
-    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::moment(*until))]
+    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::rfc3339(*until))]
     Denied {
         /// What was denied.
         failure: Arc<Failure>,

@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::http;
 use crate::retry::Backoff;
-pub use file::TYPES;
+pub use file::CREDENTIAL_TYPES;
 use metadata::{Metadata, Token};
 
 /// What BigQuery and Pub/Sub ask for; IAM says what it may be used for.
@@ -184,7 +184,7 @@ impl Source {
                 match timeout_at(deadline, file.credentials.access_token()).await {
                     Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
                     Ok(Err(error)) => {
-                        let why = file.secrets.removed_from(&http::root_first(&error));
+                        let why = file.secrets.removed_from(&http::root_cause_first(&error));
                         (file::in_file(&why, &file.path), error.is_transient())
                     }
                     Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),

@@ -12,9 +12,6 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 use crate::config::Config;
 use crate::text;
 
-/// How much of another service's error text is repeated in ours, in bytes.
-pub(crate) const EXCERPT: usize = 300;
-
 /// How much memory an answer gets by its announcement alone: more than a page of 50 episodes has.
 const RESERVED: u64 = 512 * 1024;
 
@@ -43,7 +40,7 @@ pub fn install_tls_provider() {
 }
 
 /// What TLS connections trust: the system's certificates, read once for all clients.
-pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
+pub(crate) fn tls_config() -> Result<rustls::ClientConfig, ClientError> {
     static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
     if let Some(tls) = TLS.get() {
         return Ok(tls.clone());
@@ -62,7 +59,7 @@ pub(crate) fn tls() -> Result<rustls::ClientConfig, ClientError> {
 /// the same ones again in 290 files, which took ten times as long. Besides, the library would take
 /// an empty SSL_CERT_FILE for a path.
 fn certificates() -> CertificateResult {
-    if !Config::names_certificates() {
+    if !Config::sets_certificate_paths() {
         let bundles = BUNDLES.iter().map(|path| load_certs_from_paths(Some(Path::new(path)), None));
         if let Some(bundle) = bundles.into_iter().find(|bundle| !bundle.certs.is_empty()) {
             return bundle;
@@ -72,8 +69,8 @@ fn certificates() -> CertificateResult {
 }
 
 /// The same, where the client does not say itself which versions of HTTP it speaks.
-pub(crate) fn tls_for_http() -> Result<rustls::ClientConfig, ClientError> {
-    let mut tls = tls()?;
+pub(crate) fn tls_config_with_alpn() -> Result<rustls::ClientConfig, ClientError> {
+    let mut tls = tls_config()?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }
@@ -97,7 +94,7 @@ pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Clien
 }
 
 /// A client for what is on this machine or beside it, and never behind HTTP_PROXY.
-pub(crate) fn direct_client(
+pub(crate) fn client_without_proxy(
     connect: Duration,
     call: Duration,
 ) -> Result<reqwest::Client, ClientError> {
@@ -112,7 +109,7 @@ fn builder(
     ping_timeout: Duration,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
     let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls_for_http()?)
+        .tls_backend_preconfigured(tls_config_with_alpn()?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .timeout(call)
@@ -140,7 +137,10 @@ pub(crate) enum BodyError {
 }
 
 /// A body of at most `most` bytes, counted after decompression.
-pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result<Bytes, BodyError> {
+pub(crate) async fn read_body(
+    mut response: reqwest::Response,
+    most: usize,
+) -> Result<Bytes, BodyError> {
     let announced = response.content_length();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
@@ -161,7 +161,7 @@ pub(crate) async fn read(mut response: reqwest::Response, most: usize) -> Result
 
 /// An error with its causes, the root first, without addresses and complete: what an operator needs
 /// most is the innermost cause.
-pub(crate) fn root_first(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
@@ -193,7 +193,7 @@ pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = error.source();
     }
-    text::excerpt(&texts.join(": "), EXCERPT)
+    text::excerpt(&texts.join(": "), text::MAX_EXCERPT_BYTES)
 }
 
 #[cfg(test)]

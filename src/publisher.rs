@@ -107,7 +107,7 @@ impl From<Refusal> for Failure {
 /// Pub/Sub. The connection is made at the first call.
 #[derive(Debug)]
 pub struct Publisher {
-    emulator: Option<String>,
+    url: String,
     channel: OnceLock<Channel>,
     credentials: Arc<GoogleCredentials>,
     timing: Timing,
@@ -118,8 +118,8 @@ impl Publisher {
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Self {
         let none = || Arc::new(GoogleCredentials::None);
         Self {
-            credentials: if config.pubsub.with_token { Arc::clone(google) } else { none() },
-            emulator: config.pubsub.emulator.clone(),
+            credentials: if config.pubsub.emulator { none() } else { Arc::clone(google) },
+            url: config.pubsub.url.clone(),
             channel: OnceLock::new(),
             timing: config.timing.clone(),
         }
@@ -269,7 +269,7 @@ impl Publisher {
         let mut attempt = 1;
         loop {
             let mut request = Request::new(ask());
-            request.set_timeout(self.timing.google_call);
+            request.set_timeout(self.timing.google_call_timeout);
             if let Some(token) = &token {
                 let value = bearer(token).map_err(|why| no_answer(failed(why)))?;
                 request.metadata_mut().insert("authorization", value);
@@ -290,7 +290,7 @@ impl Publisher {
             match self.timing.backoff.before(attempt).filter(|_| is_passing(status.code())) {
                 Some(wait) => sleep(wait).await,
                 None => {
-                    let words = text::excerpt(status.message(), http::EXCERPT);
+                    let words = text::excerpt(status.message(), text::MAX_EXCERPT_BYTES);
                     let detail = format!("{:?}: {words}", status.code());
                     let failure = if status.code() == Code::Unauthenticated {
                         let twice = if is_new_token { ", also with a new token" } else { "" };
@@ -308,24 +308,20 @@ impl Publisher {
         if let Some(channel) = self.channel.get() {
             return Ok(channel.clone());
         }
-        let (url, emulator) = match &self.emulator {
-            Some(host) => (format!("http://{}", host.trim_start_matches("http://")), true),
-            None => ("https://pubsub.googleapis.com".to_owned(), false),
-        };
-        let endpoint = Endpoint::from_shared(url)
+        let endpoint = Endpoint::from_shared(self.url.clone())
             .map_err(|error| http::describe(&error))?
-            .connect_timeout(self.timing.connect)
-            .timeout(self.timing.google_call)
+            .connect_timeout(self.timing.connect_timeout)
+            .timeout(self.timing.google_call_timeout)
             // Only while a call is open: an idle instance has no processor for pings.
             .http2_keep_alive_interval(http::PING_INTERVAL)
             .keep_alive_timeout(http::PING_TIMEOUT)
             .tcp_nodelay(true);
-        let channel = if emulator {
+        let channel = if self.url.starts_with("http://") {
             endpoint.connect_lazy()
         } else {
             // tonic's own TLS would bring a second provider.
             let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_tls_config(http::tls().map_err(|error| error.to_string())?)
+                .with_tls_config(http::tls_config().map_err(|error| error.to_string())?)
                 .https_only()
                 .enable_http2()
                 .build();

@@ -41,8 +41,9 @@ pub fn envelope(data: &[u8], message_id: &str, publish_time: &str) -> Value {
 
 /// Posts an envelope and waits for the answer.
 pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAnswer, String> {
-    let client = http::client(timing.connect, timing.message_deadline + timing.connect)
-        .map_err(|error| http::describe(&error))?;
+    let client =
+        http::client(timing.connect_timeout, timing.message_deadline + timing.connect_timeout)
+            .map_err(|error| http::describe(&error))?;
     let sent = client.post(url).json(envelope).send().await;
     let response = sent.map_err(|error| {
         let why = http::describe(&error);
@@ -53,14 +54,14 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
     let status = response.status().as_u16();
     let outcome = response.headers().get(OUTCOME).and_then(|value| value.to_str().ok());
     let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();
-    let body = http::read(response, 64 * 1024).await.map_err(|error| error.to_string())?;
+    let body = http::read_body(response, 64 * 1024).await.map_err(|error| error.to_string())?;
     let detail = match serde_json::from_slice::<Value>(&body) {
         Ok(body) if body["detail"].is_string() => {
             let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
             format!("{}. What to do: {}", text("detail"), text("advice"))
         }
         // Another server's answer.
-        _ => text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT),
+        _ => text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES),
     };
     Ok(PushAnswer { status, outcome, detail })
 }

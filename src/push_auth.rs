@@ -1,9 +1,12 @@
-//! Is this push ours? Checked where the platform does not: the OIDC token of the push, its signature
-//! by google-cloud-auth's verifier, its claims here. The verifier's known faults are walked around:
-//! it refuses calls at once on a cold cache (so one at a time), waits for the keys without end (so
-//! with a timeout), takes a missing claim for a good one (so each is looked at here), and fetches
-//! keys again for every unknown key id, which anybody can invent (so the issuer's list of keys is
-//! asked once in a while, and only a key on it is fetched).
+//! Verifies that a push comes from the configured subscription, if the platform does not: checks the
+//! signature of its OIDC token with google-cloud-auth's verifier, and its claims here.
+//!
+//! The verifier (version 1.18) needs help in four ways:
+//! - It fails concurrent calls while it fetches keys, so it gets one call at a time.
+//! - It waits for the keys forever, so it gets a timeout.
+//! - It accepts a token without the claims that it checks, so they are checked here too.
+//! - It fetches the keys again for each unknown key id, and anyone can invent those. So after a failed
+//!   fetch the list of the issuer's key ids decides for a while which tokens it gets.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,48 +19,49 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::config;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::http;
 use crate::text;
 
-/// Where Google's keys for such tokens are.
-const KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
+/// Google's public keys for OIDC tokens (<https://accounts.google.com/.well-known/openid-configuration>).
+const GOOGLE_JWKS_URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
+
 /// The issuers of Google's tokens.
 const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
-/// How far clocks may differ.
-const SKEW: Duration = Duration::from_secs(30);
-/// A token of Google's has about 1 kB.
-const LONGEST: usize = 8 * 1024;
-/// A list of keys has about 2 kB.
-const LIST: usize = 256 * 1024;
+
+/// How much the clocks of the issuer and this machine may differ.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Google's tokens have about 1 kB.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Google's list of keys has about 2 kB.
+const MAX_JWKS_BYTES: usize = 256 * 1024;
 
 /// Verifies pushes.
 #[derive(Debug)]
 pub struct PushAuth {
     audience: String,
-    account: String,
-    keys_url: String,
-    keys_stay_fresh: Duration,
-    key_fetch: Duration,
+    service_account: String,
+    jwks_url: String,
+    key_list_ttl: Duration,
+    fetch_timeout: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     verifier: Verifier,
-    /// Key ids with which a token was verified: the verifier has these keys, or fetches them again
-    /// when it lets them go.
-    good: HashSet<String>,
-    missed: Option<Missed>,
+    key_list: Option<KeyList>,
 }
 
-/// A fetch of keys that brought no key for a token.
+/// The ids of the issuer's keys, fetched after the verifier found no key for a token.
 #[derive(Debug)]
-struct Missed {
-    when: Instant,
-    /// The issuer's key ids at that time, or why they could not be had.
-    listed: Result<HashSet<String>, String>,
+struct KeyList {
+    fetched_at: Instant,
+    /// The ids, or why they could not be fetched.
+    ids: Result<HashSet<String>, String>,
 }
 
 #[derive(Deserialize)]
@@ -67,111 +71,105 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct KeyList {
-    keys: Vec<Key>,
+struct JwkSet {
+    keys: Vec<Jwk>,
 }
 
 #[derive(Deserialize)]
-struct Key {
-    #[serde(default)]
+struct Jwk {
     kid: Option<String>,
 }
 
 impl PushAuth {
-    /// A verifier; no key is fetched.
-    pub fn new(config: &config::PushAuth, timing: &config::Timing) -> Self {
-        let keys_url = config.jwks_url.clone().unwrap_or_else(|| KEYS.to_owned());
-        let verifier = Builder::new([config.audience.clone()])
-            .with_jwks_url(keys_url.clone())
-            .with_clock_skew(SKEW)
+    /// Returns `None` if pushes are not to be verified. Fetches no keys yet.
+    pub fn new(config: &Config) -> Option<Self> {
+        let push_auth = config.push_auth.as_ref()?;
+        let hook = config.test_hooks.jwks_url.clone();
+        let jwks_url = hook.unwrap_or_else(|| GOOGLE_JWKS_URL.to_owned());
+        let verifier = Builder::new([push_auth.audience.clone()])
+            .with_jwks_url(jwks_url.clone())
+            .with_clock_skew(MAX_CLOCK_SKEW)
             .build();
-        Self {
-            audience: config.audience.clone(),
-            account: config.service_account.clone(),
-            keys_url,
-            keys_stay_fresh: config.keys_stay_fresh,
-            key_fetch: timing.connect,
-            state: Mutex::new(State { verifier, good: HashSet::new(), missed: None }),
-        }
+        Some(Self {
+            audience: push_auth.audience.clone(),
+            service_account: push_auth.service_account.clone(),
+            jwks_url,
+            key_list_ttl: config.timing.key_list_ttl,
+            fetch_timeout: config.timing.connect_timeout,
+            state: Mutex::new(State { verifier, key_list: None }),
+        })
     }
 
-    /// Checks the value of a push's Authorization header.
+    /// Verifies the value of a push's Authorization header.
     pub async fn check(&self, authorization: Option<&str>) -> Result<(), Failure> {
         let token = authorization
-            .ok_or_else(|| unauthenticated("there is no Authorization header"))?
+            .ok_or_else(|| unauthenticated("the request has no Authorization header"))?
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
             .map(|(_, token)| token)
-            .filter(|token| token.len() <= LONGEST)
-            .ok_or_else(|| unauthenticated("the Authorization header holds no bearer token"))?;
+            .filter(|token| token.len() <= MAX_TOKEN_BYTES)
+            .ok_or_else(|| unauthenticated("the Authorization header has no bearer token"))?;
         if token.ends_with(".SIGNATURE_REMOVED_BY_GOOGLE") {
             return Err(unauthenticated(
-                "Cloud Run has checked this token and taken its signature off: unset PUSH_AUDIENCE \
+                "Cloud Run has verified this token and removed its signature: unset PUSH_AUDIENCE \
                  and PUSH_SERVICE_ACCOUNT",
             ));
         }
         let header =
-            header(token).ok_or_else(|| unauthenticated("the token has no valid header"))?;
+            parse_header(token).ok_or_else(|| unauthenticated("the token has no valid header"))?;
         if header.alg != "RS256" {
             return Err(unauthenticated("the token is not signed with RS256"));
         }
-        let claims = self.verify(token, header.kid).await?;
+        let claims = self.verify(token, &header.kid).await?;
         self.check_claims(&claims)
     }
 
-    async fn verify(&self, token: &str, kid: String) -> Result<Map<String, Value>, Failure> {
+    /// Verifies the token's signature and returns its claims.
+    async fn verify(&self, token: &str, key_id: &str) -> Result<Map<String, Value>, Failure> {
         let mut state = self.state.lock().await;
-        if !state.good.contains(&kid)
-            && let Some(missed) = &state.missed
-            && missed.when.elapsed() < self.keys_stay_fresh
+        if let Some(list) = &state.key_list
+            && list.fetched_at.elapsed() < self.key_list_ttl
         {
-            missed.allows(&kid)?;
+            list.require(key_id)?;
         }
-        let error = match timeout(self.key_fetch, state.verifier.verify(token)).await {
-            Ok(Ok(claims)) => {
-                state.good.insert(kid);
-                return Ok(claims);
-            }
+        let why = match timeout(self.fetch_timeout, state.verifier.verify(token)).await {
+            Ok(Ok(claims)) => return Ok(claims),
             Ok(Err(error)) if !error.is_load_cert() => {
                 return Err(unauthenticated(&http::describe(&error)));
             }
-            Ok(Err(error)) => Some(http::describe(&error)),
-            Err(_) => None,
+            Ok(Err(error)) => http::describe(&error),
+            Err(_) => format!("no response within {} s", self.fetch_timeout.as_secs()),
         };
-        let listed = match &error {
-            Some(_) => self.list().await,
-            None => Err(format!("no answer within {} s", self.key_fetch.as_secs())),
-        };
-        let missed = Missed { when: Instant::now(), listed };
-        let allowed = missed.allows(&kid);
-        state.good.remove(&kid);
-        state.missed = Some(missed);
-        allowed?;
-        // The key is on the list, and yet could not be had.
-        Err(Failure::KeysUnreachable(error.unwrap_or_default()))
+        // The error does not say whether the keys could not be fetched or this one does not exist.
+        let list = KeyList { fetched_at: Instant::now(), ids: self.fetch_key_ids().await };
+        let result = list.require(key_id);
+        state.key_list = Some(list);
+        result?;
+        Err(Failure::KeysUnreachable(why))
     }
 
-    /// The ids of the issuer's keys.
-    async fn list(&self) -> Result<HashSet<String>, String> {
-        let client = http::client(self.key_fetch, self.key_fetch);
-        let client = client.map_err(|error| http::describe(&error))?;
-        let sent = client.get(&self.keys_url).send().await;
-        let response = sent
+    async fn fetch_key_ids(&self) -> Result<HashSet<String>, String> {
+        let client = http::client(self.fetch_timeout, self.fetch_timeout)
+            .map_err(|error| http::describe(&error))?;
+        let response = client.get(&self.jwks_url).send().await;
+        let response = response
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| http::describe(&error))?;
-        let body = http::read(response, LIST).await.map_err(|error| error.to_string())?;
-        let list: KeyList = serde_json::from_slice(&body).map_err(|error| {
-            format!("the answer is no list of keys: {}", http::describe(&error))
+        let body = http::read_body(response, MAX_JWKS_BYTES).await;
+        let body = body.map_err(|error| error.to_string())?;
+        let set: JwkSet = serde_json::from_slice(&body).map_err(|error| {
+            format!("the response is not a JWK set: {}", http::describe(&error))
         })?;
-        Ok(list.keys.into_iter().filter_map(|key| key.kid).collect())
+        Ok(set.keys.into_iter().filter_map(|key| key.kid).collect())
     }
 
     fn check_claims(&self, claims: &Map<String, Value>) -> Result<(), Failure> {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
-        let soonest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + SKEW;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let latest = (now + MAX_CLOCK_SKEW).as_secs_f64();
         for claim in ["iat", "nbf"] {
-            let from = claims.get(claim).map_or(Some(0.0), Value::as_f64);
-            if from.is_none_or(|from| from > soonest.as_secs_f64()) {
+            let start = claims.get(claim).map_or(Some(0.0), Value::as_f64);
+            if start.is_none_or(|start| start > latest) {
                 return Err(unauthenticated("the token is not valid yet"));
             }
         }
@@ -182,37 +180,40 @@ impl PushAuth {
             return Err(unauthenticated("the token's audience is not PUSH_AUDIENCE"));
         }
         match text("email") {
-            Some(email) if email == self.account => {}
+            Some(email) if email == self.service_account => {}
             Some(email) => {
                 let email = text::excerpt(email, 100);
-                return Err(Failure::Forbidden(format!("the token is {email:?}'s")));
+                return Err(forbidden(&format!("the token is for {email:?}")));
             }
-            None => return Err(Failure::Forbidden("the token names no account".to_owned())),
+            None => return Err(forbidden("the token has no email claim")),
         }
         if claims.get("email_verified") != Some(&Value::Bool(true)) {
-            return Err(Failure::Forbidden("the token's account is not verified".to_owned()));
+            return Err(forbidden("the token's email is not verified"));
         }
         Ok(())
     }
 }
 
-impl Missed {
-    /// Whether a fetch of this key makes sense so soon after the last one.
-    fn allows(&self, kid: &str) -> Result<(), Failure> {
-        match &self.listed {
-            Ok(listed) if listed.contains(kid) => Ok(()),
-            Ok(_) => Err(unauthenticated("the token's key is not among the issuer's")),
+impl KeyList {
+    /// Fails if the issuer has no key with this id, or if that is unknown.
+    fn require(&self, key_id: &str) -> Result<(), Failure> {
+        match &self.ids {
+            Ok(ids) if ids.contains(key_id) => Ok(()),
+            Ok(_) => Err(unauthenticated("the token's key is not one of the issuer's")),
             Err(why) => Err(Failure::KeysUnreachable(why.clone())),
         }
     }
 }
 
-fn header(token: &str) -> Option<Header> {
+fn parse_header(token: &str) -> Option<Header> {
     let bytes = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
-    let header: Header = serde_json::from_slice(&bytes).ok()?;
-    (header.kid.len() <= 256).then_some(header)
+    serde_json::from_slice(&bytes).ok()
 }
 
 fn unauthenticated(why: &str) -> Failure {
     Failure::Unauthenticated(why.to_owned())
+}
+
+fn forbidden(why: &str) -> Failure {
+    Failure::Forbidden(why.to_owned())
 }

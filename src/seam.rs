@@ -9,7 +9,7 @@ use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
 pub use crate::warehouse::multipart;
-use crate::warehouse::{JobFacts, Standing, TableFacts, refusal};
+use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.
@@ -41,19 +41,19 @@ pub fn fold_into(text: &str, folded: &mut String) {
 }
 
 /// What an answer of BigQuery's about a table comes to, or nothing where it is no JSON.
-pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<Standing, Failure>> {
+pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<TableState, Failure>> {
     let answer = serde_json::from_slice(answer).ok()?;
-    Some(TableFacts::of(&answer).standing(kind, "t"))
+    Some(TableInfo::from_json(&answer).check(kind, "t"))
 }
 
 /// The state of a job in an answer of BigQuery's and the failure that it ended with, or nothing where
 /// the answer is no JSON.
 pub fn job_answer(answer: &[u8]) -> Option<(String, Option<Failure>)> {
     let answer = serde_json::from_slice(answer).ok()?;
-    Some(JobFacts::of(&answer).told())
+    Some(JobInfo::from_json(&answer).state_and_failure())
 }
 
 /// The failure that a refusal of BigQuery's comes to.
 pub fn refusal_answer(status: u16, answer: &[u8]) -> Failure {
-    refusal(status, answer)
+    failure_of_response(status, answer)
 }

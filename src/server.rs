@@ -114,7 +114,7 @@ async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Held, Res
         return Err(too_large());
     }
     let body = read(Limited::new(body, BODY), announced, &app.long_bodies);
-    match timeout(app.service.timing().request_body, body).await {
+    match timeout(app.service.timing().request_body_timeout, body).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(Unread::TooLong)) => Err(too_large()),
         Ok(Err(Unread::Cut)) => {

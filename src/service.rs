@@ -15,18 +15,18 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
+use crate::context::{Context, Deadline, Stage};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{About, Extracted, Extractor};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Order, Request};
+use crate::job::{self, Job, Request, TriggerMessage};
 use crate::letter;
-use crate::meter::{Meter, Stage};
+#[cfg(feature = "local")]
+use crate::names::{ChosenShow, Term};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
-#[cfg(feature = "local")]
-use crate::{extraction::TakenShow, names::Term};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 use admission::Admission;
 use held::Held;
 pub use report::{Outcome, Report};
@@ -47,21 +47,21 @@ pub struct Service {
 
 /// What came of a message that did not fail.
 enum Done {
-    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
-    AlreadyLoaded(Loaded),
+    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: Origin },
+    AlreadyLoaded(CompletedLoad),
     FannedOut { messages: u64 },
 }
 
 /// What a load needs.
 struct Ready {
     extracted: Extracted,
-    standing: Standing,
+    table_state: TableState,
 }
 
 /// What the concurrent lookup of earlier loads found.
 enum Attempt {
     /// An earlier delivery loaded the table.
-    Done(Loaded),
+    Done(CompletedLoad),
     /// The number of the next load, and what it needs.
     Ready(u32, Ready),
 }
@@ -70,13 +70,12 @@ impl Service {
     /// The service as configured; nothing is called.
     pub async fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
-        let spotify = Spotify::new(&config.spotify, &config.timing)
-            .map_err(|error| crate::http::describe(&error))?;
+        let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),
             publisher: Publisher::new(&config, &google),
-            admission: Arc::new(Admission::new(config.concurrent_messages)),
+            admission: Arc::new(Admission::new(config.max_concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             config,
@@ -85,10 +84,15 @@ impl Service {
 
     /// The term's show, without a call if a message has just found it. `None` if it can't be found.
     #[cfg(feature = "local")]
-    pub(crate) async fn show(&self, term: &Term) -> Option<TakenShow> {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Meter::new(deadline, admission::max_wait(deadline));
-        self.extractor.show(term, &meter).await.ok()
+    pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
+        let context = Context::new(self.deadline());
+        self.extractor.show(term, &context).await.ok()
+    }
+
+    /// Returns the deadline of a message received now.
+    fn deadline(&self) -> Deadline {
+        let time = self.config.timing.message_deadline;
+        Deadline::new(time, admission::max_wait(time))
     }
 
     /// How long things may take.
@@ -98,16 +102,15 @@ impl Service {
 
     /// Sees a message through and reports its outcome, in one log line and to the caller.
     pub async fn handle(&self, envelope: &Envelope) -> Report {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Arc::new(Meter::new(deadline, admission::max_wait(deadline)));
+        let context = Arc::new(Context::new(self.deadline()));
         let message = &envelope.message;
-        let mut line = report::Line::new(envelope, &meter);
+        let mut line = report::Line::new(envelope, &context);
         let done = match job::parse(message, &self.config.naming) {
             _ if self.draining.is_cancelled() => Err(Failure::ShuttingDown),
             Err(refused) => Err(refused),
             Ok(request) => {
                 line.names(&request);
-                self.within_bounds(&request, envelope, &meter).await
+                self.within_bounds(&request, envelope, &context).await
             }
         };
         let report = match done {
@@ -122,18 +125,18 @@ impl Service {
         &self,
         request: &Request,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
+        context: &Arc<Context>,
     ) -> Result<Done, Failure> {
         let work = async {
             match request {
-                Request::Load(job) => self.load(job, envelope, meter).await,
+                Request::Load(job) => self.load(job, envelope, context).await,
                 Request::FanOut(orders) => self.fan_out(orders).await,
             }
         };
         let deadline = self.config.timing.message_deadline;
         tokio::select! {
-            done = timeout_at(meter.deadline, work) => done.unwrap_or_else(|_| {
-                let (progress, job_id) = (meter.progress(), meter.followed());
+            done = timeout_at(context.deadline.answer_by(), work) => done.unwrap_or_else(|_| {
+                let (progress, job_id) = (context.describe_progress(), context.progress.followed());
                 Err(Failure::DeadlinePassed { deadline, progress, job_id })
             }),
             () = self.stopped.cancelled() => Err(Failure::ShuttingDown),
@@ -144,59 +147,56 @@ impl Service {
         &self,
         job: &Job,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
+        context: &Arc<Context>,
     ) -> Result<Done, Failure> {
         let message = &envelope.message;
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
+        let load = Load::new(job, &self.warehouse.name(), &message.id, &message.publish_time);
         // The turn first: a message that waits for a table must not hold a place that another table can use.
-        let turn = self.admission.turn(&load, meter).await?;
-        let _place = self.admission.place(meter).await?;
+        let turn = self.admission.turn(&load, context).await?;
+        let _place = self.admission.place(context).await?;
         let held = &Arc::new(Held {
             turn,
             admission: Arc::clone(&self.admission),
             extractor: Arc::clone(&self.extractor),
             warehouse: Arc::clone(&self.warehouse),
-            meter: Arc::clone(meter),
+            context: Arc::clone(context),
             job: job.clone(),
             message_id: message.id.clone(),
             publish_time: message.publish_time.clone(),
         });
-        let _given_up = held::GiveUp(meter);
+        let _cancel = context.cancelled.clone().drop_guard();
 
         // While a load can't succeed, no call is made.
-        self.warehouse.ask_first(&load)?;
+        self.warehouse.must_check_first(&load)?;
         let (n, ready) = match envelope.delivery_attempt {
             // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
-            Some(1) => (0, self.extract(&load, meter).await?),
+            Some(1) => (0, self.extract(&load, context).await?),
             Some(_) => {
-                meter.enter(Stage::LookingUp);
-                match held.earlier().await? {
-                    Earlier::Done(loaded) => {
-                        return self.already_loaded(&load, loaded, meter).await;
+                context.progress.enter(Stage::LookingUp);
+                match held.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => {
+                        return self.already_loaded(&load, loaded, context).await;
                     }
-                    Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+                    EarlierLoads::NoneSucceeded { next: n } => {
+                        (n, self.extract(&load, context).await?)
+                    }
                 }
             }
             None => match self.extract_unless_done(&load, held).await? {
-                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
+                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, context).await,
                 Attempt::Ready(n, ready) => (n, ready),
             },
         };
-        meter.enter(Stage::Loading);
-        let Ready { extracted, standing } = ready;
-        let about = &extracted.about;
-        let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.r#match);
-        let origin =
-            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
-        let rows = &extracted.rows;
-        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
-        if loaded.earlier {
-            return self.already_loaded(&load, loaded, meter).await;
+        context.progress.enter(Stage::Loading);
+        let Ready { extracted, table_state } = ready;
+        let (rows, about) = (&extracted.rows, &extracted.origin);
+        let mut loaded = held.replace(n, table_state, &extracted).await?;
+        if loaded.by_earlier_delivery {
+            return self.already_loaded(&load, loaded, context).await;
         }
         loaded.rows = Some(rows.count());
-        self.tell(&load, &loaded, Some(about), meter).await?;
-        let rows_before = standing.rows_before();
+        self.tell(&load, &loaded, Some(about), context).await?;
+        let rows_before = table_state.rows();
         let (rows, about) = (rows.count(), about.clone());
         Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
     }
@@ -206,10 +206,10 @@ impl Service {
     async fn already_loaded(
         &self,
         load: &Load<'_>,
-        loaded: Loaded,
-        meter: &Meter,
+        loaded: CompletedLoad,
+        context: &Context,
     ) -> Result<Done, Failure> {
-        self.tell(load, &loaded, None, meter).await?;
+        self.tell(load, &loaded, None, context).await?;
         Ok(Done::AlreadyLoaded(loaded))
     }
 
@@ -217,12 +217,12 @@ impl Service {
     async fn tell(
         &self,
         load: &Load<'_>,
-        loaded: &Loaded,
-        about: Option<&About>,
-        meter: &Meter,
+        loaded: &CompletedLoad,
+        about: Option<&Origin>,
+        context: &Context,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
-        meter.enter(Stage::Telling);
+        context.progress.enter(Stage::Publishing);
         let event = event::event(load, loaded, about);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
@@ -234,19 +234,19 @@ impl Service {
 
     /// Reads Spotify and looks at the table concurrently, or before it if the warehouse denied something
     /// recently.
-    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
-        meter.enter(Stage::Reading);
+    async fn extract(&self, load: &Load<'_>, context: &Context) -> Result<Ready, Failure> {
+        context.progress.enter(Stage::Reading);
         let extracted = async {
-            meter.check_time_left()?;
-            self.extractor.extract(load.job, load.message_id, meter).await
+            context.deadline.check_time_left()?;
+            self.extractor.extract(load.job, load.message_id, context).await
         };
-        let (extracted, standing) = if self.warehouse.ask_first(load)? {
-            let standing = self.warehouse.prepare(load).await?;
-            (extracted.await?, standing)
+        let (extracted, table_state) = if self.warehouse.must_check_first(load)? {
+            let table_state = self.warehouse.check_or_create_table(load).await?;
+            (extracted.await?, table_state)
         } else {
-            try_join(extracted, self.warehouse.look(load)).await?
+            try_join(extracted, self.warehouse.check_table(load)).await?
         };
-        Ok(Ready { extracted, standing })
+        Ok(Ready { extracted, table_state })
     }
 
     /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are
@@ -256,24 +256,24 @@ impl Service {
         load: &Load<'_>,
         held: &Arc<Held>,
     ) -> Result<Attempt, Failure> {
-        let earlier = pin!(held.earlier());
-        let ready = pin!(self.extract(load, &held.meter));
+        let earlier = pin!(held.find_earlier_loads());
+        let ready = pin!(self.extract(load, &held.context));
         let (earlier, ready) = match select(earlier, ready).await {
             Either::Left((earlier, ready)) => match earlier? {
-                Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),
+                EarlierLoads::Succeeded(loaded) => return Ok(Attempt::Done(loaded)),
                 next => (next, ready.await),
             },
             Either::Right((ready, earlier)) => (earlier.await?, ready),
         };
         match earlier {
-            Earlier::Done(loaded) => Ok(Attempt::Done(loaded)),
-            Earlier::Next(n) => Ok(Attempt::Ready(n, ready?)),
+            EarlierLoads::Succeeded(loaded) => Ok(Attempt::Done(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => Ok(Attempt::Ready(n, ready?)),
         }
     }
 
     /// Publishes the messages that this one means. A fan-out that comes again publishes them again:
     /// that loads the same tables anew, and each of them is whole.
-    async fn fan_out(&self, orders: &[Order]) -> Result<Done, Failure> {
+    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Done, Failure> {
         let Some(topic) = &self.config.pubsub.trigger_topic else {
             return Err(Failure::NoTriggerTopic(orders.len()));
         };
@@ -298,7 +298,7 @@ impl Service {
             attributes: letter::attributes(message, &failure),
         };
         // The message's own time may be up; the letter has a little of its own.
-        let time = Duration::from_secs(20).min(self.config.timing.google_call);
+        let time = Duration::from_secs(20).min(self.config.timing.google_call_timeout);
         match tokio::time::timeout(time, self.publisher.publish(topic, vec![letter])).await {
             Ok(Ok(_)) => Report::dead_lettered(failure),
             Ok(Err(why)) => Report::undeliverable(failure, &why.to_string()),

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{self, Timing};
+use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::http;
-use crate::meter::Meter;
 use crate::names::{ShowId, Term};
 use crate::retry::Backoff;
 use call::Call;
@@ -52,19 +52,20 @@ impl From<Failure> for CallError {
 
 impl Spotify {
     /// Creates a client; no call is made.
-    pub fn new(config: &config::Spotify, timing: &Timing) -> Result<Self, http::ClientError> {
+    pub fn new(config: &Config) -> Result<Self, http::ClientError> {
+        let (timing, spotify) = (&config.timing, &config.spotify);
         Ok(Self {
-            client: http::client(timing.connect, timing.spotify_call)?,
-            api: config.api_url.clone(),
-            market: config.market.clone(),
-            tokens: Tokens::new(config, timing),
+            client: http::client(timing.connect_timeout, timing.spotify_call_timeout)?,
+            api: spotify.api_url.clone(),
+            market: spotify.market.clone(),
+            tokens: Tokens::new(config),
             throttle: Arc::new(Throttle::new(
-                config.concurrent_calls,
-                timing.patience,
+                spotify.max_concurrent_calls,
+                timing.max_retry_after_wait,
                 timing.backoff,
             )),
             backoff: timing.backoff,
-            second: timing.second,
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
         })
     }
 
@@ -79,12 +80,12 @@ impl Spotify {
         term: &Term,
         offset: u32,
         limit: u32,
-        meter: &Meter,
+        context: &Context,
         read: impl Fn(Paging<Show<'_>>) -> T,
     ) -> Result<T, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::shows(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, |body| wire::shows(body, &read)).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
@@ -94,13 +95,13 @@ impl Spotify {
         show: &ShowId,
         offset: u32,
         limit: u32,
-        meter: &Meter,
+        context: &Context,
         read: impl Fn(Paging<Episode<'_>>) -> T,
     ) -> Result<T, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::episodes(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, |body| wire::episodes(body, &read)).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
@@ -108,9 +109,9 @@ impl Spotify {
     pub(crate) async fn show(
         &self,
         show: &ShowId,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Option<String>, CallError> {
         let call = Call { path: &["shows", show.as_str()], term: None, page: None };
-        self.call(&call, meter, |body| wire::show(body)).await
+        self.call(&call, context, |body| wire::show(body)).await
     }
 }

@@ -14,8 +14,8 @@ const ATTEMPTS: usize = 5;
 async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(3, 60).await).await;
     let mut config = world.config();
-    config.timing.google_call = Duration::from_millis(1500);
-    config.timing.upload = Duration::from_millis(1500);
+    config.timing.google_call_timeout = Duration::from_millis(1500);
+    config.timing.upload_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     (world, app)
@@ -153,7 +153,7 @@ async fn questions_that_fail_in_passing_are_asked_again() {
         for path in ["/datasets/", "/tables/", "/projects/p1/jobs/"] {
             let world = World::new(Spotify::showing(1, 5).await).await;
             let mut config = world.config();
-            config.timing.google_call = Duration::from_millis(1500);
+            config.timing.google_call_timeout = Duration::from_millis(1500);
             let app = App::start(config).await;
             world.bigquery.fate(|_| crate::support::bigquery::Fate { looks: 2, fails: None });
             world.bigquery.stub.next(2, path, fault);

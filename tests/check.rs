@@ -145,7 +145,7 @@ async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
     let problem = problem(&world).await;
     for words in [
         "table tb_datahackers_limitada",
-        "total_episodes is FLOAT, ours is INTEGER; index INTEGER is not ours",
+        "total_episodes is FLOAT, expected INTEGER; unexpected column index INTEGER",
         "docs/from-the-notebook.md",
     ] {
         assert!(problem.contains(words), "{problem}");

@@ -15,7 +15,7 @@ use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
 async fn ready(memory: Duration) -> (World, App) {
     let world = World::new(Spotify::showing(3, 60).await).await;
     let mut config = world.config();
-    config.timing.denial_memory = memory;
+    config.timing.denial_ttl = memory;
     let app = App::start(config).await;
     (world, app)
 }

@@ -1,7 +1,7 @@
 //! Facts that must be in two places are the same in both: settings, defaults, ports, deadlines, layout, roles.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use spotify_bq::config::SETTINGS;
 
@@ -105,28 +105,74 @@ fn a_message_is_answered_before_its_ack_deadline() {
     assert!(line.is_some_and(|line| line.ends_with(deadline)), "{line:?} is not {deadline}");
 }
 
-#[test]
-fn the_architecture_page_shows_the_layout_of_src() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// The paths that ARCHITECTURE.md lists, in its order.
+fn layout() -> Vec<String> {
     let page = read("ARCHITECTURE.md");
     let layout = page.split("## Layout\n").nth(1).unwrap().split("```").nth(1).unwrap();
-    let mut listed = BTreeSet::new();
+    let mut listed = Vec::new();
     for line in layout.lines().filter(|line| !line.is_empty()) {
         // `src/x.rs, x/   description`, or a single path.
         let paths = line.split("  ").next().unwrap();
         for (position, path) in paths.split(", ").enumerate() {
             let path = if position == 0 { path.to_owned() } else { format!("src/{path}") };
-            assert!(
-                root.join(&path).exists(),
-                "ARCHITECTURE.md lists {path}, which does not exist"
-            );
-            listed.insert(path.trim_end_matches('/').to_owned());
+            listed.push(path.trim_end_matches('/').to_owned());
         }
+    }
+    listed
+}
+
+#[test]
+fn the_architecture_page_shows_the_layout_of_src() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = layout();
+    for path in &listed {
+        assert!(root.join(path).exists(), "ARCHITECTURE.md lists {path}, which does not exist");
     }
     for entry in std::fs::read_dir(root.join("src")).unwrap() {
         let path = format!("src/{}", entry.unwrap().file_name().to_str().unwrap());
         assert!(listed.contains(&path), "ARCHITECTURE.md does not list {path}");
     }
+}
+
+/// The source files below a folder, except those of tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && path.file_stem().is_some_and(|name| name != "tests")
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn modules_import_only_modules_that_the_architecture_page_lists_below_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let layout = layout();
+    let modules: Vec<&str> =
+        layout.iter().filter_map(|path| path.strip_prefix("src/")?.strip_suffix(".rs")).collect();
+    let position = |name: &str| modules.iter().position(|module| *module == name);
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    let mut wrong = BTreeSet::new();
+    for path in found {
+        let relative = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        let module = relative.split('/').next().unwrap().trim_end_matches(".rs");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for import in lines.flat_map(|line| line.split("crate::").skip(1)) {
+            let end = import.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let imported = &import[..end.unwrap_or(import.len())];
+            if position(imported) < position(module) && position(imported).is_some() {
+                wrong.insert(format!("{relative} imports {imported}, which is listed above it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

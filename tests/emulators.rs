@@ -198,7 +198,7 @@ async fn no_mentions_empty_the_table() {
     cloud.publish(&json!({"table": "mentions"})).await;
     cloud.until_filled(&shown(&cloud)[2..]).await;
     let mut config = cloud.world.config();
-    config.mention = Phrases::parse("ninguém").unwrap();
+    config.mention_phrases = Phrases::parse("ninguém").unwrap();
     let other = crate::support::App::start(config).await;
     let told = other.push(&crate::support::table("mentions")).await;
     assert_eq!(told.told(), (204, "loaded"));

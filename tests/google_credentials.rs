@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use spotify_bq::config::{Config, Warehouse};
-use spotify_bq::google::{GoogleCredentials, TYPES};
+use spotify_bq::google::{CREDENTIAL_TYPES, GoogleCredentials};
 
 use crate::documents::read;
 use crate::support::binary::command;
@@ -31,7 +31,7 @@ fn with_tokens(world: &World) -> Config {
     let mut config = world.config();
     let Warehouse::BigQuery(bigquery) = &mut config.warehouse else { unreachable!() };
     bigquery.emulator = false;
-    config.pubsub.with_token = true;
+    config.pubsub.emulator = false;
     config
 }
 
@@ -249,7 +249,7 @@ async fn every_type_of_credentials_file_loads() {
         ),
     ];
     let types: Vec<&str> = files.iter().map(|(file, _)| file["type"].as_str().unwrap()).collect();
-    assert_eq!(types, TYPES);
+    assert_eq!(types, CREDENTIAL_TYPES);
     for (file, token) in &files {
         let name = file["type"].as_str().unwrap();
         let world = with_file(world(&google).await, name, &file.to_string());
@@ -258,7 +258,7 @@ async fn every_type_of_credentials_file_loads() {
         assert!(shown(&world)[0].starts_with(token), "{name}: {:?}", shown(&world));
     }
     let page = read("docs/google-credentials.md");
-    assert!(TYPES.iter().all(|name| page.contains(&format!("`{name}`"))));
+    assert!(CREDENTIAL_TYPES.iter().all(|name| page.contains(&format!("`{name}`"))));
 }
 
 #[tokio::test]

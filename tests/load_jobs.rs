@@ -149,7 +149,7 @@ async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("is gone"), "{}", told.detail());
+    assert!(told.detail().contains("was dropped"), "{}", told.detail());
     assert!(world.pubsub.published("letters").is_empty());
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES).len(), 60);
@@ -171,9 +171,11 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry foreign_columns"));
-    for difference in
-        ["name is missing", "duration_ms is STRING, ours is INTEGER", "nome STRING is not ours"]
-    {
+    for difference in [
+        "name is missing",
+        "duration_ms is STRING, expected INTEGER",
+        "unexpected column nome STRING",
+    ] {
         assert!(told.detail().contains(difference), "{}", told.detail());
     }
     assert!(world.pubsub.published("letters").is_empty());
@@ -192,7 +194,7 @@ async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
     let push = table("episodes");
     // The first delivery's time is up while its job runs.
     let mut config = world.config();
-    config.timing.first_look = std::time::Duration::from_secs(60);
+    config.timing.first_poll_delay = std::time::Duration::from_secs(60);
     config.timing.message_deadline = std::time::Duration::from_secs(4);
     let hasty = App::start(config).await;
     let told = hasty.push(&push).await;

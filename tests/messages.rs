@@ -77,7 +77,7 @@ fn every_failure() -> Vec<Failure> {
         },
         Failure::ForeignColumns {
             table: "tb_datahackers_episodios_total".to_owned(),
-            differences: "release_date is STRING, ours is DATE".to_owned(),
+            differences: "release_date is STRING, expected DATE".to_owned(),
         },
         Failure::NotATable {
             table: "podcasts_mamilos".to_owned(),

@@ -27,7 +27,7 @@ async fn start(world: &World) -> App {
 
 async fn start_with(world: &World, timeout: Duration) -> App {
     let mut config = world.config();
-    config.timing.spotify_call = timeout;
+    config.timing.spotify_call_timeout = timeout;
     config.timing.backoff.base = Duration::from_millis(100);
     config.timing.backoff.cap = Duration::from_millis(100);
     App::start(config).await

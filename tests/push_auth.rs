@@ -24,12 +24,10 @@ const KID: &str = "key-1";
 /// The settings of a host that verifies pushes by itself.
 fn verified(world: &World, issuer: &Issuer) -> Config {
     let mut config = world.config();
-    config.push_auth = Some(PushAuth {
-        audience: AUDIENCE.to_owned(),
-        service_account: ACCOUNT.to_owned(),
-        jwks_url: Some(format!("{}/certs", issuer.stub.url)),
-        keys_stay_fresh: Duration::from_secs(3600),
-    });
+    config.push_auth =
+        Some(PushAuth { audience: AUDIENCE.to_owned(), service_account: ACCOUNT.to_owned() });
+    config.test_hooks.jwks_url = Some(format!("{}/certs", issuer.stub.url));
+    config.timing.key_list_ttl = Duration::from_secs(3600);
     config
 }
 
@@ -229,7 +227,7 @@ async fn keys_out_of_reach_are_no_refusal_and_no_pass_and_are_asked_for_in_moder
     for (what, failure) in failures {
         let issuer = Issuer::start(KID).await;
         let mut config = verified(&world, &issuer);
-        config.timing.connect = Duration::from_millis(300);
+        config.timing.connect_timeout = Duration::from_millis(300);
         let app = App::start(config).await;
         issuer.stub.on(failure);
         let good = format!("Bearer {}", ours(KID, json!({})));
@@ -244,7 +242,7 @@ async fn keys_out_of_reach_are_no_refusal_and_no_pass_and_are_asked_for_in_moder
 async fn keys_that_come_back_are_found_again() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let mut config = verified(&world, &issuer);
-    config.push_auth.as_mut().unwrap().keys_stay_fresh = Duration::ZERO;
+    config.timing.key_list_ttl = Duration::ZERO;
     let app = App::start(config).await;
     let good = format!("Bearer {}", ours(KID, json!({})));
     issuer.stub.on(|_| Act::Cut);

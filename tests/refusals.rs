@@ -82,7 +82,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
             "refused",
             "`max_missing_percent` is 101,",
         ),
-        (message(&long), "refused", "at most 100 characters, this one has 101"),
+        (message(&long), "refused", "at most 100 characters, but this one has 101"),
         (message(&json!({"search_term": []})), "refused", "expected 1 to 300 terms"),
         (message(&many), "refused", "a list of 301, expected 1 to 300 terms"),
         (message(&json!({"show_id": show})), "refused", "neither `table` nor `search_term`"),
@@ -95,7 +95,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         (
             message(&json!({"table": "podcasts", "search_term": "a", "show_id": show})),
             "refused",
-            "`show_id` does not go with the table `podcasts`",
+            "`show_id` can't be used with the table `podcasts`",
         ),
         (
             message(&json!({"table": "episodes", "search_term": "a", "show_id": "../me"})),

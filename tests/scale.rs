@@ -134,13 +134,13 @@ async fn deliver(app: &App, push: Push, quota: &Mutex<Quota>) -> usize {
 
 fn config(world: &World) -> Config {
     let mut config = world.config();
+    config.test_hooks.retry_after_second = Some(SECOND);
     let timing = &mut config.timing;
-    timing.second = SECOND;
     timing.message_deadline = SECOND * 540;
-    timing.patience = SECOND * 30;
-    timing.show_memory = SECOND * 600;
-    timing.reading_memory = SECOND * 900;
-    timing.verdict_memory = SECOND * 300;
+    timing.max_retry_after_wait = SECOND * 30;
+    timing.show_ttl = SECOND * 600;
+    timing.reading_ttl = SECOND * 900;
+    timing.incomplete_ttl = SECOND * 300;
     timing.backoff = Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5 };
     config
 }

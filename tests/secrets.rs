@@ -259,7 +259,10 @@ async fn credentials_in_place_of_their_file_are_refused_unseen() {
         let output = output(&[command], &settings).await;
         assert_eq!(found(&output), [""; 0]);
         if command == "serve" {
-            assert!(output.contains("SPOTIFY_CREDENTIALS_FILE holds the JSON itself"), "{output}");
+            assert!(
+                output.contains("SPOTIFY_CREDENTIALS_FILE contains JSON instead of a path"),
+                "{output}"
+            );
         }
     }
 }

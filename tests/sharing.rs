@@ -121,7 +121,7 @@ async fn a_load_that_succeeded_unnoticed_used_its_reading() {
     let mut config = world.config();
     config.timing.message_deadline = std::time::Duration::from_secs(8);
     // The table's turn is held until the job's end is known.
-    config.timing.google_call = std::time::Duration::from_millis(500);
+    config.timing.google_call_timeout = std::time::Duration::from_millis(500);
     let app = App::start(config).await;
     // The job is done, and the message never learns of it.
     world.bigquery.fate(|_| Fate { fails: None, looks: 1 });

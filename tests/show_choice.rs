@@ -112,7 +112,7 @@ async fn a_remembered_show_that_vanishes_is_searched_for_anew() {
 async fn a_show_is_not_remembered_for_ever() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let mut config = world.config();
-    config.timing.show_memory = std::time::Duration::ZERO;
+    config.timing.show_ttl = std::time::Duration::ZERO;
     let app = crate::support::App::start(config).await;
     app.push(&table("episodes")).await;
     app.push(&table("episodes")).await;

@@ -16,7 +16,7 @@ use crate::support::{App, EPISODES, World, table};
 async fn in_flight(drain: Duration) -> (World, App, CancellationToken) {
     let world = World::new(Spotify::showing(3, 120).await).await;
     let mut config = world.config();
-    config.timing.drain = drain;
+    config.timing.drain_timeout = drain;
     let app = App::start(config).await;
     let held = CancellationToken::new();
     let until = held.clone();

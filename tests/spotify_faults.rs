@@ -25,7 +25,7 @@ fn error(status: u16, message: &str) -> String {
 async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(3, 120).await).await;
     let mut config = world.config();
-    config.timing.spotify_call = Duration::from_millis(1500);
+    config.timing.spotify_call_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     (world, app)

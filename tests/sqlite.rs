@@ -195,7 +195,7 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry foreign_columns"));
     for difference in
-        ["name is missing", "id is INTEGER, ours is STRING", "nome STRING is not ours"]
+        ["name is missing", "id is INTEGER, expected STRING", "unexpected column nome STRING"]
     {
         assert!(told.detail().contains(difference), "{}", told.detail());
     }

@@ -89,7 +89,7 @@ async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhil
 async fn when_it_has_passed_the_message_is_done() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.patience = Duration::from_millis(100);
+    config.timing.max_retry_after_wait = Duration::from_millis(100);
     let app = App::start(config).await;
     world.spotify.stub.next(1, "/v1/", || wait("1"));
     let push = table("episodes");

@@ -56,7 +56,7 @@ async fn one_token_serves_all_messages() {
 async fn a_token_is_renewed_before_it_ends() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.token_margin = Duration::from_secs(3600);
+    config.timing.token_refresh_margin = Duration::from_secs(3600);
     let app = App::start(config).await;
     app.push(&table("podcasts")).await;
     let first = token_calls(&world).len();
@@ -107,7 +107,7 @@ async fn a_rotated_secret_heals_without_a_restart() {
     let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
     let mut config = world.config();
     // The token ends with each message, as the real one does with the hour.
-    config.timing.token_margin = Duration::from_secs(3600);
+    config.timing.token_refresh_margin = Duration::from_secs(3600);
     let app = App::start(config).await;
     world.spotify.stub.on(only("old"));
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
@@ -177,7 +177,7 @@ async fn failures_of_the_moment_are_tried_again() {
 async fn an_endpoint_that_does_not_answer_is_given_up() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.spotify_call = Duration::from_millis(50);
+    config.timing.spotify_call_timeout = Duration::from_millis(50);
     let app = App::start(config).await;
     world.spotify.stub.always("/api/token", || Act::Hang);
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry spotify_unavailable"));

@@ -154,7 +154,7 @@ async fn a_message_whose_time_is_up_tells_how_far_it_came() {
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_secs(4);
     // A call outlives its message, and its place among the calls is free when it ends.
-    config.timing.spotify_call = Duration::from_millis(1500);
+    config.timing.spotify_call_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
     let hang = |offset: usize| {
         move |call: &crate::support::wire::Call| {

@@ -52,8 +52,8 @@ fn without_own_labels(mut configuration: Value, push: &crate::support::Push) -> 
     assert!((0..60_000).contains(&(now.as_millis() - read_at)), "{read_at}");
     let shared = labels.remove("shared_reading").unwrap();
     assert!(shared == "true" || shared == "false", "{shared}");
-    let r#match = labels.remove("show_match");
-    assert_eq!(r#match, (labels["kind"] != "podcasts").then_some(json!("first")));
+    let matched_by = labels.remove("show_match");
+    assert_eq!(matched_by, (labels["kind"] != "podcasts").then_some(json!("first")));
     let show = labels.remove("show").map(|label| label.as_str().unwrap().to_owned());
     let first = show_value(0)["id"].as_str().unwrap().to_owned();
     let hex: String = first.bytes().map(|byte| format!("{byte:02x}")).collect();

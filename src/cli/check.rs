@@ -100,7 +100,7 @@ fn tables_of_the_term(naming: &Naming) -> Option<Finding> {
     if Term::parse(default("SEARCH_TERM")).is_ok_and(|default| default == naming.term) {
         return None;
     }
-    let follow = Kind::ALL.into_iter().filter(|kind| naming.follows_term(*kind));
+    let follow = Kind::ALL.into_iter().filter(|kind| naming.is_derived_table(*kind));
     let follow: Vec<&str> = follow.map(|kind| TABLE_SETTINGS[kind as usize]).collect();
     if follow.is_empty() {
         return None;

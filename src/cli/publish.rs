@@ -11,7 +11,7 @@ use super::wait::{Awaited, Watch};
 use crate::config::{self, Config};
 use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Order, Request};
+use crate::job::{self, Request, TriggerMessage};
 use crate::names::Kind;
 use crate::publisher::{Outgoing, Publisher};
 use crate::push;
@@ -58,8 +58,8 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
 }
 
 /// The messages, refused here as the service would refuse them.
-fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, Error> {
-    let order = |table: Option<String>| Order {
+fn orders(config: &Config, args: &Args) -> Result<Vec<TriggerMessage>, Error> {
+    let order = |table: Option<String>| TriggerMessage {
         table,
         search_term: args.search_term.clone(),
         show_id: args.show_id.clone(),
@@ -77,7 +77,7 @@ fn orders(config: &Config, args: &Args) -> Result<Vec<Order>, Error> {
 }
 
 /// What the service will take a message for.
-fn understand(config: &Config, order: &Order) -> Result<Request, Error> {
+fn understand(config: &Config, order: &TriggerMessage) -> Result<Request, Error> {
     let message = Message {
         id: String::new(),
         publish_time: String::new(),
@@ -89,7 +89,10 @@ fn understand(config: &Config, order: &Order) -> Result<Request, Error> {
 
 /// The messages, those of fan-outs one by one, each with the table that it loads. The service would
 /// publish them itself, and only it would know their ids.
-fn split(config: &Config, orders: Vec<Order>) -> Result<Vec<(Order, job::Job)>, Error> {
+fn split(
+    config: &Config,
+    orders: Vec<TriggerMessage>,
+) -> Result<Vec<(TriggerMessage, job::Job)>, Error> {
     let mut split = Vec::new();
     for order in orders {
         let parts = match understand(config, &order)? {
@@ -108,9 +111,13 @@ fn split(config: &Config, orders: Vec<Order>) -> Result<Vec<(Order, job::Job)>, 
     Ok(split)
 }
 
-async fn publish_all(config: &Config, args: &Args, orders: Vec<Order>) -> Result<bool, Error> {
+async fn publish_all(
+    config: &Config,
+    args: &Args,
+    orders: Vec<TriggerMessage>,
+) -> Result<bool, Error> {
     let topic = match &args.topic {
-        Some(topic) => config::resource(topic, "topics", config.project.as_deref())
+        Some(topic) => config::resource_name(topic, "topics", config.project.as_deref())
             .map_err(|why| Error::usage(&format!("--topic {why}")))?,
         None => config.pubsub.trigger_topic.clone().ok_or_else(|| {
             Error::usage("no topic: give --topic or set TRIGGER_TOPIC, or push to a running service with --url")
@@ -122,7 +129,8 @@ async fn publish_all(config: &Config, args: &Args, orders: Vec<Order>) -> Result
         return Ok(true);
     }
     let watch = Watch::start(config).await?;
-    let (orders, jobs): (Vec<Order>, Vec<job::Job>) = split(config, orders)?.into_iter().unzip();
+    let (orders, jobs): (Vec<TriggerMessage>, Vec<job::Job>) =
+        split(config, orders)?.into_iter().unzip();
     let ids = publish(&publisher, args, &topic, &orders).await?;
     let awaited = ids.into_iter().zip(jobs).map(|(id, job)| (id, Awaited::new(job))).collect();
     watch.follow(config, args.json, awaited).await
@@ -132,7 +140,7 @@ async fn publish(
     publisher: &Publisher,
     args: &Args,
     topic: &str,
-    orders: &[Order],
+    orders: &[TriggerMessage],
 ) -> Result<Vec<String>, Error> {
     let messages = orders
         .iter()
@@ -150,7 +158,7 @@ async fn publish(
     Ok(ids)
 }
 
-fn data_of(order: &Order) -> Value {
+fn data_of(order: &TriggerMessage) -> Value {
     serde_json::from_slice(&order.to_data()).unwrap_or_default()
 }
 
@@ -158,7 +166,7 @@ async fn push_all(
     config: &Config,
     args: &Args,
     url: &str,
-    orders: &[Order],
+    orders: &[TriggerMessage],
 ) -> Result<bool, Error> {
     let mut all = true;
     for order in orders {

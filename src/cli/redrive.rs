@@ -210,7 +210,7 @@ impl Redrive<'_> {
     async fn republish(&mut self, letter: &Pulled) -> Result<Fate, Failure> {
         say!("{}", describe(letter));
         let message = Outgoing {
-            attributes: letter::original(letter.message.attributes.clone()),
+            attributes: letter::original_attributes(letter.message.attributes.clone()),
             data: letter.message.data.clone(),
         };
         // Pub/Sub refuses such a message.
@@ -225,7 +225,7 @@ impl Redrive<'_> {
             Ok(id) => {
                 self.outages = 0;
                 let Outgoing { data, attributes } = &letter.message;
-                self.republished.add(id, data, attributes, letter.published);
+                self.republished.record(id, data, attributes, letter.published);
                 Ok(self.acknowledge(letter).await)
             }
             Err(refusal) => {
@@ -276,7 +276,7 @@ impl Redrive<'_> {
     fn is_wanted(&self, letter: &Pulled) -> bool {
         let is_asked_for =
             self.args.reason.as_ref().is_none_or(|reason| reason == reason_of(letter));
-        is_asked_for && !self.republished.has(&letter.message.data, &letter.message.attributes)
+        is_asked_for && !self.republished.contains(&letter.message.data, &letter.message.attributes)
     }
 }
 

@@ -16,7 +16,7 @@ const SIGTERM: i32 = 15;
 
 pub(super) async fn run(config: Config) -> Result<(), String> {
     let (port, timing, project) = (config.port, config.timing.clone(), config.project.clone());
-    let push_auth = config.push_auth.as_ref().map(|auth| PushAuth::new(auth, &timing));
+    let push_auth = PushAuth::new(&config);
     let verified = push_auth.is_some();
     let signal = ended()?;
     // Before anything that takes time: who connects meanwhile waits in the listener's queue.
@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config) -> Result<(), String> {
     let service = Arc::new(Service::new(config).await?);
     let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
     tracing::info!(event = "started", port, pushes_verified = verified, "listening on port {port}");
-    server::serve(listener, router, service, timing.drain, signal).await;
+    server::serve(listener, router, service, timing.drain_timeout, signal).await;
     tracing::info!(event = "stopped", "stopped; what was in flight comes again");
     Ok(())
 }

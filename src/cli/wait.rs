@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
 use crate::text;
-use crate::warehouse::{BigQuery, JobFacts, Mark, Warehouse, labels};
+use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
 /// The pause before the first look; later ones are longer, up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ impl Awaited {
         Self(job)
     }
 
-    fn is_loaded_by(&self, load: &JobFacts) -> bool {
+    fn is_loaded_by(&self, load: &JobInfo) -> bool {
         load.destination.as_ref().is_some_and(|[_, _, table]| *table == self.0.table)
     }
 }
@@ -40,7 +40,8 @@ impl Awaited {
 /// The warehouse, from before messages are published.
 pub(super) struct Watch {
     warehouse: Warehouse,
-    mark: Mark,
+    /// When the newest job was created before the messages were published, by BigQuery's clock.
+    since: Option<SystemTime>,
 }
 
 impl Watch {
@@ -48,10 +49,10 @@ impl Watch {
     pub(super) async fn start(config: &Config) -> Result<Self, Error> {
         let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
-        let mark = bigquery(&warehouse)?.mark().await.map_err(|failure| {
+        let since = bigquery(&warehouse)?.newest_job_time().await.map_err(|failure| {
             format!("nothing was published: {}", failure.explained_at_terminal())
         })?;
-        Ok(Self { warehouse, mark })
+        Ok(Self { warehouse, since })
     }
 
     /// Waits until each message's table has been loaded, and tells of each load. Gives up when nothing
@@ -72,7 +73,8 @@ impl Watch {
             sleep(pause).await;
             pause = pause.mul_f64(1.5).min(LAST_PAUSE);
             let ids: Vec<String> = awaited.keys().cloned().collect();
-            let loads = match bigquery.loads_of(self.mark, ids.iter().map(String::as_str)).await {
+            let loads = match bigquery.list_loads(self.since, ids.iter().map(String::as_str)).await
+            {
                 Ok(loads) => loads,
                 // What was published is published; the next look may succeed.
                 Err(
@@ -112,23 +114,24 @@ impl Watch {
     }
 }
 
-fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
-    warehouse.bigquery().ok_or_else(|| {
+fn bigquery(warehouse: &Warehouse) -> Result<&Dataset, Error> {
+    warehouse.dataset().ok_or_else(|| {
         Error::usage(
             "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url instead",
         )
     })
 }
 
-fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
+fn tell(message: &str, job: &Job, load: &JobInfo, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
     // A job of an earlier version does not say how the service found the show.
-    let r#match = origin.as_ref().and_then(|origin| origin.show_match);
-    let r#match = r#match.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let matched_by = show.and_then(|show| show.matched_by);
+    let matched_by = matched_by.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let show = show.map(|show| &show.id);
     if !json {
         let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
-        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, r#match));
+        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, matched_by));
         return;
     }
     let read_at = origin.as_ref().and_then(|origin| {
@@ -140,16 +143,16 @@ fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
         "event": "loaded", "messageId": message, "table": job.table, "kind": job.kind.name(),
         "term": job.term.text(), "rows": load.rows, "jobId": load.id,
         "showId": show.map(|show| show.as_str()), "show": null,
-        "showMatch": r#match.map(ShowMatch::name),
+        "showMatch": matched_by.map(ShowMatch::name),
         "readAt": read_at,
     });
     say!("{line}");
 }
 
 /// The show of a load, as a person reads it.
-fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
+fn shown(show: Option<&ShowId>, matched_by: Option<ShowMatch>) -> String {
     let Some(show) = show else { return String::new() };
-    let why = match r#match {
+    let why = match matched_by {
         Some(ShowMatch::First) => {
             " (the first result: no show has the term's name; --show-id chooses another)"
         }
@@ -159,7 +162,7 @@ fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
     format!(", show {}{why}", show.link())
 }
 
-fn tell_failed(message: &str, job: &Job, load: &JobFacts, error: &str, json: bool) {
+fn tell_failed(message: &str, job: &Job, load: &JobInfo, error: &str, json: bool) {
     let error = text::excerpt(error, 300);
     if json {
         let line = json!({

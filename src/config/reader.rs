@@ -1,14 +1,16 @@
-//! Reads variables one by one and collects what is wrong with them.
+//! Reads settings one by one and collects what is wrong with them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use secrecy::SecretString;
 use url::Url;
 
-use super::settings::{PLATFORM, SETTINGS};
+use super::settings::{PLATFORM, SETTINGS, default};
 
-/// Everything that is wrong with the environment.
+/// The largest name of a dataset, in bytes (<https://cloud.google.com/bigquery/quotas>).
+const MAX_IDENTIFIER_BYTES: usize = 1024;
+
+/// Every problem of the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<String>,
@@ -34,6 +36,7 @@ impl<'a> Reader<'a> {
         Self { get, problems: Vec::new() }
     }
 
+    /// Returns `config` if there was no problem.
     pub(super) fn finish<T>(self, config: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() {
             Ok(config)
@@ -42,35 +45,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Adds a problem. `what` continues the setting's name.
     pub(super) fn problem(&mut self, name: &str, what: &str) {
         self.problems.push(format!("{name} {what}"));
     }
 
-    /// The value or the default; nothing when both are empty. A variable set to nothing counts as
-    /// unset: that is how Cloud Run, compose files and shells take one away.
+    /// Returns the value or else the default, without white space around it. An empty variable
+    /// counts as not set, because Cloud Run, compose files and shells unset variables that way.
     pub(super) fn optional(&self, name: &str) -> Option<String> {
         let setting = SETTINGS.iter().chain(PLATFORM).find(|setting| setting.name == name);
-        debug_assert!(setting.is_some(), "{name} is read and is no setting");
+        debug_assert!(setting.is_some(), "{name} is not in the list of settings");
         let value = (self.get)(name).map(|value| value.trim().to_owned());
         let default = || setting.map(|setting| setting.default.to_owned());
         value.filter(|value| !value.is_empty()).or_else(default).filter(|value| !value.is_empty())
     }
 
-    /// Whether the variable is set, whatever its default is.
-    pub(super) fn is_given(&self, name: &str) -> bool {
+    /// Returns whether the variable is set, regardless of its default.
+    pub(super) fn is_set(&self, name: &str) -> bool {
         (self.get)(name).is_some_and(|value| !value.trim().is_empty())
     }
 
-    /// A value that has a default, through `parse`, whose error continues the variable's name.
+    /// Parses a setting that has a default. The error of `parse` says what a value must be.
     pub(super) fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let value = self.optional(name).unwrap_or_default();
         match parse(&value) {
             Ok(parsed) => parsed,
             Err(why) => {
-                self.problem(name, &format!("is {}: {why}", shown(&value)));
-                // The problem ends the reading; the default only fills the place.
-                let default = SETTINGS.iter().find(|setting| setting.name == name);
-                match parse(default.map_or("", |setting| setting.default)) {
+                self.problem(name, &format!("is {}: {why}", quoted(&value)));
+                // The caller needs some value until `finish` returns the problem.
+                match parse(default(name)) {
                     Ok(parsed) => parsed,
                     Err(why) => unreachable!("the default of {name} {why}"),
                 }
@@ -86,21 +89,25 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A dataset's or table's name: letters, digits and `_`, which is what datasets may have and
-    /// what SQL reads without quotes.
+    /// Returns the name of a dataset or table. Only letters, digits and `_` are allowed: a dataset
+    /// can't have others, and SQL needs no quotes for them.
     pub(super) fn identifier(&mut self, name: &str) -> String {
         self.parsed(name, |value| {
-            let fits = (1..=1024).contains(&value.len())
+            let is_valid = (1..=MAX_IDENTIFIER_BYTES).contains(&value.len())
                 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            fits.then(|| value.to_owned())
-                .ok_or_else(|| "must be letters, digits and _ (at most 1024)".to_owned())
+            is_valid.then(|| value.to_owned()).ok_or_else(|| {
+                format!("must be letters, digits and _ (at most {MAX_IDENTIFIER_BYTES})")
+            })
         })
     }
 
     pub(super) fn project(&mut self, name: &str) -> Option<String> {
         let project = self.optional(name)?;
-        if !is_project(&project) {
-            self.problem(name, "must be a project's id: lower-case letters, digits and -");
+        if !is_project_id(&project) {
+            self.problem(
+                name,
+                &format!("is {project:?}: must be a project's id: lowercase letters, digits and -"),
+            );
         }
         Some(project)
     }
@@ -109,74 +116,74 @@ impl<'a> Reader<'a> {
         self.parsed(name, parse_url)
     }
 
-    /// An emulator's URL without a slash at the end; `host:port` is taken for http.
-    pub(super) fn url_of(&mut self, name: &str) -> Option<String> {
+    /// Returns an emulator's URL without a trailing slash. The scheme may be missing, as in
+    /// `host:port`.
+    pub(super) fn emulator_url(&mut self, name: &str) -> Option<String> {
         let value = self.optional(name)?;
         let full = if value.contains("://") { value } else { format!("http://{value}") };
         match parse_url(&full) {
             Ok(url) => Some(url.as_str().trim_end_matches('/').to_owned()),
             Err(why) => {
-                self.problem(name, &format!("is {}: {why}", shown(&full)));
+                self.problem(name, &format!("is {}: {why}", quoted(&full)));
                 None
             }
         }
     }
 
-    pub(super) fn secret(&self, name: &str) -> Option<SecretString> {
-        self.optional(name).map(SecretString::from)
-    }
-
-    /// A topic or subscription: its full name, or its id in the project.
-    pub(super) fn resource(
+    /// Returns the full name of a topic or subscription, which may be set to its id alone.
+    pub(super) fn resource_name(
         &mut self,
         name: &str,
         collection: &str,
         project: Option<&str>,
     ) -> Option<String> {
         let value = self.optional(name)?;
-        resource(&value, collection, project).map_err(|why| self.problem(name, &why)).ok()
+        resource_name(&value, collection, project).map_err(|why| self.problem(name, &why)).ok()
     }
 }
 
-/// A topic's or subscription's full name, or what is wrong with it, to follow the setting's name.
-pub(crate) fn resource(
+/// Returns the full name of a topic or subscription. The error continues the setting's name.
+pub(crate) fn resource_name(
     value: &str,
     collection: &str,
     project: Option<&str>,
 ) -> Result<String, String> {
     let parts: Vec<&str> = value.split('/').collect();
-    let id = |id: &str| {
-        (3..=255).contains(&id.len())
-            && id.starts_with(|first: char| first.is_ascii_alphabetic())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte))
-    };
     match (parts.as_slice(), project) {
-        (["projects", project, part, last], _)
-            if *part == collection && id(last) && is_project(project) =>
+        (["projects", project, part, id], _)
+            if *part == collection && is_resource_id(id) && is_project_id(project) =>
         {
             Ok(value.to_owned())
         }
-        ([last], Some(project)) if id(last) => {
-            Ok(format!("projects/{project}/{collection}/{last}"))
+        ([id], Some(project)) if is_resource_id(id) => {
+            Ok(format!("projects/{project}/{collection}/{id}"))
         }
-        ([last], None) if id(last) => {
-            let full = format!("projects/…/{collection}/{last}");
-            Err(format!("is an id: set GOOGLE_CLOUD_PROJECT too, or write {full}"))
-        }
+        ([id], None) if is_resource_id(id) => Err(format!(
+            "is an id: set GOOGLE_CLOUD_PROJECT too, or use the full name \
+             projects/PROJECT/{collection}/{id}"
+        )),
         _ => Err(format!("is {value:?}: must be an id or projects/PROJECT/{collection}/ID")),
     }
 }
 
-/// Whether a text is a project's id, as Google's older ones with a domain are too.
-pub(crate) fn is_project(id: &str) -> bool {
+/// Returns whether `id` is valid for a topic or subscription
+/// (<https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names>).
+fn is_resource_id(id: &str) -> bool {
+    (3..=255).contains(&id.len())
+        && id.starts_with(|first: char| first.is_ascii_alphabetic())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte))
+}
+
+/// Returns whether `id` is valid for a project. Old projects have ids such as `example.com:name`.
+pub(crate) fn is_project_id(id: &str) -> bool {
     (1..=63).contains(&id.len())
         && id.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte)
         })
 }
 
-/// A wrong value, but for a URL's user and password.
-fn shown(value: &str) -> String {
+/// Quotes an invalid value for an error, without a URL's user and password.
+fn quoted(value: &str) -> String {
     match value.rsplit_once('@') {
         Some((_, host)) if value.contains("://") => format!("\"…@{host}\""),
         _ => format!("{value:?}"),
@@ -184,13 +191,15 @@ fn shown(value: &str) -> String {
 }
 
 fn parse_url(value: &str) -> Result<Url, String> {
-    let wrong = "must be an http or https URL without user, query or fragment".to_owned();
-    let url = Url::parse(value).map_err(|_| wrong.clone())?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.host().is_some()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if plain { Ok(url) } else { Err(wrong) }
+    Url::parse(value)
+        .ok()
+        .filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.host().is_some()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+        .ok_or_else(|| "must be an http or https URL without user, query or fragment".to_owned())
 }

@@ -1,4 +1,7 @@
+use std::path::PathBuf;
+
 use super::*;
+use crate::names::Kind;
 
 fn read(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let get = |name: &str| {
@@ -7,11 +10,12 @@ fn read(settings: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::read(&get, None, Purpose::Serve)
 }
 
-const LEAST: [(&str, &str); 2] =
+/// The least that `serve` needs.
+const REQUIRED: [(&str, &str); 2] =
     [("GOOGLE_CLOUD_PROJECT", "p1"), ("SPOTIFY_CREDENTIALS_FILE", "/secrets/spotify")];
 
 fn with(settings: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
-    read(&[settings, &LEAST].concat())
+    read(&[settings, &REQUIRED].concat())
 }
 
 fn problem(name: &'static str, value: &'static str) -> String {
@@ -30,7 +34,7 @@ fn project_and_credentials_are_enough() {
 }
 
 #[test]
-fn tables_that_are_not_set_follow_the_term() {
+fn table_names_that_are_not_set_follow_from_the_term() {
     let tables = |settings: &[(&'static str, &'static str)]| with(settings).unwrap().naming.tables;
     let old = Kind::ALL.map(|kind| default(TABLE_SETTINGS[kind as usize]).to_owned());
     for term in ["", "data hackers", "DATA\u{a0} Háckers\u{200d}"] {
@@ -44,7 +48,7 @@ fn tables_that_are_not_set_follow_the_term() {
         ]),
         ["podcasts_cafe_da_manha", "ours", "mentions_cafe_da_manha"]
     );
-    // As they were before, for one who sets them.
+    // A term that had the default names before keeps them by setting them.
     let [podcasts, episodes, mentions] = TABLE_SETTINGS.map(|name| (name, default(name)));
     assert_eq!(tables(&[("SEARCH_TERM", "c++"), podcasts, episodes, mentions]), old);
     // printf 'c++' | sha256sum
@@ -52,7 +56,7 @@ fn tables_that_are_not_set_follow_the_term() {
 }
 
 #[test]
-fn a_table_that_is_set_must_differ_from_one_that_follows_the_term() {
+fn a_table_name_that_is_set_must_differ_from_one_that_follows_from_the_term() {
     for (name, value, other) in [
         ("PODCASTS_TABLE", "episodes_mamilos", "EPISODES_TABLE"),
         ("MENTIONS_TABLE", "Podcasts_Mamilos", "PODCASTS_TABLE"),
@@ -64,7 +68,7 @@ fn a_table_that_is_set_must_differ_from_one_that_follows_the_term() {
 }
 
 #[test]
-fn every_wrong_setting_is_named_at_once() {
+fn all_problems_are_reported_at_once() {
     let error = read(&[
         ("PORT", "70000"),
         ("SPOTIFY_MARKET", "brazil"),
@@ -87,7 +91,7 @@ fn every_wrong_setting_is_named_at_once() {
 }
 
 #[test]
-fn wrong_values_say_what_is_right() {
+fn each_problem_says_what_is_allowed() {
     for (name, value, expected) in [
         ("WAREHOUSE", "duckdb", "`bigquery` or `sqlite:FILE`"),
         ("WAREHOUSE", "sqlite:", "`bigquery` or `sqlite:FILE`"),
@@ -109,13 +113,13 @@ fn wrong_values_say_what_is_right() {
         ("GOOGLE_APPLICATION_CREDENTIALS", "{\"private_key\":\"hush\"}", "the file's path"),
         ("PUSH_SERVICE_ACCOUNT", "a@b", "PUSH_AUDIENCE must be set together"),
         ("LOG_FORMAT", "xml", "`json` or `text`"),
-        ("RUST_LOG", "a=b=c", "is no filter"),
+        ("RUST_LOG", "a=b=c", "is not a filter"),
         ("GOOGLE_CLOUD_PROJECT", "P 1", "a project's id"),
         ("BIGQUERY_EMULATOR_HOST", "http://", "http or https"),
         ("MESSAGE_DEADLINE_SECONDS", "5", "from 10 to 570"),
     ] {
         let error = if name == "GOOGLE_CLOUD_PROJECT" {
-            read(&[(name, value), LEAST[1]]).unwrap_err().to_string()
+            read(&[(name, value), REQUIRED[1]]).unwrap_err().to_string()
         } else {
             problem(name, value)
         };
@@ -124,17 +128,17 @@ fn wrong_values_say_what_is_right() {
 }
 
 #[test]
-fn ids_become_full_names_and_empty_means_unset() {
+fn ids_become_full_names_and_empty_variables_are_unset() {
     let config = with(&[
         ("TRIGGER_TOPIC", "spotify-bq"),
-        ("DEAD_LETTER_TOPIC", "projects/other/topics/letters"),
+        ("DEAD_LETTER_TOPIC", "projects/other/topics/dead"),
         ("PORT", ""),
         ("BIGQUERY_EMULATOR_HOST", "127.0.0.1:9050"),
         ("K_SERVICE", "spotify-bq"),
     ])
     .unwrap();
     assert_eq!(config.pubsub.trigger_topic.unwrap(), "projects/p1/topics/spotify-bq");
-    assert_eq!(config.pubsub.dead_letter_topic.unwrap(), "projects/other/topics/letters");
+    assert_eq!(config.pubsub.dead_letter_topic.unwrap(), "projects/other/topics/dead");
     assert_eq!(config.port, 8080);
     assert!(config.log.json);
     let Warehouse::BigQuery(bigquery) = config.warehouse else { panic!() };
@@ -142,7 +146,7 @@ fn ids_become_full_names_and_empty_means_unset() {
 }
 
 #[test]
-fn no_two_topics_are_the_same() {
+fn topics_must_differ() {
     for (one, other) in [
         ("TRIGGER_TOPIC", "DEAD_LETTER_TOPIC"),
         ("TRIGGER_TOPIC", "LOADED_TOPIC"),
@@ -155,7 +159,7 @@ fn no_two_topics_are_the_same() {
 }
 
 #[test]
-fn googles_own_variables_may_be_empty() {
+fn googles_variables_may_be_empty() {
     let google =
         with(&[("GOOGLE_APPLICATION_CREDENTIALS", " "), ("GCE_METADATA_HOST", ""), ("HOME", "")])
             .unwrap()
@@ -180,7 +184,7 @@ fn googles_own_variables_may_be_empty() {
 }
 
 #[test]
-fn secrets_do_not_print() {
+fn secrets_are_not_printed() {
     let config = with(&[("SPOTIFY_CREDENTIALS", "{\"client_secret\":\"hush\"}")]).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
     let without_file = read(&[
@@ -191,13 +195,13 @@ fn secrets_do_not_print() {
 }
 
 #[test]
-fn every_setting_is_read() {
-    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+fn the_settings_that_are_read_are_those_listed() {
+    let read = std::cell::RefCell::new(std::collections::BTreeSet::new());
     let get = |name: &str| {
-        asked.borrow_mut().insert(name.to_owned());
+        read.borrow_mut().insert(name.to_owned());
         None
     };
     let _ = Config::read(&get, None, Purpose::Serve);
     let known = SETTINGS.iter().chain(settings::PLATFORM).map(|setting| setting.name.to_owned());
-    assert_eq!(asked.into_inner(), known.collect());
+    assert_eq!(read.into_inner(), known.collect());
 }

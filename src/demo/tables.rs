@@ -22,15 +22,15 @@ pub(super) fn print(file: &Path, naming: &Naming) -> Result<(), String> {
     let connection =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     for kind in Kind::ALL {
-        match read(&connection, kind, naming.configured(kind)) {
+        match read(&connection, kind, naming.configured_table(kind)) {
             Ok(text) => say!("{text}\n"),
-            Err(error) => say!("{}: {error}\n", naming.configured(kind)),
+            Err(error) => say!("{}: {error}\n", naming.configured_table(kind)),
         }
     }
     let file = full(file);
     say!("The tables are in {file}. To look at them:");
-    say!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured(Kind::Mentions));
-    say!("  sqlite3 {file} 'SELECT id, name FROM {}'", naming.configured(Kind::Podcasts));
+    say!("  sqlite3 {file} 'SELECT name FROM {} LIMIT 5'", naming.configured_table(Kind::Mentions));
+    say!("  sqlite3 {file} 'SELECT id, name FROM {}'", naming.configured_table(Kind::Podcasts));
     Ok(())
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
         let is_mention = [row.name, row.description]
             .into_iter()
             .filter_map(|json| Quoted::from_json(json.get()))
-            .any(|text| phrases.are_in(&text.read(), &mut folded));
+            .any(|text| phrases.match_any(&text.read(), &mut folded));
         undated += u64::from(is_mention && row.release_date.get() == "null");
         is_mention
     });

@@ -15,7 +15,7 @@ use crate::http;
 use crate::text;
 
 /// The types of credentials files that load.
-pub const TYPES: [&str; 4] =
+pub const CREDENTIAL_TYPES: [&str; 4] =
     ["authorized_user", "service_account", "impersonated_service_account", "external_account"];
 
 /// A credentials file that exists.
@@ -70,7 +70,7 @@ impl Found {
         match built {
             Ok(credentials) => Ok(FileCredentials { credentials, path, secrets }),
             Err(error) => {
-                let why = secrets.removed_from(&http::root_first(&error));
+                let why = secrets.removed_from(&http::root_cause_first(&error));
                 Err(in_file(&format!("{why} ({type})", r#type = r#type), &path))
             }
         }
@@ -78,12 +78,12 @@ impl Found {
 }
 
 pub(super) fn in_file(why: &str, path: &Path) -> String {
-    format!("{}: the file {}", text::shortened(why, MAX_ERROR), path.display())
+    format!("{}: the file {}", text::middle_elided(why, MAX_ERROR), path.display())
 }
 
 /// The type of the credentials, or why they can't be loaded.
 fn type_of(content: &Value) -> Result<&str, String> {
-    let supported = || TYPES.join(", ");
+    let supported = || CREDENTIAL_TYPES.join(", ");
     let r#type = match &content["type"] {
         Value::String(r#type) => r#type,
         _ if content.get("web").is_some() || content.get("installed").is_some() => {
@@ -94,7 +94,7 @@ fn type_of(content: &Value) -> Result<&str, String> {
         }
         _ => return Err(format!("it has no \"type\"; supported types: {}", supported())),
     };
-    if !TYPES.contains(&r#type.as_str()) {
+    if !CREDENTIAL_TYPES.contains(&r#type.as_str()) {
         return Err(format!(
             "unknown type {:?}; supported types: {}",
             text::excerpt(r#type, 100),
@@ -133,7 +133,7 @@ impl Secrets {
 
     pub(super) fn removed_from(&self, text: &str) -> String {
         let secrets: Vec<&str> = self.0.iter().map(String::as_str).collect();
-        text::without(text, &secrets)
+        text::redacted(text, &secrets)
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
         ] {
             let refused = type_of(&content).unwrap_err();
             assert!(refused.contains(why), "{refused}");
-            for r#type in TYPES {
+            for r#type in CREDENTIAL_TYPES {
                 assert!(refused.contains(r#type), "{refused}");
             }
         }

@@ -77,8 +77,8 @@ impl Metadata {
         read: fn(&[u8]) -> Option<T>,
         deadline: Instant,
     ) -> Result<T, String> {
-        let client = http::direct_client(CONNECT_TIMEOUT, CALL_TIMEOUT)
-            .map_err(|error| http::root_first(&error))?;
+        let client = http::client_without_proxy(CONNECT_TIMEOUT, CALL_TIMEOUT)
+            .map_err(|error| http::root_cause_first(&error))?;
         let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
         let mut attempt = 1;
         let mut why = "it did not answer in time".to_owned();
@@ -105,18 +105,18 @@ async fn ask<T>(
     read: fn(&[u8]) -> Option<T>,
 ) -> Result<T, String> {
     let sent = client.get(url).header("Metadata-Flavor", "Google").send().await;
-    let response = sent.map_err(|error| http::root_first(&error))?;
+    let response = sent.map_err(|error| http::root_cause_first(&error))?;
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let kind = text::excerpt(kind.unwrap_or("no content type"), 100);
-    let body = http::read(response, MAX_ANSWER).await;
+    let body = http::read_body(response, MAX_ANSWER).await;
     if !status.is_success() {
         // The status tells even if the body can't be read.
         let body = body.unwrap_or_default();
-        let words = text::excerpt(&String::from_utf8_lossy(&body), http::EXCERPT);
+        let words = text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES);
         return Err(format!("it answers {status} {words}").trim_end().to_owned());
     }
-    let body = body.map_err(|error| http::root_first(&error))?;
+    let body = body.map_err(|error| http::root_cause_first(&error))?;
     // The body is not repeated: a token that can't be read is still a token.
     read(&body).ok_or_else(|| {
         format!("it answers {status} with {} bytes of {kind} that are no {what}", body.len())
@@ -146,7 +146,7 @@ fn is_header_value(token: &str) -> bool {
 
 fn project(body: &[u8]) -> Option<String> {
     let id = std::str::from_utf8(body).ok()?.trim();
-    crate::config::is_project(id).then(|| id.to_owned())
+    crate::config::is_project_id(id).then(|| id.to_owned())
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let mut builder = http1::Builder::new();
-    let head_time = service.timing().request_head;
+    let head_time = service.timing().request_head_timeout;
     builder.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(HEAD);
     let mut signal = std::pin::pin!(signal);
     loop {

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::keyed::Keyed;
-use crate::meter::Meter;
 use crate::warehouse::Load;
 
 /// Returns for how long a message may wait to start: a quarter of its deadline.
@@ -62,10 +62,10 @@ impl Admission {
 
     /// Waits for the table's turn, in order of arrival. A message whose own load job has the turn shares
     /// it, to wait for the job's end.
-    pub(super) async fn turn(&self, load: &Load<'_>, meter: &Meter) -> Result<Turn, Failure> {
+    pub(super) async fn turn(&self, load: &Load<'_>, context: &Context) -> Result<Turn, Failure> {
         let table = &load.job.table;
         let own = |unfinished: &Unfinished| {
-            let own = load.is_try(&unfinished.job_id);
+            let own = load.has_job(&unfinished.job_id);
             own.then(|| Arc::clone(&unfinished.turn))
         };
         let turn = async {
@@ -81,7 +81,7 @@ impl Admission {
                 }
             }
         };
-        let turn = meter.wait_to_start(turn, || match self.unfinished().get(table) {
+        let turn = context.deadline.wait_to_start(turn, || match self.unfinished().get(table) {
             Some(Unfinished { job_id, .. }) => {
                 format!("the load job {job_id} into {table} has not ended")
             }
@@ -112,8 +112,8 @@ impl Admission {
     }
 
     /// Waits for one of the places for messages at work, in order of arrival.
-    pub(super) async fn place(&self, meter: &Meter) -> Result<SemaphorePermit<'_>, Failure> {
-        let place = meter.wait_to_start(self.places.acquire(), || {
+    pub(super) async fn place(&self, context: &Context) -> Result<SemaphorePermit<'_>, Failure> {
+        let place = context.deadline.wait_to_start(self.places.acquire(), || {
             let places = self.concurrent_messages;
             format!("as many messages are at work as MAX_CONCURRENT_MESSAGES allows ({places})")
         });
@@ -126,13 +126,14 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::context::Deadline;
     use crate::job::Job;
     use crate::names::{Kind, Term};
 
     const DEADLINE: Duration = Duration::from_secs(540);
 
-    fn meter() -> Meter {
-        Meter::new(DEADLINE, max_wait(DEADLINE))
+    fn context() -> Context {
+        Context::new(Deadline::new(DEADLINE, max_wait(DEADLINE)))
     }
 
     fn job() -> Job {
@@ -145,12 +146,12 @@ mod tests {
     async fn a_message_waits_for_turn_and_place_for_a_quarter_of_its_deadline_in_all() {
         let (admission, job) = (Admission::new(1), job());
         let load = Load::new(&job, "p.d", "1", "t");
-        let first = meter();
+        let first = context();
         let turn = admission.turn(&load, &first).await.unwrap();
         let place = admission.place(&first).await.unwrap();
 
         let start = Instant::now();
-        let second = meter();
+        let second = context();
         let release = async {
             tokio::time::sleep(Duration::from_secs(100)).await;
             drop(turn);
@@ -174,21 +175,21 @@ mod tests {
     async fn a_load_job_keeps_the_turn_from_all_messages_but_its_own() {
         let (admission, job) = (Admission::new(1), job());
         let (own, other) = (Load::new(&job, "p.d", "1", "t"), Load::new(&job, "p.d", "2", "t"));
-        let turn = admission.turn(&own, &meter()).await.unwrap();
-        assert!(admission.keep_for("a", &own.try_id(3), &turn));
+        let turn = admission.turn(&own, &context()).await.unwrap();
+        assert!(admission.keep_for("a", &own.job_id(3), &turn));
         drop(turn);
-        let refused = admission.turn(&other, &meter()).await.unwrap_err().to_string();
-        let words = format!("the load job {} into a has not ended", own.try_id(3));
+        let refused = admission.turn(&other, &context()).await.unwrap_err().to_string();
+        let words = format!("the load job {} into a has not ended", own.job_id(3));
         assert!(refused.contains(&words), "{refused}");
 
-        let shared = admission.turn(&own, &meter()).await.unwrap();
-        assert!(!admission.keep_for("a", &own.try_id(3), &shared), "one task follows the job");
-        assert!(admission.keep_for("a", &own.try_id(4), &shared), "this is the next job");
-        admission.ended("a", &own.try_id(3));
-        assert!(admission.turn(&own, &meter()).await.is_ok());
-        admission.ended("a", &own.try_id(4));
-        assert!(admission.turn(&other, &meter()).await.is_err(), "its message is still at work");
+        let shared = admission.turn(&own, &context()).await.unwrap();
+        assert!(!admission.keep_for("a", &own.job_id(3), &shared), "one task follows the job");
+        assert!(admission.keep_for("a", &own.job_id(4), &shared), "this is the next job");
+        admission.ended("a", &own.job_id(3));
+        assert!(admission.turn(&own, &context()).await.is_ok());
+        admission.ended("a", &own.job_id(4));
+        assert!(admission.turn(&other, &context()).await.is_err(), "its message is still at work");
         drop(shared);
-        assert!(admission.turn(&other, &meter()).await.is_ok());
+        assert!(admission.turn(&other, &context()).await.is_ok());
     }
 }

@@ -5,10 +5,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::extraction::{About, TakenShow};
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{Load, Loaded};
+use crate::warehouse::{CompletedLoad, Load, Origin};
 
 /// The event's data.
 #[derive(Serialize)]
@@ -29,28 +28,23 @@ struct Data<'a> {
 
 /// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
 /// what the load job says. Both give the same event, but for the show's name, which no job knows.
-pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> Outgoing {
-    let origin = loaded.origin.as_ref();
-    let about = about.filter(|_| !loaded.earlier);
-    let taken = about.and_then(|about| about.show.as_ref());
-    let read_at = about.map(|about| about.read_at).or(origin.map(|origin| origin.read_at));
-    let show_id = taken
-        .map(|show| &show.id)
-        .or(origin.and_then(|origin| origin.show.as_ref()))
-        .or(load.job.show.as_ref());
+pub(super) fn event(load: &Load<'_>, loaded: &CompletedLoad, about: Option<&Origin>) -> Outgoing {
+    let origin = about.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
+    let show = origin.and_then(|origin| origin.show.as_ref());
+    let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
     let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
     let data = Data {
         table,
         kind,
         term: load.job.term.text(),
         show_id: show_id.map(|show| show.as_str()),
-        show: taken.and_then(|show: &TakenShow| show.name.as_deref()),
+        show: show.and_then(|show| show.name.as_deref()),
         rows: loaded.rows,
         job_id: &loaded.job_id,
         message_id: load.message_id,
-        read_at: read_at.map(text::moment),
-        shared_reading: about.map(|about| about.shared).or(origin.and_then(|origin| origin.shared)),
-        loaded_at: text::moment(loaded.ended_at.unwrap_or_else(SystemTime::now)),
+        read_at: origin.map(|origin| text::rfc3339(origin.read_at)),
+        shared_reading: origin.and_then(|origin| origin.shared),
+        loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
     Outgoing {
         // Texts and numbers, which JSON has.
@@ -70,8 +64,7 @@ mod tests {
 
     use super::*;
     use crate::job::Job;
-    use crate::names::{Kind, ShowId, ShowMatch, Term};
-    use crate::warehouse::Origin;
+    use crate::names::{ChosenShow, Kind, ShowId, ShowMatch, Term};
 
     fn job(kind: Kind) -> Job {
         Job {
@@ -99,17 +92,15 @@ mod tests {
     fn a_load_and_its_job_tell_the_same() {
         let job = job(Kind::Episodes);
         let load = Load::new(&job, "p.d", "77", "");
-        let show = TakenShow { id: id(), name: Some("Café".to_owned()), r#match: ShowMatch::Name };
-        let about = About { show: Some(show), read_at: at(1), shared: true, listed: None };
-        let origin = Origin {
-            show: Some(id()),
-            show_match: Some(ShowMatch::Name),
-            read_at: at(1),
-            shared: Some(true),
+        let named = |name: Option<&str>| {
+            let name = name.map(str::to_owned);
+            let show = ChosenShow { id: id(), name, matched_by: Some(ShowMatch::Name) };
+            Origin { show: Some(show), read_at: at(1), shared: Some(true), listed: None }
         };
-        let mut loaded = Loaded {
+        let (about, origin) = (named(Some("Café")), named(None));
+        let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: false,
+            by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
             origin: Some(origin),
@@ -128,9 +119,9 @@ mod tests {
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
         // What a later delivery has read itself is not what was loaded.
-        loaded.earlier = true;
+        loaded.by_earlier_delivery = true;
         expected["show"] = Value::Null;
-        let later = About { show: None, read_at: at(70), shared: false, listed: None };
+        let later = Origin { show: None, read_at: at(70), shared: Some(false), listed: None };
         for about in [None, Some(&later)] {
             assert_eq!(data(&event(&load, &loaded, about)), expected);
         }
@@ -140,9 +131,9 @@ mod tests {
     fn what_is_unknown_is_null() {
         let job = job(Kind::Podcasts);
         let load = Load::new(&job, "p.d", "77", "");
-        let loaded = Loaded {
+        let loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: true,
+            by_earlier_delivery: true,
             rows: None,
             ended_at: None,
             origin: None,

@@ -11,12 +11,12 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, Turn};
-use crate::extraction::{Extracted, Extractor, Source};
+use crate::context::Context;
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::meter::Meter;
 use crate::telemetry::traced;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 
 /// A message at work on its table.
 pub(super) struct Held {
@@ -24,50 +24,44 @@ pub(super) struct Held {
     pub(super) admission: Arc<Admission>,
     pub(super) extractor: Arc<Extractor>,
     pub(super) warehouse: Arc<Warehouse>,
-    pub(super) meter: Arc<Meter>,
+    pub(super) context: Arc<Context>,
     pub(super) job: Job,
     pub(super) message_id: String,
     pub(super) publish_time: String,
 }
 
-/// Records that the message is given up or answered, when dropped.
-pub(super) struct GiveUp<'a>(pub(super) &'a Meter);
-
-impl Drop for GiveUp<'_> {
-    fn drop(&mut self) {
-        self.0.give_up();
-    }
-}
-
 impl Held {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
-    pub(super) async fn earlier(self: &Arc<Self>) -> Result<Earlier, Failure> {
+    pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let held = Arc::clone(self);
-        let work = async move { held.warehouse.earlier(&held.load(), &held.meter).await };
-        self.until_the_job_ends(work, Source::default()).await
+        let work =
+            async move { held.warehouse.find_earlier_loads(&held.load(), &held.context).await };
+        self.until_the_job_ends(work).await
     }
 
     /// Replaces the table. Once the load has succeeded, the table has used the reading.
     pub(super) async fn replace(
         self: &Arc<Self>,
         n: u32,
-        standing: Standing,
+        table_state: TableState,
         extracted: &Extracted,
-        origin: Origin,
-    ) -> Result<Loaded, Failure> {
-        let (held, rows, source) = (Arc::clone(self), extracted.rows.clone(), extracted.source());
-        let used = source.clone();
+    ) -> Result<CompletedLoad, Failure> {
+        let held = Arc::clone(self);
+        let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
-            let (load, meter) = (held.load(), &held.meter);
-            let loaded = held.warehouse.replace(&load, n, standing, &rows, &origin, meter).await?;
-            held.extractor.loaded(&used, &held.job.table);
+            let (load, context) = (held.load(), &held.context);
+            let loaded = held
+                .warehouse
+                .replace_table(&load, n, table_state, &rows, &origin, context)
+                .await?;
+            held.extractor.record_load(&held.job.table, &held.message_id);
             Ok(loaded)
         };
-        self.until_the_job_ends(work, source).await
+        self.until_the_job_ends(work).await
     }
 
     fn load(&self) -> Load<'_> {
-        Load::new(&self.job, &self.warehouse.place(), &self.message_id, &self.publish_time)
+        Load::new(&self.job, &self.warehouse.name(), &self.message_id, &self.publish_time)
     }
 
     /// Runs `work` in a task that goes on if the message is given up. If `work` ends before its load job,
@@ -75,7 +69,6 @@ impl Held {
     async fn until_the_job_ends<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-        source: Source,
     ) -> Result<T, Failure> {
         let (tell, told) = oneshot::channel();
         let held = Arc::clone(self);
@@ -83,11 +76,11 @@ impl Held {
             let result = AssertUnwindSafe(work).catch_unwind().await;
             // If the message is gone, the result interests no one.
             let _ = tell.send(result);
-            let Some(job_id) = held.meter.followed() else { return };
+            let Some(job_id) = held.context.progress.followed() else { return };
             let table = &held.job.table;
             if held.admission.keep_for(table, &job_id, &held.turn) {
-                if held.warehouse.follow(&job_id).await {
-                    held.extractor.loaded(&source, table);
+                if held.warehouse.wait_for_job(&job_id).await {
+                    held.extractor.record_load(table, &held.message_id);
                 }
                 held.admission.ended(table, &job_id);
             }

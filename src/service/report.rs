@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Done;
+use crate::context::Context;
 use crate::envelope::Envelope;
-use crate::extraction::{About, ShowMatch, TakenShow};
 use crate::failure::{Decision, Failure};
 use crate::job::{Job, Request};
-use crate::meter::Meter;
+use crate::names::{ChosenShow, ShowMatch};
 use crate::text;
-use crate::warehouse::Loaded;
+use crate::warehouse::{CompletedLoad, Origin};
 
 /// What came of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,13 @@ impl Outcome {
 pub(super) struct Line<'a> {
     envelope: &'a Envelope,
     job: Option<Job>,
-    meter: &'a Meter,
+    context: &'a Context,
     is_written: bool,
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(envelope: &'a Envelope, meter: &'a Meter) -> Self {
-        Self { envelope, job: None, meter, is_written: false }
+    pub(super) fn new(envelope: &'a Envelope, context: &'a Context) -> Self {
+        Self { envelope, job: None, context, is_written: false }
     }
 
     /// Lets the line name the table that the message asks for.
@@ -69,7 +69,7 @@ impl<'a> Line<'a> {
 
     pub(super) fn write(mut self, report: &Report) {
         self.is_written = true;
-        report.log(self.envelope, self.job.as_ref(), self.meter);
+        report.log(self.envelope, self.job.as_ref(), self.context);
     }
 }
 
@@ -77,8 +77,9 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         // A panic has a line of its own.
         if !self.is_written && !std::thread::panicking() {
-            let report = Report::failed(Failure::ClientGone { progress: self.meter.progress() });
-            report.log(self.envelope, self.job.as_ref(), self.meter);
+            let report =
+                Report::failed(Failure::ClientGone { progress: self.context.describe_progress() });
+            report.log(self.envelope, self.job.as_ref(), self.context);
         }
     }
 }
@@ -94,7 +95,7 @@ pub struct Report {
     undelivered: Option<String>,
     rows: Option<u64>,
     rows_before: Option<u64>,
-    about: Option<About>,
+    about: Option<Origin>,
     messages: Option<u64>,
     job_id: Option<String>,
 }
@@ -119,10 +120,12 @@ impl Report {
                 let (rows, job_id, about) = (Some(rows), Some(job_id), Some(about));
                 Self { rows, rows_before, job_id, about, ..Self::new(Outcome::Loaded) }
             }
-            Done::AlreadyLoaded(Loaded { job_id, rows, origin, .. }) => {
-                let about = origin.map(About::from);
-                Self { job_id: Some(job_id), rows, about, ..Self::new(Outcome::AlreadyLoaded) }
-            }
+            Done::AlreadyLoaded(CompletedLoad { job_id, rows, origin, .. }) => Self {
+                job_id: Some(job_id),
+                rows,
+                about: origin,
+                ..Self::new(Outcome::AlreadyLoaded)
+            },
             Done::FannedOut { messages } => {
                 Self { messages: Some(messages), ..Self::new(Outcome::FannedOut) }
             }
@@ -169,19 +172,20 @@ impl Report {
         } else if let Some(listed) = about.listed {
             Some(Concern::WithinTolerance { listed })
         } else {
-            let show = about.show.as_ref().filter(|show| show.r#match == ShowMatch::First)?;
+            let show =
+                about.show.as_ref().filter(|show| show.matched_by == Some(ShowMatch::First))?;
             Some(Concern::FirstShow(show.clone()))
         }
     }
 
     /// The message in one line. Severity is what an operator must know by: INFO for what is done,
     /// WARNING for what comes again, ERROR for what does not.
-    fn log(&self, envelope: &Envelope, job: Option<&Job>, meter: &Meter) {
+    fn log(&self, envelope: &Envelope, job: Option<&Job>, context: &Context) {
         let table = job.map(|job| job.table.as_str());
         let text = self.text(job);
         let concern = self.concern();
         let about = self.about.as_ref();
-        let show = about.and_then(|about| about.show.as_ref()).or(meter.show.get());
+        let show = about.and_then(|about| about.show.as_ref()).or(context.show.get());
         let concerned = concern.as_ref().map(Concern::reason);
         let advised = concern.as_ref().map(Concern::advice);
         macro_rules! line {
@@ -193,27 +197,27 @@ impl Report {
                     table,
                     kind = job.map(|job| job.kind.name()),
                     term = job.map(|job| job.term.text()),
-                    message_id = text::cut(&envelope.message.id, 256),
+                    message_id = text::truncated(&envelope.message.id, 256),
                     delivery_attempt = envelope.delivery_attempt,
                     show_id = show.map(|show| show.id.as_str()),
                     show = show.and_then(|show| show.name.as_deref()),
-                    show_match = show.map(|show| show.r#match.name()),
-                    read_at = about.map(|about| text::moment(about.read_at)),
-                    shared_reading = about.map(|about| about.shared),
+                    show_match = show.and_then(|show| show.matched_by).map(ShowMatch::name),
+                    read_at = about.map(|about| text::rfc3339(about.read_at)),
+                    shared_reading = about.and_then(|about| about.shared),
                     rows = self.rows,
                     rows_before = self.rows_before,
                     listed = about.and_then(|about| about.listed),
                     messages = self.messages,
-                    skipped_nulls = meter.nulls.get(),
-                    skipped_doubles = meter.doubles.get(),
-                    malformed_fields = meter.malformed.get(),
-                    undated = meter.undated.get(),
-                    pages = meter.pages.get(),
-                    spotify_calls = meter.calls.get(),
-                    throttled_ms = meter.throttled_ms.get(),
-                    extraction_ms = meter.extraction_ms.get(),
-                    load_ms = meter.load_ms.get(),
-                    duration_ms = meter.age_ms(),
+                    skipped_nulls = context.meter.nulls.get(),
+                    skipped_doubles = context.meter.doubles.get(),
+                    malformed_fields = context.meter.malformed.get(),
+                    undated = context.meter.undated.get(),
+                    pages = context.meter.pages.get(),
+                    spotify_calls = context.meter.calls.get(),
+                    throttled_ms = context.meter.throttled_ms.get(),
+                    extraction_ms = context.meter.extraction_ms.get(),
+                    load_ms = context.meter.load_ms.get(),
+                    duration_ms = context.deadline.age_ms(),
                     job_id = self.job_id.as_deref(),
                     advice = self.failure.as_ref().map(Failure::advice).or(advised),
                     "{text}"
@@ -287,7 +291,7 @@ enum Concern {
     /// Some of the listed items were not shown.
     WithinTolerance { listed: u64 },
     /// No show has the term as its name, and the first result was taken.
-    FirstShow(TakenShow),
+    FirstShow(ChosenShow),
 }
 
 impl Concern {

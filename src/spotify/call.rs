@@ -14,9 +14,9 @@ use super::throttle::Pass;
 use super::token::Token;
 use super::wire::{Unreadable, error_words};
 use super::{CallError, Spotify};
+use crate::context::Context;
 use crate::failure::{Failure, Subject};
 use crate::http;
-use crate::meter::Meter;
 use crate::retry::Attempts;
 use crate::telemetry::traced;
 
@@ -74,18 +74,18 @@ impl Spotify {
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
-        meter: &Meter,
+        context: &Context,
         read: impl Fn(&Bytes) -> Result<T, Unreadable>,
     ) -> Result<T, CallError> {
         let url = self.url(call);
         let ticket = self.throttle.ticket();
         let mut attempts = Attempts::new(self.backoff, self.throttle.patience());
         loop {
-            self.tokens.get(&self.client, &self.throttle, meter).await?;
-            let pass = self.throttle.enter(ticket, meter).await?;
+            self.tokens.get(&self.client, &self.throttle, context).await?;
+            let pass = self.throttle.enter(ticket, context).await?;
             // The newest token: another call may have replaced it meanwhile.
             let Some(token) = self.tokens.latest() else { continue };
-            meter.calls.add(1);
+            context.meter.calls.add(1);
             // The request is sent by a task of its own, which ends with the answer. If the message is
             // given up meanwhile, a cooldown must still be recorded.
             let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
@@ -238,7 +238,7 @@ async fn send(
     let status = response.status();
     let after = http::retry_after(response.headers());
     let after = after.map(|after| after.mul_f64(second.as_secs_f64()));
-    let body = http::read(response, MAX_ANSWER).await;
+    let body = http::read_body(response, MAX_ANSWER).await;
     if status.is_success() {
         return match body {
             Ok(body) => {

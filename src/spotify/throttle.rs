@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::gate::{Admission, Gate, Scope, Ticket};
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::retry::Backoff;
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Throttle {
     pub(super) async fn enter(
         self: &Arc<Self>,
         ticket: Ticket,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Pass, Failure> {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Err(Failure::ShuttingDown);
@@ -83,7 +83,8 @@ impl Throttle {
             news.mark_unchanged();
             let start = Instant::now();
             let admission = self.change(|gate| {
-                let admission = gate.admit(ticket, turn.is_some(), start, meter.deadline);
+                let admission =
+                    gate.admit(ticket, turn.is_some(), start, context.deadline.answer_by());
                 let news = matches!(admission, Ok(Admission::Go { probe: true }));
                 (admission, news)
             })?;
@@ -106,20 +107,20 @@ impl Throttle {
                 () = sleep_until(until.unwrap_or(start)), if turn.is_some() && until.is_some() => {}
             }
             if banned {
-                meter.throttled_ms.add_since(start);
+                context.meter.throttled_ms.add_since(start);
             }
         }
     }
 
     /// Waits until a cooldown has passed.
-    pub(super) async fn cooled_down(&self, meter: &Meter) -> Result<(), Failure> {
+    pub(super) async fn cooled_down(&self, context: &Context) -> Result<(), Failure> {
         let mut news = self.gate.subscribe();
         loop {
             let start = Instant::now();
-            let ban = news.borrow_and_update().ban(start, meter.deadline)?;
+            let ban = news.borrow_and_update().ban(start, context.deadline.answer_by())?;
             let Some(until) = ban else { return Ok(()) };
             let _ = timeout_at(until, news.changed()).await;
-            meter.throttled_ms.add_since(start);
+            context.meter.throttled_ms.add_since(start);
         }
     }
 
@@ -200,6 +201,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::context::Deadline;
 
     fn throttle(calls: usize) -> Arc<Throttle> {
         let backoff =
@@ -207,12 +209,12 @@ mod tests {
         Arc::new(Throttle::new(calls, Duration::from_secs(30), backoff))
     }
 
-    fn meter() -> Meter {
-        Meter::new(Duration::from_secs(540), Duration::ZERO)
+    fn context() -> Context {
+        Context::new(Deadline::new(Duration::from_secs(540), Duration::ZERO))
     }
 
-    async fn enter(throttle: &Arc<Throttle>, meter: &Meter) -> Result<Pass, Failure> {
-        throttle.enter(throttle.ticket(), meter).await
+    async fn enter(throttle: &Arc<Throttle>, context: &Context) -> Result<Pass, Failure> {
+        throttle.enter(throttle.ticket(), context).await
     }
 
     fn failure() -> Failure {
@@ -221,54 +223,54 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_call_goes_alone_then_as_many_as_are_allowed() {
-        let (throttle, meter) = (throttle(2), meter());
-        let probe = enter(&throttle, &meter).await.unwrap();
-        assert!(enter(&throttle, &meter).now_or_never().is_none());
+        let (throttle, context) = (throttle(2), context());
+        let probe = enter(&throttle, &context).await.unwrap();
+        assert!(enter(&throttle, &context).now_or_never().is_none());
         drop(probe);
-        let mut probe = enter(&throttle, &meter).await.unwrap();
+        let mut probe = enter(&throttle, &context).await.unwrap();
         probe.answered();
         drop(probe);
-        let _one = enter(&throttle, &meter).await.unwrap();
-        let _two = enter(&throttle, &meter).await.unwrap();
-        assert!(enter(&throttle, &meter).now_or_never().is_none());
+        let _one = enter(&throttle, &context).await.unwrap();
+        let _two = enter(&throttle, &context).await.unwrap();
+        assert!(enter(&throttle, &context).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_short_cooldown_is_waited_for_and_then_probed() {
-        let (throttle, meter) = (throttle(2), meter());
-        enter(&throttle, &meter).await.unwrap().banned(Some(Duration::from_secs(7)), false);
+        let (throttle, context) = (throttle(2), context());
+        enter(&throttle, &context).await.unwrap().banned(Some(Duration::from_secs(7)), false);
         let start = Instant::now();
-        let probe = enter(&throttle, &meter).await.unwrap();
+        let probe = enter(&throttle, &context).await.unwrap();
         assert_eq!(start.elapsed().as_secs(), 7);
-        assert_eq!(meter.throttled_ms.get() / 1000, 7);
-        assert!(probe.probe && enter(&throttle, &meter).now_or_never().is_none());
+        assert_eq!(context.meter.throttled_ms.get() / 1000, 7);
+        assert!(probe.probe && enter(&throttle, &context).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_one_or_one_past_the_deadline_is_not() {
-        let (throttle, meter) = (self::throttle(2), meter());
-        enter(&throttle, &meter).await.unwrap().banned(Some(Duration::from_secs(86_400)), true);
-        let failure = enter(&throttle, &meter).await.err().unwrap();
+        let (throttle, context) = (self::throttle(2), context());
+        enter(&throttle, &context).await.unwrap().banned(Some(Duration::from_secs(86_400)), true);
+        let failure = enter(&throttle, &context).await.err().unwrap();
         assert!(
             matches!(failure, Failure::Throttled { quota: true, wait } if wait.as_secs() == 86_400)
         );
         // A shorter one does not open the gate sooner.
         throttle.close(Some(Duration::from_secs(1)), false);
-        assert!(enter(&throttle, &meter).await.is_err());
+        assert!(enter(&throttle, &context).await.is_err());
 
         let throttle = self::throttle(2);
         throttle.close(Some(Duration::from_secs(20)), false);
-        let short = Meter::new(Duration::from_secs(10), Duration::ZERO);
+        let short = Context::new(Deadline::new(Duration::from_secs(10), Duration::ZERO));
         assert!(enter(&throttle, &short).await.is_err());
         assert!(throttle.cooled_down(&short).await.is_err());
-        assert!(enter(&throttle, &meter).await.is_ok());
+        assert!(enter(&throttle, &context).await.is_ok());
     }
 
     /// A call that fails each time it is made, and takes 20 s for that.
-    async fn hangs(throttle: &Arc<Throttle>, meter: &Meter, calls: &mut usize) -> Failure {
+    async fn hangs(throttle: &Arc<Throttle>, context: &Context, calls: &mut usize) -> Failure {
         let ticket = throttle.ticket();
         loop {
-            let pass = match throttle.enter(ticket, meter).await {
+            let pass = match throttle.enter(ticket, context).await {
                 Ok(pass) => pass,
                 Err(shared) => return shared,
             };
@@ -283,10 +285,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hang_is_found_out_by_all_together() {
         for permits in [1, 2, 8] {
-            let (throttle, meter) = (throttle(permits), meter());
+            let (throttle, context) = (throttle(permits), context());
             let start = Instant::now();
             let mut calls = [0; 8];
-            let all = calls.iter_mut().map(|calls| hangs(&throttle, &meter, calls));
+            let all = calls.iter_mut().map(|calls| hangs(&throttle, &context, calls));
             join_all(all).await;
             // Five calls with pauses of at most 0.5, 1, 2 and 4 s, each by another message.
             assert!(start.elapsed() < Duration::from_secs(108), "{:?}", start.elapsed());
@@ -296,21 +298,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_success_releases_those_that_wait_for_a_hanging_probe() {
-        let (throttle, meter) = (throttle(8), meter());
-        let mut probe = enter(&throttle, &meter).await.unwrap();
+        let (throttle, context) = (throttle(8), context());
+        let mut probe = enter(&throttle, &context).await.unwrap();
         probe.answered();
         drop(probe);
         let (mut early, one, two) = (
-            enter(&throttle, &meter).await.unwrap(),
-            enter(&throttle, &meter).await.unwrap(),
-            enter(&throttle, &meter).await.unwrap(),
+            enter(&throttle, &context).await.unwrap(),
+            enter(&throttle, &context).await.unwrap(),
+            enter(&throttle, &context).await.unwrap(),
         );
         for pass in [one, two] {
             pass.failed(Scope::Call(throttle.ticket()), &failure(), None);
         }
-        let _hanging = enter(&throttle, &meter).await.unwrap();
+        let _hanging = enter(&throttle, &context).await.unwrap();
         assert!(!throttle.is_open());
-        let mut waiting = Box::pin(enter(&throttle, &meter));
+        let mut waiting = Box::pin(enter(&throttle, &context));
         assert!(waiting.as_mut().now_or_never().is_none());
         early.answered();
         drop(early);
@@ -319,11 +321,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_waiting_call_that_is_given_up_holds_up_no_other() {
-        let (throttle, meter) = (throttle(8), meter());
-        let mut probe = enter(&throttle, &meter).await.unwrap();
-        let mut given_up = Box::pin(enter(&throttle, &meter));
+        let (throttle, context) = (throttle(8), context());
+        let mut probe = enter(&throttle, &context).await.unwrap();
+        let mut given_up = Box::pin(enter(&throttle, &context));
         assert!(given_up.as_mut().now_or_never().is_none());
-        let mut waiting = Box::pin(enter(&throttle, &meter));
+        let mut waiting = Box::pin(enter(&throttle, &context));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(given_up);
         probe.answered();

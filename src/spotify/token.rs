@@ -16,10 +16,10 @@ use super::gate::Scope;
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
-use crate::config::{self, Credentials};
+use crate::config::{Config, Credentials};
+use crate::context::Context;
 use crate::failure::{Failure, Subject};
 use crate::http;
-use crate::meter::Meter;
 use crate::retry::{Attempts, Backoff};
 use crate::telemetry::traced;
 
@@ -85,16 +85,17 @@ enum Answer {
 }
 
 impl Tokens {
-    pub(super) fn new(config: &config::Spotify, timing: &config::Timing) -> Self {
-        let mut url = config.accounts_url.clone();
+    pub(super) fn new(config: &Config) -> Self {
+        let (timing, spotify) = (&config.timing, &config.spotify);
+        let mut url = spotify.accounts_url.clone();
         url.set_path(&format!("{}/api/token", url.path().trim_end_matches('/')));
         Self {
             url,
-            credentials: config.credentials.clone(),
-            margin: timing.token_margin,
+            credentials: spotify.credentials.clone(),
+            margin: timing.token_refresh_margin,
             backoff: timing.backoff,
-            second: timing.second,
-            gate: Arc::new(Throttle::new(1, timing.patience, timing.backoff)),
+            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
+            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
             state: Mutex::default(),
         }
     }
@@ -141,7 +142,7 @@ impl Tokens {
         &self,
         client: &reqwest::Client,
         api: &Arc<Throttle>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(), Failure> {
         let ticket = self.gate.ticket();
         let mut attempts = Attempts::new(self.backoff, api.patience());
@@ -149,13 +150,13 @@ impl Tokens {
             if self.has_token() {
                 return Ok(());
             }
-            let pass = self.gate.enter(ticket, meter).await?;
+            let pass = self.gate.enter(ticket, context).await?;
             if self.has_token() {
                 return Ok(());
             }
-            api.cooled_down(meter).await?;
+            api.cooled_down(context).await?;
             let secrets = self.client().await?;
-            meter.calls.add(1);
+            context.meter.calls.add(1);
             // In a task of its own, as every call: a cooldown must be recorded even if the message is
             // given up.
             let request = Request {
@@ -265,7 +266,7 @@ impl Request {
         let status = response.status();
         let after = http::retry_after(response.headers());
         let after = after.map(|after| after.mul_f64(self.second.as_secs_f64()));
-        let body = match http::read(response, MAX_ANSWER).await {
+        let body = match http::read_body(response, MAX_ANSWER).await {
             Ok(body) => body,
             Err(error) if status.is_success() => return later(error.to_string(), None),
             Err(_) => Bytes::new(),

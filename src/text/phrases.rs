@@ -1,22 +1,18 @@
-//! The phrases of `MENTION`, and whether a text holds one of them.
+//! The phrases of `MENTION`, and the search for them in a text.
 
 use super::{fold, fold_into};
 
-/// The most phrases in `MENTION`.
 const MAX_PHRASES: usize = 20;
-
-/// The most characters of one phrase.
 const MAX_PHRASE_CHARACTERS: usize = 100;
 
-/// Phrases to look for, however they are written: case, accents, white space and invisible characters
-/// make no difference.
+/// Phrases to search for, regardless of case, accents, white space and invisible characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phrases {
     folded: Vec<String>,
 }
 
 impl Phrases {
-    /// Parses phrases separated by `|`, or says what is wrong with them.
+    /// Parses phrases separated by `|`. The error says what is wrong with them.
     pub fn parse(text: &str) -> Result<Self, String> {
         let phrases: Vec<&str> = text.split('|').map(str::trim).collect();
         if phrases.len() > MAX_PHRASES {
@@ -27,26 +23,26 @@ impl Phrases {
             let characters = phrase.chars().count();
             if characters > MAX_PHRASE_CHARACTERS {
                 return Err(format!(
-                    "a phrase has at most {MAX_PHRASE_CHARACTERS} characters, one of these has \
+                    "a phrase may have at most {MAX_PHRASE_CHARACTERS} characters, but one has \
                      {characters}"
                 ));
             }
-            let form = fold(phrase);
-            if form.is_empty() {
+            let folded_phrase = fold(phrase);
+            if folded_phrase.is_empty() {
                 return Err("no phrase may be empty (phrases are separated by |)".to_owned());
             }
             if phrase.contains(char::is_control) {
                 return Err("no phrase may contain a control character".to_owned());
             }
-            if !folded.contains(&form) {
-                folded.push(form);
+            if !folded.contains(&folded_phrase) {
+                folded.push(folded_phrase);
             }
         }
         Ok(Self { folded })
     }
 
-    /// Returns whether `text` holds one of the phrases. `buffer` is reused between texts.
-    pub fn are_in(&self, text: &str, buffer: &mut String) -> bool {
+    /// Returns whether `text` contains any of the phrases. `buffer` can be reused between texts.
+    pub fn match_any(&self, text: &str, buffer: &mut String) -> bool {
         fold_into(text, buffer);
         self.folded.iter().any(|phrase| buffer.contains(phrase.as_str()))
     }
@@ -56,12 +52,12 @@ impl Phrases {
 mod tests {
     use super::*;
 
-    fn are_in(phrases: &str, text: &str) -> bool {
-        Phrases::parse(phrases).unwrap().are_in(text, &mut String::new())
+    fn contains_any(phrases: &str, text: &str) -> bool {
+        Phrases::parse(phrases).unwrap().match_any(text, &mut String::new())
     }
 
     #[test]
-    fn one_phrase_of_several_is_enough_however_it_is_written() {
+    fn any_phrase_matches_in_any_spelling() {
         let phrases = " Grupo Boticário|Magalu |c++";
         for text in [
             "o GRUPO\u{a0}BOTICA\u{301}RIO",
@@ -70,23 +66,23 @@ mod tests {
             "C++23",
             "grupo boticario e Magalu",
         ] {
-            assert!(are_in(phrases, text), "{text:?}");
+            assert!(contains_any(phrases, text), "{text:?}");
         }
         for text in ["", "grupo", "boticário grupo", "c+", "|", "Grupo|Boticário"] {
-            assert!(!are_in(phrases, text), "{text:?}");
+            assert!(!contains_any(phrases, text), "{text:?}");
         }
     }
 
     #[test]
-    fn phrases_have_bounds() {
+    fn phrases_are_limited() {
         let long = "é".repeat(100);
-        assert!(are_in(&long, &format!("x{long}x")));
+        assert!(contains_any(&long, &format!("x{long}x")));
         let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join("|");
-        assert!(are_in(&many(20), "19"));
+        assert!(contains_any(&many(20), "19"));
         for (wrong, why) in [
             (many(21), "at most 20 phrases, not 21"),
-            (format!("{long}é"), "at most 100 characters, one of these has 101"),
-            (format!("a|{long}é"), "one of these has 101"),
+            (format!("{long}é"), "at most 100 characters, but one has 101"),
+            (format!("a|{long}é"), "but one has 101"),
             (String::new(), "may be empty"),
             ("|".to_owned(), "may be empty"),
             ("a| |b".to_owned(), "may be empty"),

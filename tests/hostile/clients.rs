@@ -32,8 +32,8 @@ fn statuses(answer: &str) -> Vec<u16> {
 async fn app_in_a_hurry() -> (World, App) {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let mut config = world.config();
-    config.timing.request_head = Duration::from_millis(200);
-    config.timing.request_body = Duration::from_millis(200);
+    config.timing.request_head_timeout = Duration::from_millis(200);
+    config.timing.request_body_timeout = Duration::from_millis(200);
     let app = App::start(config).await;
     (world, app)
 }

@@ -54,7 +54,7 @@ type Trap = Box<dyn Fn(&Call) -> Act + Send>;
 async fn trapped(path: &'static str, trap: Trap) -> (World, Answer) {
     let world = World::new(Spotify::showing(12, 1).await).await;
     let mut config = world.config();
-    config.timing.spotify_call = Duration::from_millis(1500);
+    config.timing.spotify_call_timeout = Duration::from_millis(1500);
     config.timing.backoff.attempts = 2;
     world.spotify.stub.on(
         move |call| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use spotify_bq::config::{Config, Purpose, Warehouse};
+use spotify_bq::config::{Config, Purpose};
 use spotify_bq::retry::Backoff;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::spawn_blocking;
@@ -70,26 +70,23 @@ impl Recipe {
     fn config(&self, settings: &BTreeMap<String, String>) -> Config {
         let get = |name: &str| settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
-        if let (true, Warehouse::BigQuery(bigquery)) = (self.plan.resumable, &mut config.warehouse)
-        {
-            bigquery.max_multipart = 0;
-        }
+        config.test_hooks.max_multipart_bytes = self.plan.resumable.then_some(0);
         let timing = &mut config.timing;
         timing.backoff =
             Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };
-        timing.first_look = Duration::from_millis(1);
-        timing.last_look = Duration::from_millis(10);
-        timing.patience = self.plan.patience;
+        timing.first_poll_delay = Duration::from_millis(1);
+        timing.max_poll_delay = Duration::from_millis(10);
+        timing.max_retry_after_wait = self.plan.patience;
         timing.message_deadline = self.plan.message_deadline;
-        timing.drain = Duration::from_millis(50);
-        timing.spotify_call = Duration::from_millis(1500);
-        timing.google_call = Duration::from_millis(1500);
-        timing.upload = Duration::from_millis(1500);
-        timing.show_memory = Duration::from_millis(100);
-        timing.reading_memory = self.plan.reading_memory;
-        timing.verdict_memory = Duration::from_millis(60);
-        timing.denial_memory = Duration::from_millis(60);
-        timing.token_margin = Duration::from_secs(1);
+        timing.drain_timeout = Duration::from_millis(50);
+        timing.spotify_call_timeout = Duration::from_millis(1500);
+        timing.google_call_timeout = Duration::from_millis(1500);
+        timing.upload_timeout = Duration::from_millis(1500);
+        timing.show_ttl = Duration::from_millis(100);
+        timing.reading_ttl = self.plan.reading_memory;
+        timing.incomplete_ttl = Duration::from_millis(60);
+        timing.denial_ttl = Duration::from_millis(60);
+        timing.token_refresh_margin = Duration::from_secs(1);
         config
     }
 }

@@ -147,9 +147,9 @@ impl World {
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
         config.timing.backoff =
             Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(20), attempts: 5 };
-        config.timing.first_look = Duration::from_millis(1);
-        config.timing.last_look = Duration::from_millis(10);
-        config.timing.denial_memory = Duration::ZERO;
+        config.timing.first_poll_delay = Duration::from_millis(1);
+        config.timing.max_poll_delay = Duration::from_millis(10);
+        config.timing.denial_ttl = Duration::ZERO;
         config
     }
 
@@ -172,8 +172,8 @@ impl Answer {
 
 impl App {
     pub async fn start(config: Config) -> Self {
-        let (timing, auth) = (config.timing.clone(), config.push_auth.clone());
-        let push_auth = auth.map(|auth| PushAuth::new(&auth, &timing));
+        let timing = config.timing.clone();
+        let push_auth = PushAuth::new(&config);
         let project = config.project.clone();
         let service = Arc::new(Service::new(config).await.unwrap());
         let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
@@ -181,7 +181,8 @@ impl App {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let signal = CancellationToken::new();
         let ended = signal.clone().cancelled_owned();
-        let server = server::serve(listener, router, Arc::clone(&service), timing.drain, ended);
+        let server =
+            server::serve(listener, router, Arc::clone(&service), timing.drain_timeout, ended);
         Self { url, client: client(), signal, server: tokio::spawn(server), service }
     }
 

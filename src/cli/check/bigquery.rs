@@ -13,7 +13,7 @@ use crate::config::{self, Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::names::Kind;
-use crate::warehouse::{BigQuery, TableFacts, Warehouse};
+use crate::warehouse::{Dataset, TableInfo, Warehouse};
 
 /// Tables looked at side by side.
 const CONCURRENT_LOOKS: usize = 8;
@@ -31,15 +31,15 @@ pub(super) async fn findings(
         return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
     }
     let warehouse = Warehouse::new(config, google)?;
-    let Some(bigquery) = warehouse.bigquery() else { return Ok(Vec::new()) };
-    let what = format!("dataset {}", bigquery.place());
-    let location = match bigquery.dataset_location().await {
+    let Some(bigquery) = warehouse.dataset() else { return Ok(Vec::new()) };
+    let what = format!("dataset {}", bigquery.id());
+    let location = match bigquery.fetch_location().await {
         Ok(location) => location,
         Err(failure) => return Ok(vec![Finding::failure(&what, &failure)]),
     };
     let mut findings = vec![dataset(&what, location.as_deref(), place.location.as_deref())];
-    let tables = Kind::ALL.map(|kind| (config.naming.configured(kind).to_owned(), kind));
-    let others = match bigquery.names().await {
+    let tables = Kind::ALL.map(|kind| (config.naming.configured_table(kind).to_owned(), kind));
+    let others = match bigquery.list_table_names().await {
         Ok(names) => {
             let is_other = |name: &String| !tables.iter().any(|(table, _)| table == name);
             let names = names.into_iter().filter(is_other);
@@ -54,7 +54,7 @@ pub(super) async fn findings(
     for (name, kind, found) in look(bigquery, tables.to_vec()).await {
         findings.push(match found {
             Ok(None) => absent(&name, kind, max_age),
-            Ok(Some(found)) => match found.standing(kind, &name) {
+            Ok(Some(found)) => match found.check(kind, &name) {
                 Ok(_) => table(&name, kind, &found, max_age, now),
                 Err(failure) => Finding::failure(&format!("table {name}"), &failure),
             },
@@ -65,7 +65,7 @@ pub(super) async fn findings(
         match found {
             // A table without columns, or with others, is somebody else's.
             Ok(Some(found)) if !found.columns.is_empty() => {
-                if found.standing(kind, &name).is_ok() {
+                if found.check(kind, &name).is_ok() {
                     findings.push(table(&name, kind, &found, max_age, now));
                 }
             }
@@ -76,11 +76,11 @@ pub(super) async fn findings(
     Ok(findings)
 }
 
-type Look = (String, Kind, Result<Option<TableFacts>, Failure>);
+type Look = (String, Kind, Result<Option<TableInfo>, Failure>);
 
-async fn look(bigquery: &BigQuery, tables: Vec<(String, Kind)>) -> Vec<Look> {
+async fn look(bigquery: &Dataset, tables: Vec<(String, Kind)>) -> Vec<Look> {
     let look = |(name, kind): (String, Kind)| async move {
-        let found = bigquery.table(&name).await;
+        let found = bigquery.get_table(&name).await;
         (name, kind, found)
     };
     stream::iter(tables).map(look).buffered(CONCURRENT_LOOKS).collect().await
@@ -121,7 +121,7 @@ fn absent(name: &str, kind: Kind, max_age: Option<Duration>) -> Finding {
 fn table(
     name: &str,
     kind: Kind,
-    found: &TableFacts,
+    found: &TableInfo,
     max_age: Option<Duration>,
     now: SystemTime,
 ) -> Finding {
@@ -191,7 +191,7 @@ mod tests {
     fn an_old_table_is_a_problem_if_an_age_is_asked_for() {
         let now = SystemTime::now();
         let at = |hours: u64| now.checked_sub(Duration::from_secs(hours * 3600));
-        let found = |modified| TableFacts { modified, rows: Some(7), ..TableFacts::default() };
+        let found = |modified| TableInfo { modified, rows: Some(7), ..TableInfo::default() };
         let day = Some(Duration::from_secs(26 * 3600));
         for (modified, max_age, is_ok) in [
             (at(25), day, true),

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::{clean, lenient};
-use crate::http;
 use crate::text;
 
 /// What an error's body says, and the reason that it names: JSON of the Web API
@@ -30,7 +29,7 @@ pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
 }
 
 fn line(words: &str, secrets: &[&str]) -> String {
-    text::excerpt(&text::without(words, secrets), http::EXCERPT)
+    text::excerpt(&text::redacted(words, secrets), text::MAX_EXCERPT_BYTES)
 }
 
 fn of_error(error: &str, description: Option<&str>) -> (String, Option<String>) {
@@ -58,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_repeated_is_left_out_before_the_text_is_cut() {
-        let page = format!("{} hush, hush", "x".repeat(http::EXCERPT - 2));
+        let page = format!("{} hush, hush", "x".repeat(text::MAX_EXCERPT_BYTES - 2));
         let (words, _) = error_words(page.as_bytes(), &["", "hush"]);
         assert!(!words.contains('h'), "{words}");
     }
