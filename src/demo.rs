@@ -19,7 +19,7 @@ use url::Url;
 use crate::config::{Config, Credentials, Warehouse};
 use crate::job::TriggerMessage;
 use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
-use crate::push::{self, PushAnswer};
+use crate::push::{self, PushResponse};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
@@ -40,7 +40,7 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
-    let service = Arc::new(Service::new(config).await?);
+    let service = Arc::new(Service::new(config)?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", address(&listener)?);
     say!("The service is at {url} and gets one message for each table.\n");
@@ -128,7 +128,7 @@ fn spinner(data: &str) -> ProgressBar {
     spinner
 }
 
-fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String {
+fn line(kind: Kind, answer: &PushResponse, took: Duration, table: &str) -> String {
     let took = format!("{:.1} s", took.as_secs_f64());
     if answer.is_acknowledged() && answer.detail.is_empty() {
         format!("{kind:<9} {} {table} ({took})", answer.outcome)

@@ -11,7 +11,6 @@ use google_cloud_googleapis::pubsub::v1::{
     ModifyAckDeadlineRequest, PublishRequest, PubsubMessage, PullRequest, ReceivedMessage,
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::sleep;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -20,6 +19,7 @@ use crate::config::{Config, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::http;
+use crate::retry;
 use crate::text;
 
 /// A message to publish.
@@ -264,44 +264,40 @@ impl Publisher {
         let no_answer = |failure: Failure| Refusal { failure, code: None };
         let failed = |detail: String| Failure::PublishFailed { topic: resource.to_owned(), detail };
         let channel = self.channel().map_err(|why| no_answer(failed(why)))?;
-        let mut token = self.credentials.token().await.map_err(no_answer)?;
-        let mut is_new_token = false;
-        let mut attempt = 1;
-        loop {
+        let request = |token: Option<&SecretString>| {
             let mut request = Request::new(ask());
             request.set_timeout(self.timing.google_call_timeout);
-            if let Some(token) = &token {
+            if let Some(token) = token {
                 let value = bearer(token).map_err(|why| no_answer(failed(why)))?;
                 request.metadata_mut().insert("authorization", value);
             }
-            let status = match send(channel.clone(), request).await {
-                Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) => status,
-            };
-            if status.code() == Code::Unauthenticated
-                && !is_new_token
-                && let Some(refused) = &token
+            Ok::<_, Refusal>(request)
+        };
+        retry::run(&self.timing.backoff, |_| async {
+            let token = self.credentials.token().await.map_err(no_answer)?;
+            let mut sent = send(channel.clone(), request(token.as_ref())?).await;
+            // A cached token can be refused before it expires.
+            if let (Err(status), Some(refused)) = (&sent, &token)
+                && status.code() == Code::Unauthenticated
             {
-                token = self.credentials.token_other_than(refused).await.map_err(no_answer)?;
-                is_new_token = true;
-                continue;
+                let other = self.credentials.token_other_than(refused).await.map_err(no_answer)?;
+                sent = send(channel.clone(), request(other.as_ref())?).await;
             }
-            attempt += 1;
-            match self.timing.backoff.before(attempt).filter(|_| is_passing(status.code())) {
-                Some(wait) => sleep(wait).await,
-                None => {
-                    let words = text::excerpt(status.message(), text::MAX_EXCERPT_BYTES);
-                    let detail = format!("{:?}: {words}", status.code());
-                    let failure = if status.code() == Code::Unauthenticated {
-                        let twice = if is_new_token { ", also with a new token" } else { "" };
-                        Failure::GoogleCredentials(format!("Pub/Sub answers {detail}{twice}"))
-                    } else {
-                        failed(detail)
-                    };
-                    return Err(Refusal { failure, code: Some(status.code()) });
-                }
-            }
-        }
+            sent.map(tonic::Response::into_inner).map_err(|status| {
+                let code = status.code();
+                let words = text::excerpt(status.message(), text::MAX_EXCERPT_BYTES);
+                let detail = format!("{code:?}: {words}");
+                let failure = if code == Code::Unauthenticated {
+                    let twice = if token.is_some() { ", also with a new token" } else { "" };
+                    Failure::GoogleCredentials(format!("Pub/Sub answers {detail}{twice}"))
+                } else {
+                    failed(detail)
+                };
+                let refusal = Refusal { failure, code: Some(code) };
+                retry::Error::transient_if(is_passing(code), refusal)
+            })
+        })
+        .await
     }
 
     fn channel(&self) -> Result<Channel, String> {

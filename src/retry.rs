@@ -1,84 +1,105 @@
-//! Backoff arithmetic. It knows no service: what may be tried again is the caller's to say.
+//! Retries: how many attempts a call gets and how long the pauses between them are. Which errors are
+//! worth a retry is left to the callers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::RngExt;
+use tokio::time::sleep;
 
-/// Exponential backoff with full jitter: each wait is drawn from zero to a bound that doubles from
-/// `base` to `cap`, so that clients that failed together do not come back together
+/// Exponential backoff with full jitter: each pause is drawn at random from zero to a bound that doubles
+/// with each failure, so that clients that failed together do not retry together
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The bound of the first wait.
+    /// The longest pause after the first failure.
     pub base: Duration,
-    /// No bound is larger.
+    /// The longest pause after any failure.
     pub cap: Duration,
-    /// How often a call is made in all, the first time included.
+    /// The number of attempts, the first one included.
     pub attempts: u32,
+    /// The longest pause that a service may ask for. A call that is asked to wait longer fails.
+    pub max_retry_after: Duration,
 }
 
 impl Backoff {
-    /// The wait before attempt number `next` (the first retry is attempt 2), or nothing when all
-    /// attempts are used up.
-    pub fn before(&self, next: u32) -> Option<Duration> {
-        (next <= self.attempts).then(|| self.wait(next))
+    /// Returns a random pause after this many failures.
+    pub(crate) fn pause(&self, failures: u32) -> Duration {
+        rand::rng().random_range(Duration::ZERO..=self.max_pause(failures))
     }
 
-    /// A wait before attempt number `next`, however many attempts there are.
-    pub fn wait(&self, next: u32) -> Duration {
-        rand::rng().random_range(Duration::ZERO..=self.bound(next))
-    }
-
-    /// The bound of the wait before attempt number `next`.
-    pub fn bound(&self, next: u32) -> Duration {
-        self.base.saturating_mul(1 << next.saturating_sub(2).min(20)).min(self.cap)
+    /// Returns the longest pause after this many failures.
+    pub(crate) fn max_pause(&self, failures: u32) -> Duration {
+        self.base.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.cap)
     }
 }
 
-/// Makes a call until it succeeds, `again` says that its error is not worth a retry, or all attempts
-/// are used up. Passes the number of the attempt, starting with 1.
-pub(crate) async fn run<T, E, F: Future<Output = Result<T, E>>>(
-    backoff: &Backoff,
-    call: impl Fn(u32) -> F,
-    again: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let mut attempt = 1;
-    loop {
-        let error = match call(attempt).await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        attempt += 1;
-        match backoff.before(attempt).filter(|_| again(&error)) {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(error),
-        }
-    }
-}
-
-/// Counts the attempts at one call.
+/// Why an attempt failed, and whether to make another. `?` turns other errors into permanent ones.
 #[derive(Debug)]
-pub(crate) struct Attempts {
-    made: u32,
-    backoff: Backoff,
-    patience: Duration,
+pub(crate) enum Error<E> {
+    /// Another attempt would fail, too.
+    Permanent(E),
+    /// Another attempt may succeed after a pause, which is at least `retry_after`.
+    Transient { error: E, retry_after: Option<Duration> },
+    /// Another attempt may succeed at once. It does not count as one more.
+    Again,
 }
 
-impl Attempts {
-    /// Counts from the first attempt on. A pause longer than `patience` is not waited for.
-    pub(crate) fn new(backoff: Backoff, patience: Duration) -> Self {
-        Self { made: 1, backoff, patience }
+impl<E> Error<E> {
+    pub(crate) fn transient(error: E) -> Self {
+        Self::Transient { error, retry_after: None }
     }
 
-    /// Returns how long to wait before the next attempt: at least what the service asks for. Returns
-    /// `None` if no attempt is left or the service asks for too long a pause.
-    pub(crate) fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
-        self.made += 1;
-        let after = after.unwrap_or_default();
-        self.backoff
-            .before(self.made)
-            .filter(|_| after <= self.patience)
-            .map(|wait| wait.max(after))
+    pub(crate) fn transient_if(is_transient: bool, error: E) -> Self {
+        if is_transient { Self::transient(error) } else { Self::Permanent(error) }
+    }
+}
+
+impl<E> From<E> for Error<E> {
+    fn from(error: E) -> Self {
+        Self::Permanent(error)
+    }
+}
+
+/// Makes a call until it succeeds, fails permanently, or no attempt is left. `call` gets the number of
+/// the attempt, starting with 1.
+pub(crate) async fn run<T, E, F: Future<Output = Result<T, Error<E>>>>(
+    backoff: &Backoff,
+    mut call: impl FnMut(u32) -> F,
+) -> Result<T, E> {
+    let mut failures = 0;
+    loop {
+        let (error, retry_after) = match call(failures + 1).await {
+            Ok(value) => return Ok(value),
+            Err(Error::Again) => continue,
+            Err(Error::Permanent(error)) => return Err(error),
+            Err(Error::Transient { error, retry_after }) => {
+                (error, retry_after.unwrap_or_default())
+            }
+        };
+        failures += 1;
+        if failures >= backoff.attempts || retry_after > backoff.max_retry_after {
+            return Err(error);
+        }
+        sleep(backoff.pause(failures).max(retry_after)).await;
+    }
+}
+
+/// The growing pauses of a loop that polls for a state.
+#[derive(Debug)]
+pub(crate) struct PollInterval {
+    next: Duration,
+    max: Duration,
+}
+
+impl PollInterval {
+    pub(crate) fn new(first: Duration, max: Duration) -> Self {
+        Self { next: first, max }
+    }
+
+    /// Waits for the current pause, and makes the next one half as long again.
+    pub(crate) async fn tick(&mut self) {
+        sleep(self.next).await;
+        self.next = self.next.mul_f64(1.5).min(self.max);
     }
 }
 
@@ -86,7 +107,7 @@ impl Attempts {
 /// are rounded up, and of several values the longest counts. Returns `None` if the value asks for no
 /// pause (zero, a date in the past) or cannot be read; the caller's own backoff applies then. A week is
 /// the most: a longer pause is no different.
-pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     const MAX_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
     let value = value.trim();
     let pause = match httpdate::parse_http_date(value) {
@@ -106,30 +127,68 @@ fn seconds(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use tokio::time::Instant;
 
     use super::*;
 
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(20),
+        attempts: 5,
+        max_retry_after: Duration::from_secs(30),
+    };
 
     #[test]
-    fn bounds_double_up_to_the_cap_and_attempts_end() {
-        let bounds: Vec<u128> =
-            [2, 3, 4, 7, 8, 60].map(|next| BACKOFF.bound(next).as_millis()).to_vec();
-        assert_eq!(bounds, [500, 1000, 2000, 16_000, 20_000, 20_000]);
-        assert!(BACKOFF.before(5).is_some_and(|wait| wait <= Duration::from_secs(4)));
-        assert_eq!(BACKOFF.before(6), None);
+    fn pauses_double_up_to_the_cap() {
+        let pauses = [1, 2, 3, 6, 7, 60].map(|failures| BACKOFF.max_pause(failures).as_millis());
+        assert_eq!(pauses, [500, 1000, 2000, 16_000, 20_000, 20_000]);
+        assert!((1..9).all(|failures| BACKOFF.pause(failures) <= BACKOFF.max_pause(failures)));
     }
 
-    #[test]
-    fn attempts_wait_as_long_as_asked_and_end() {
-        let patience = Duration::from_secs(30);
-        let mut attempts = Attempts::new(BACKOFF, patience);
-        assert_eq!(attempts.next(Some(patience)), Some(patience));
-        assert!(attempts.next(None).is_some_and(|wait| wait <= Duration::from_secs(1)));
-        assert_eq!(attempts.next(Some(Duration::from_secs(31))), None);
-        assert!(attempts.next(None).is_some() && attempts.next(None).is_none());
+    /// Makes a call whose attempts end with these errors, and returns the number of attempts and how
+    /// long they took in all.
+    async fn attempts(mut errors: Vec<Error<()>>) -> (u32, Duration) {
+        let start = Instant::now();
+        errors.reverse();
+        let mut made = 0;
+        let _ = run(&BACKOFF, |attempt| {
+            made = attempt;
+            std::future::ready(errors.pop().map_or(Ok(()), Err))
+        })
+        .await;
+        (made, start.elapsed())
+    }
+
+    fn transient(seconds: u64) -> Error<()> {
+        let retry_after = Some(Duration::from_secs(seconds));
+        Error::Transient { error: (), retry_after }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transient_error_is_retried_until_no_attempt_is_left() {
+        for (failures, expected) in [(0, 1), (1, 2), (4, 5), (5, 5), (9, 5)] {
+            let errors = (0..failures).map(|_| Error::transient(())).collect();
+            let (made, elapsed) = attempts(errors).await;
+            assert_eq!(made, expected);
+            // Pauses of at most 0.5, 1, 2 and 4 s.
+            assert!(elapsed < Duration::from_millis(7600), "{elapsed:?}");
+        }
+        let (made, _) = attempts(vec![Error::transient(()), Error::Permanent(())]).await;
+        assert_eq!(made, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_the_shortest_pause_unless_it_is_too_long() {
+        let (made, elapsed) = attempts(vec![transient(30), transient(7)]).await;
+        assert_eq!((made, elapsed.as_secs()), (3, 37));
+        let (made, elapsed) = attempts(vec![transient(31), transient(7)]).await;
+        assert_eq!((made, elapsed.as_secs()), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_again_at_once_does_not_count() {
+        let (made, elapsed) = attempts((0..9).map(|_| Error::Again).collect()).await;
+        assert_eq!((made, elapsed), (1, Duration::ZERO));
     }
 
     #[test]

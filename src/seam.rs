@@ -8,16 +8,16 @@ use crate::names::Kind;
 use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
-pub use crate::warehouse::multipart;
+pub use crate::warehouse::multipart_body;
 use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
 /// Returns the rows that a table would be given if this were the only page, or why the page cannot be
 /// read. `phrases` are those of `mentions`.
 pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
-        Kind::Podcasts => wire::shows(body, |page| items::podcasts(&page.items)),
+        Kind::Podcasts => wire::shows(body).map(|page| items::podcasts(page.items)),
         Kind::Episodes | Kind::Mentions => {
-            wire::episodes(body, |page| items::episodes(&page.items))
+            wire::episodes(body).map(|page| items::episodes(page.items))
         }
     };
     let mut rows = Rows::default();

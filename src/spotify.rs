@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::http;
 use crate::names::{ShowId, Term};
-use crate::retry::Backoff;
+use crate::retry::{self, Backoff};
 use call::Call;
 use throttle::Throttle;
 use token::Tokens;
@@ -50,6 +50,12 @@ impl From<Failure> for CallError {
     }
 }
 
+impl From<Failure> for retry::Error<CallError> {
+    fn from(failure: Failure) -> Self {
+        Self::Permanent(failure.into())
+    }
+}
+
 impl Spotify {
     /// Creates a client; no call is made.
     pub fn new(config: &Config) -> Result<Self, http::ClientError> {
@@ -59,11 +65,7 @@ impl Spotify {
             api: spotify.api_url.clone(),
             market: spotify.market.clone(),
             tokens: Tokens::new(config),
-            throttle: Arc::new(Throttle::new(
-                spotify.max_concurrent_calls,
-                timing.max_retry_after_wait,
-                timing.backoff,
-            )),
+            throttle: Arc::new(Throttle::new(spotify.max_concurrent_calls, timing.backoff)),
             backoff: timing.backoff,
             second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
         })
@@ -75,32 +77,30 @@ impl Spotify {
     }
 
     /// Reads a page of the shows that a search for `term` finds.
-    pub(crate) async fn search<T>(
+    pub(crate) async fn search(
         &self,
         term: &Term,
         offset: u32,
         limit: u32,
         context: &Context,
-        read: impl Fn(Paging<Show<'_>>) -> T,
-    ) -> Result<T, CallError> {
+    ) -> Result<Paging<Show>, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.call(&call, context, |body| wire::shows(body, &read)).await?;
+        let page = self.call(&call, context, wire::shows).await?;
         context.meter.pages.add(1);
         Ok(page)
     }
 
     /// Reads a page of a show's episodes, newest first.
-    pub(crate) async fn episodes<T>(
+    pub(crate) async fn episodes(
         &self,
         show: &ShowId,
         offset: u32,
         limit: u32,
         context: &Context,
-        read: impl Fn(Paging<Episode<'_>>) -> T,
-    ) -> Result<T, CallError> {
+    ) -> Result<Paging<Episode>, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.call(&call, context, |body| wire::episodes(body, &read)).await?;
+        let page = self.call(&call, context, wire::episodes).await?;
         context.meter.pages.add(1);
         Ok(page)
     }
@@ -112,6 +112,6 @@ impl Spotify {
         context: &Context,
     ) -> Result<Option<String>, CallError> {
         let call = Call { path: &["shows", show.as_str()], term: None, page: None };
-        self.call(&call, context, |body| wire::show(body)).await
+        self.call(&call, context, wire::show).await
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use bigquery::Dataset;
 pub(crate) use bigquery::error::failure_of_response;
 pub(crate) use bigquery::jobs::JobInfo;
 pub(crate) use bigquery::table::TableInfo;
-pub use bigquery::upload::multipart;
+pub use bigquery::upload::multipart_body;
 pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
@@ -187,13 +187,23 @@ impl Warehouse {
         }
     }
 
+    /// Fails if the warehouse denied a load of this table recently and nothing but another load could find
+    /// out more.
+    pub fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.fail_if_denied(load),
+            #[cfg(feature = "local")]
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Returns whether [`Self::check_or_create_table`] must succeed before Spotify is read, because the
-    /// warehouse denied something recently. Fails if a load can't succeed yet.
-    pub fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    /// warehouse denied checking or creating the table recently.
+    pub fn must_check_first(&self, load: &Load<'_>) -> bool {
         match self {
             Self::BigQuery(bigquery) => bigquery.must_check_first(load),
             #[cfg(feature = "local")]
-            Self::Sqlite(_) => Ok(false),
+            Self::Sqlite(_) => false,
         }
     }
 

@@ -152,7 +152,7 @@ async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
     }
 
     for (status, reason, expected) in [
-        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "ids are case-sensitive"]),
+        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "IDs are case-sensitive"]),
         (403, "accessDenied", ["BigQuery denies", "roles/bigquery.dataEditor"]),
     ] {
         let world = self::world().await;
@@ -307,7 +307,10 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     });
     let (lines, code) = check(&world, &[]).await;
     assert_eq!(code, Some(0), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("is unknown: Pub/Sub fails")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("is unknown: the Pub/Sub request")),
+        "{lines:#?}"
+    );
 
     let same = world.set("DEAD_LETTER_TOPIC", "trigger");
     let output =

@@ -60,7 +60,9 @@ async fn a_letter_that_cannot_be_published_does_not_stop_the_others() {
         assert!(said.contains("4 of 5 letters published to"), "{said}");
         assert!(said.contains("4 acknowledged, 1 left"), "{said}");
         assert!(
-            said.contains(&format!("stays: Pub/Sub fails at projects/p1/topics/trigger: {code:?}")),
+            said.contains(&format!(
+                "stays: the Pub/Sub request for projects/p1/topics/trigger failed: {code:?}"
+            )),
             "{said}"
         );
         // Others can pull it at once.

@@ -100,7 +100,7 @@ async fn a_second_message_for_one_table_reads_again() {
 async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_other_message() {
     let world = world().await;
     let app = world.app().await;
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     let push = table("episodes");
     let answer = app.push(&push).await;
     assert_eq!((answer.status, calls(&world).1), (503, 7), "{answer:?}");
@@ -108,7 +108,7 @@ async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_othe
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(calls(&world).1, 7);
 
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     assert_eq!(app.push(&table("mentions")).await.status, 503);
     world.bigquery.fate(|_| Fate::default());
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
@@ -124,7 +124,7 @@ async fn a_load_that_succeeded_unnoticed_used_its_reading() {
     config.timing.google_call_timeout = std::time::Duration::from_millis(500);
     let app = App::start(config).await;
     // The job is done, and the message never learns of it.
-    world.bigquery.fate(|_| Fate { fails: None, looks: 1 });
+    world.bigquery.fate(|_| Fate { fails: None, polls: 1 });
     world.bigquery.stub.on(|call| match call.method == "GET" && call.path.contains("/jobs/") {
         true => Act::Hang,
         false => Act::Pass,

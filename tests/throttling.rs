@@ -89,7 +89,7 @@ async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhil
 async fn when_it_has_passed_the_message_is_done() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.max_retry_after_wait = Duration::from_millis(100);
+    config.timing.backoff.max_retry_after = Duration::from_millis(100);
     let app = App::start(config).await;
     world.spotify.stub.next(1, "/v1/", || wait("1"));
     let push = table("episodes");
@@ -243,7 +243,7 @@ async fn a_quota_that_is_used_up_says_so() {
     let push = table("episodes");
     let answer = app.push(&push).await;
     assert_eq!(answer.told(), (503, "retry quota_exceeded"));
-    assert!(answer.detail().contains("the quota of the developer account is used up"));
+    assert!(answer.detail().contains("the developer account's quota is used up"));
     assert!(answer.retry_after.is_some_and(|seconds| seconds > 86_000));
     assert_eq!(log.lines("spotify_ban")[0]["reason"], "quota_exceeded");
     assert_eq!(log.outcome(&push.id)["reason"], "quota_exceeded");

@@ -159,7 +159,7 @@ async fn a_failed_job_is_told_and_the_next_is_awaited() {
     world.bigquery.fate(move |_| {
         // The second runs until the first was looked at.
         let is_first = std::mem::take(&mut first);
-        Fate { fails: is_first.then_some("backendError"), looks: if is_first { 0 } else { 300 } }
+        Fate { fails: is_first.then_some("backendError"), polls: if is_first { 0 } else { 300 } }
     });
     let waiting = publish(&world, &["--table", "podcasts", "--wait"]);
     load(&app, &delivered(&world, 1).await[0]).await;

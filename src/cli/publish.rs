@@ -147,7 +147,7 @@ async fn publish(
         .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
         .collect();
     let published = publisher.publish(topic, messages).await;
-    let ids = published.map_err(|failure| failure.explained_at_terminal())?;
+    let ids = published.map_err(|failure| failure.explain_at_terminal())?;
     for (order, id) in orders.iter().zip(&ids) {
         if args.json {
             say!("{}", json!({"event": "published", "messageId": id, "data": data_of(order)}));

@@ -15,18 +15,20 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::letter::{self, Republished};
 use crate::publisher::{Outgoing, Publisher, Pulled, Refusal};
+use crate::retry::Backoff;
 use crate::text;
 
 /// Letters pulled at once, if their size allows it.
 const BATCH: i32 = 100;
 
-/// Pulls in a row that bring nothing new before the subscription counts as empty: Pub/Sub may return
-/// no message several times though there are some.
-const EMPTY_PULLS: u32 = 8;
-
-/// The pause after the first empty pull; it doubles up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Pulls in a row that bring nothing new before the subscription counts as empty, and the pauses
+/// between them: Pub/Sub may return no message several times though there are some.
+const EMPTY_PULLS: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    cap: Duration::from_secs(1),
+    attempts: 8,
+    max_retry_after: Duration::ZERO,
+};
 
 /// How long pulled letters are held: publishing a batch one by one may outlast the subscription's
 /// own deadline, and those that stay must not be pulled again meanwhile.
@@ -75,8 +77,8 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let given_back = redrive.give_back().await;
     let counts = redrive.counts();
     say!("{}", counts.told(args, topic));
-    result.map_err(|failure| failure.explained_at_terminal())?;
-    given_back.map_err(|refusal| refusal.failure.explained_at_terminal())?;
+    result.map_err(|failure| failure.explain_at_terminal())?;
+    given_back.map_err(|refusal| refusal.failure.explain_at_terminal())?;
     if counts.seen == 0 {
         say!("If another client has just pulled them, run this again in a few minutes.");
     }
@@ -153,9 +155,9 @@ struct Redrive<'a> {
 impl Redrive<'_> {
     async fn all(&mut self) -> Result<(), Failure> {
         let mut empty = 0;
-        while empty < EMPTY_PULLS && !self.is_enough() {
+        while empty < EMPTY_PULLS.attempts && !self.is_enough() {
             if empty > 0 {
-                sleep(FIRST_PAUSE.saturating_mul(1 << (empty - 1)).min(LAST_PAUSE)).await;
+                sleep(EMPTY_PULLS.max_pause(empty)).await;
             }
             let letters = match self.publisher.pull(self.subscription, self.batch).await {
                 Ok(letters) => letters,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Error;
 use crate::config::Config;
@@ -17,12 +17,13 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
+use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
 /// The pause before the first look; later ones are longer, up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The load that a message leads to.
 pub(super) struct Awaited(Job);
@@ -50,7 +51,7 @@ impl Watch {
         let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
         let since = bigquery(&warehouse)?.newest_job_time().await.map_err(|failure| {
-            format!("nothing was published: {}", failure.explained_at_terminal())
+            format!("nothing was published: {}", failure.explain_at_terminal())
         })?;
         Ok(Self { warehouse, since })
     }
@@ -66,12 +67,11 @@ impl Watch {
         let bigquery = bigquery(&self.warehouse)?;
         let patience = config.timing.message_deadline;
         let mut end = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
+        let mut interval = PollInterval::new(FIRST_PAUSE, MAX_PAUSE);
         let mut failed: HashSet<String> = HashSet::new();
         let mut unanswered = None;
         while !awaited.is_empty() && Instant::now() < end {
-            sleep(pause).await;
-            pause = pause.mul_f64(1.5).min(LAST_PAUSE);
+            interval.tick().await;
             let ids: Vec<String> = awaited.keys().cloned().collect();
             let loads = match bigquery.list_loads(self.since, ids.iter().map(String::as_str)).await
             {
@@ -85,7 +85,7 @@ impl Watch {
                     continue;
                 }
                 Err(failure) => {
-                    let why = failure.explained_at_terminal();
+                    let why = failure.explain_at_terminal();
                     return Err(format!("the messages are published; {why}").into());
                 }
             };

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::TryFutureExt;
+
 use super::listing::{Page, Rules, Verdict};
 use super::shared_readings::{SharedReading, SharedReadings};
 use super::{Extracted, Extractor, add_counters, fetch, items};
@@ -116,10 +118,10 @@ impl Extractor {
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
-            self.spotify.episodes(show, offset, limit, context, |paging| Page {
-                rows: items::episodes(&paging.items),
+            self.spotify.episodes(show, offset, limit, context).map_ok(|paging| Page {
+                rows: items::episodes(paging.items),
                 total: paging.total,
-                has_next: paging.next,
+                has_next: paging.has_next,
             })
         };
         let read_at = SystemTime::now();

@@ -1,5 +1,7 @@
 //! Reads a search for shows.
 
+use futures_util::TryFutureExt;
+
 use super::listing::{Complete, Page, Rules, Verdict};
 use super::{Extractor, fetch, items};
 use crate::context::Context;
@@ -66,10 +68,10 @@ impl Extractor {
         let percent = rules.max_missing_percent;
         self.incomplete_listings.check(&what, percent)?;
         let page = |offset, limit| {
-            self.spotify.search(term, offset, limit, context, |paging| Page {
-                rows: items::podcasts(&paging.items),
+            self.spotify.search(term, offset, limit, context).map_ok(|paging| Page {
+                rows: items::podcasts(paging.items),
                 total: paging.total,
-                has_next: paging.next,
+                has_next: paging.has_next,
             })
         };
         match fetch::read_listing(rules, self.backoff, context, page).await? {

@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
-use tokio::time::sleep;
 use url::Url;
 
-use super::gate::Scope;
+use super::gate::{Scope, Ticket};
 use super::refusal::{Refusal, refusal};
 use super::throttle::Pass;
 use super::token::Token;
 use super::wire::{Unreadable, error_words};
 use super::{CallError, Spotify};
 use crate::context::Context;
-use crate::failure::{Failure, Subject};
+use crate::failure::{Failure, RefusalCause};
 use crate::http;
-use crate::retry::Attempts;
+use crate::retry;
 use crate::telemetry::traced;
 
 /// The longest answer that is read. A page of 50 episodes has about 300 kB.
@@ -70,61 +69,65 @@ enum Next {
 }
 
 impl Spotify {
-    /// Makes a call until it succeeds, is refused, or no attempt is left. `read` parses the answer.
+    /// Makes a call until it succeeds, is refused, or no attempt is left. `parse` reads a response of success.
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
         context: &Context,
-        read: impl Fn(&Bytes) -> Result<T, Unreadable>,
+        parse: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, CallError> {
-        let url = self.url(call);
-        let ticket = self.throttle.ticket();
-        let mut attempts = Attempts::new(self.backoff, self.throttle.patience());
-        loop {
-            self.tokens.get(&self.client, &self.throttle, context).await?;
-            let pass = self.throttle.enter(ticket, context).await?;
-            // The newest token: another call may have replaced it meanwhile.
-            let Some(token) = self.tokens.latest() else { continue };
-            context.meter.calls.add(1);
-            // The request is sent by a task of its own, which ends with the answer. If the message is
-            // given up meanwhile, a cooldown must still be recorded.
-            let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-            let sent = send(request, pass, token.clone(), self.second);
-            let (answer, mut pass) = match tokio::spawn(traced(sent)).await {
-                Ok(sent) => sent,
-                Err(ended) => return Err(self.unavailable(call, ended.to_string(), None).into()),
-            };
-            let next = match answer {
-                Answer::Success { body, after } => match read(&body) {
-                    Ok(page) => {
-                        self.tokens.accepted(&token);
-                        return Ok(page);
-                    }
-                    Err(why) => self.unreadable(call, &token, &body, &why, after, &mut pass),
-                },
-                Answer::Refused { refusal, detail, after } => {
-                    self.refused(call, &token, refusal, detail, after)
+        let (url, ticket) = (self.url(call), self.throttle.ticket());
+        retry::run(&self.backoff, |_| self.attempt(call, &url, ticket, context, parse)).await
+    }
+
+    async fn attempt<T>(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        ticket: Ticket,
+        context: &Context,
+        parse: fn(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<T, retry::Error<CallError>> {
+        self.tokens.get(&self.client, &self.throttle, context).await?;
+        let pass = self.throttle.enter(ticket, context).await?;
+        // The newest token: another call may have replaced it meanwhile.
+        let Some(token) = self.tokens.latest() else { return Err(retry::Error::Again) };
+        context.meter.calls.add(1);
+        // The request is sent by a task of its own, which ends with the answer. If the message is
+        // given up meanwhile, a cooldown must still be recorded.
+        let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
+        let sent = send(request, pass, token.clone(), self.second);
+        let (answer, mut pass) = match tokio::spawn(traced(sent)).await {
+            Ok(sent) => sent,
+            Err(ended) => return Err(self.unavailable(call, ended.to_string(), None).into()),
+        };
+        let next = match answer {
+            Answer::Success { body, after } => match parse(&body) {
+                Ok(page) => {
+                    self.tokens.accepted(&token);
+                    return Ok(page);
                 }
-                Answer::Throttled => Next::Again,
-                Answer::None(detail) => {
-                    Next::Later { failure: self.unavailable(call, detail, None), after: None }
-                }
-            };
-            match next {
-                Next::Again => {}
-                Next::End(error) => return Err(error),
-                Next::EndAll(failure) => return Err(pass.refused(failure).into()),
-                Next::Later { failure, after } => {
-                    if let Some(shared) = pass.failed(Scope::Call(ticket), &failure, after) {
-                        return Err(shared.into());
-                    }
-                    match attempts.next(after) {
-                        Some(wait) => sleep(wait).await,
-                        None => return Err(failure.into()),
-                    }
+                Err(why) => self.unreadable(call, &token, &body, &why, after, &mut pass),
+            },
+            Answer::Refused { refusal, detail, after } => {
+                self.refused(call, &token, refusal, detail, after)
+            }
+            Answer::Throttled => Next::Again,
+            Answer::None(detail) => {
+                Next::Later { failure: self.unavailable(call, detail, None), after: None }
+            }
+        };
+        Err(match next {
+            Next::Again => retry::Error::Again,
+            Next::End(error) => retry::Error::Permanent(error),
+            Next::EndAll(failure) => pass.refused(failure).into(),
+            Next::Later { failure, after } => {
+                match pass.failed(Scope::Call(ticket), &failure, after) {
+                    Some(shared) => shared.into(),
+                    None => retry::Error::Transient { error: failure.into(), retry_after: after },
                 }
             }
-        }
+        })
     }
 
     fn url(&self, call: &Call<'_>) -> Url {
@@ -196,7 +199,7 @@ impl Spotify {
             Refusal::SearchTerm if let Some(term) = call.term => {
                 let detail =
                     format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
-                Next::End(Failure::Refused { reason: "refused", detail }.into())
+                Next::End(Failure::InvalidMessage { reason: "refused", detail }.into())
             }
             Refusal::Again { odd: false } => {
                 Next::Later { failure: self.unavailable(call, detail, after), after }
@@ -204,8 +207,8 @@ impl Spotify {
             Refusal::Again { odd: true } | Refusal::Throttled { .. } => {
                 Next::Later { failure: odd(call, detail), after }
             }
-            Refusal::SearchTerm => self.lasting(call, detail, Subject::Request),
-            Refusal::Lasting(subject) => self.lasting(call, detail, subject),
+            Refusal::SearchTerm => self.lasting(call, detail, RefusalCause::Request),
+            Refusal::Lasting(cause) => self.lasting(call, detail, cause),
         }
     }
 
@@ -213,14 +216,14 @@ impl Spotify {
         Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
     }
 
-    fn lasting(&self, call: &Call<'_>, detail: String, subject: Subject) -> Next {
+    fn lasting(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
         let call = format!("{call}, market {}", self.market);
-        Next::End(Failure::SpotifyRefused { call, detail, subject }.into())
+        Next::End(Failure::SpotifyRefused { call, detail, cause }.into())
     }
 }
 
 fn odd(call: &Call<'_>, detail: String) -> Failure {
-    Failure::SpotifyOdd { call: call.to_string(), detail }
+    Failure::SpotifyUnexpected { call: call.to_string(), detail }
 }
 
 /// Sends one request and reports the result to the throttle, except for transient failures: the caller

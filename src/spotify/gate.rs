@@ -31,7 +31,6 @@ pub(super) struct Gate {
     finding: Option<Failure>,
     findings: u64,
     tickets: u64,
-    patience: Duration,
     backoff: Backoff,
 }
 
@@ -104,7 +103,7 @@ pub(super) struct Cooldown {
 }
 
 impl Gate {
-    pub(super) fn new(patience: Duration, backoff: Backoff) -> Self {
+    pub(super) fn new(backoff: Backoff) -> Self {
         Self {
             state: State::Unknown,
             cooldowns: 0,
@@ -116,7 +115,6 @@ impl Gate {
             finding: None,
             findings: 0,
             tickets: 0,
-            patience,
             backoff,
         }
     }
@@ -185,7 +183,7 @@ impl Gate {
         match self.state {
             State::Banned { until, quota } if until > now => {
                 let wait = until - now;
-                if wait > self.patience || until >= deadline {
+                if wait > self.backoff.max_retry_after || until >= deadline {
                     return Err(Failure::Throttled { wait, quota });
                 }
                 Ok(Some(until))
@@ -221,7 +219,7 @@ impl Gate {
         now: Instant,
     ) -> Option<Failure> {
         let last = self.last.replace((failure.clone(), now));
-        let is_old = last.is_some_and(|(_, at)| now - at > self.patience);
+        let is_old = last.is_some_and(|(_, at)| now - at > self.backoff.max_retry_after);
         if is_old && self.state == State::Open {
             self.forget();
         }
@@ -237,8 +235,8 @@ impl Gate {
         if !probe && self.by != By::Several {
             return None;
         }
-        let wait = self.backoff.wait(self.in_a_row() + 1);
-        let long = after.is_some_and(|after| after > self.patience);
+        let wait = self.backoff.pause(self.in_a_row());
+        let long = after.is_some_and(|after| after > self.backoff.max_retry_after);
         if !matches!(self.state, State::Banned { .. }) {
             // The failure reports a long pause to Pub/Sub. The next call finds out whether it holds.
             let after = after.filter(|_| !long).unwrap_or_default();
@@ -291,10 +289,11 @@ impl Gate {
                 now
             }
         };
-        let wait = wait.unwrap_or_default().max(self.backoff.bound(self.cooldowns + 1));
+        let wait = wait.unwrap_or_default().max(self.backoff.max_pause(self.cooldowns));
         let until = (now + wait).max(before);
         let left = until - now;
-        let is_ban = left > self.patience && before - now <= self.patience;
+        let is_ban =
+            left > self.backoff.max_retry_after && before - now <= self.backoff.max_retry_after;
         self.state = State::Banned { until, quota };
         if self.cooldowns >= MAX_COOLDOWNS {
             self.share(Failure::Throttled { wait: left, quota });
@@ -316,9 +315,13 @@ impl Gate {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
+    const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(20),
+        attempts: 5,
+        max_retry_after: MAX_RETRY_AFTER,
+    };
 
     struct Run {
         gate: Gate,
@@ -327,7 +330,7 @@ mod tests {
 
     impl Run {
         fn new() -> Self {
-            Self { gate: Gate::new(PATIENCE, BACKOFF), now: Instant::now() }
+            Self { gate: Gate::new(BACKOFF), now: Instant::now() }
         }
 
         fn open() -> Self {
@@ -444,7 +447,7 @@ mod tests {
         for _ in 0..5 {
             run.fails(bad, false);
         }
-        run.now += PATIENCE + Duration::from_secs(1);
+        run.now += MAX_RETRY_AFTER + Duration::from_secs(1);
         assert!(run.fails(other, false).is_none() && run.gate.is_open());
     }
 

@@ -20,7 +20,6 @@ pub(super) struct Throttle {
     /// The right to probe. It is granted in order of arrival, so that a call that has failed goes
     /// behind those that have not been tried.
     turn: Arc<Semaphore>,
-    patience: Duration,
 }
 
 /// The right to make one call. The holder reports the result; a pass that is dropped without one
@@ -42,18 +41,12 @@ enum Reported {
 }
 
 impl Throttle {
-    pub(super) fn new(concurrent_calls: usize, patience: Duration, backoff: Backoff) -> Self {
+    pub(super) fn new(concurrent_calls: usize, backoff: Backoff) -> Self {
         Self {
-            gate: watch::Sender::new(Gate::new(patience, backoff)),
+            gate: watch::Sender::new(Gate::new(backoff)),
             permits: Arc::new(Semaphore::new(concurrent_calls)),
             turn: Arc::new(Semaphore::new(1)),
-            patience,
         }
-    }
-
-    /// The longest `Retry-After` that is waited for.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
     }
 
     /// Returns whether the last calls succeeded.
@@ -201,16 +194,19 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::context::Deadline;
 
     fn throttle(calls: usize) -> Arc<Throttle> {
-        let backoff =
-            Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
-        Arc::new(Throttle::new(calls, Duration::from_secs(30), backoff))
+        let backoff = Backoff {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(20),
+            attempts: 5,
+            max_retry_after: Duration::from_secs(30),
+        };
+        Arc::new(Throttle::new(calls, backoff))
     }
 
     fn context() -> Context {
-        Context::new(Deadline::new(Duration::from_secs(540), Duration::ZERO))
+        Context::new(Duration::from_secs(540))
     }
 
     async fn enter(throttle: &Arc<Throttle>, context: &Context) -> Result<Pass, Failure> {
@@ -260,7 +256,7 @@ mod tests {
 
         let throttle = self::throttle(2);
         throttle.close(Some(Duration::from_secs(20)), false);
-        let short = Context::new(Deadline::new(Duration::from_secs(10), Duration::ZERO));
+        let short = Context::new(Duration::from_secs(10));
         assert!(enter(&throttle, &short).await.is_err());
         assert!(throttle.cooled_down(&short).await.is_err());
         assert!(enter(&throttle, &context).await.is_ok());

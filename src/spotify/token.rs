@@ -10,17 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::gate::Scope;
+use super::gate::{Scope, Ticket};
 use super::refusal::{Refusal, refusal};
 use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
 use crate::config::{Config, Credentials};
 use crate::context::Context;
-use crate::failure::{Failure, Subject};
+use crate::failure::{Failure, RefusalCause};
 use crate::http;
-use crate::retry::{Attempts, Backoff};
+use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
 
 /// The longest answer that is read. A token's is some hundred bytes.
@@ -95,7 +95,7 @@ impl Tokens {
             margin: timing.token_refresh_margin,
             backoff: timing.backoff,
             second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
-            gate: Arc::new(Throttle::new(1, timing.max_retry_after_wait, timing.backoff)),
+            gate: Arc::new(Throttle::new(1, timing.backoff)),
             state: Mutex::default(),
         }
     }
@@ -145,51 +145,53 @@ impl Tokens {
         context: &Context,
     ) -> Result<(), Failure> {
         let ticket = self.gate.ticket();
-        let mut attempts = Attempts::new(self.backoff, api.patience());
-        loop {
-            if self.has_token() {
+        retry::run(&self.backoff, |_| self.attempt(client, api, ticket, context)).await
+    }
+
+    async fn attempt(
+        &self,
+        client: &reqwest::Client,
+        api: &Arc<Throttle>,
+        ticket: Ticket,
+        context: &Context,
+    ) -> Result<(), retry::Error<Failure>> {
+        if self.has_token() {
+            return Ok(());
+        }
+        let pass = self.gate.enter(ticket, context).await?;
+        if self.has_token() {
+            return Ok(());
+        }
+        api.cooled_down(context).await?;
+        let secrets = self.client().await?;
+        context.meter.calls.add(1);
+        // In a task of its own, as every call: a cooldown must be recorded even if the message is
+        // given up.
+        let request = Request {
+            builder: client.post(self.url.clone()),
+            client: secrets,
+            source: self.source(),
+            margin: self.margin,
+            second: self.second,
+        };
+        let sent = request.send(pass, Arc::clone(api));
+        let (answer, pass) = match tokio::spawn(traced(sent)).await {
+            Ok(sent) => sent,
+            Err(ended) => return Err(unavailable(ended.to_string(), None).into()),
+        };
+        let (failure, after) = match answer {
+            Answer::Token(token) => {
+                let mut state = self.state();
+                (state.token, state.kept) = (Some(token), false);
                 return Ok(());
             }
-            let pass = self.gate.enter(ticket, context).await?;
-            if self.has_token() {
-                return Ok(());
-            }
-            api.cooled_down(context).await?;
-            let secrets = self.client().await?;
-            context.meter.calls.add(1);
-            // In a task of its own, as every call: a cooldown must be recorded even if the message is
-            // given up.
-            let request = Request {
-                builder: client.post(self.url.clone()),
-                client: secrets,
-                source: self.source(),
-                margin: self.margin,
-                second: self.second,
-            };
-            let sent = request.send(pass, Arc::clone(api));
-            let (answer, pass) = match tokio::spawn(traced(sent)).await {
-                Ok(sent) => sent,
-                Err(ended) => return Err(unavailable(ended.to_string(), None)),
-            };
-            let (failure, after) = match answer {
-                Answer::Token(token) => {
-                    let mut state = self.state();
-                    (state.token, state.kept) = (Some(token), false);
-                    return Ok(());
-                }
-                Answer::Refused(failure) => return Err(pass.refused(failure)),
-                Answer::Throttled { wait, quota } => {
-                    (Failure::Throttled { wait, quota }, Some(wait))
-                }
-                Answer::Later { failure, after } => (failure, after),
-            };
-            if let Some(shared) = pass.failed(Scope::All(ticket), &failure, after) {
-                return Err(shared);
-            }
-            match attempts.next(after) {
-                Some(wait) => sleep(wait).await,
-                None => return Err(failure),
-            }
+            Answer::Refused(failure) => return Err(pass.refused(failure).into()),
+            Answer::Throttled { wait, quota } => (Failure::Throttled { wait, quota }, Some(wait)),
+            Answer::Later { failure, after } => (failure, after),
+        };
+        match pass.failed(Scope::All(ticket), &failure, after) {
+            Some(shared) => Err(shared.into()),
+            None => Err(retry::Error::Transient { error: failure, retry_after: after }),
         }
     }
 
@@ -305,12 +307,12 @@ impl Request {
             Meaning::Other(Refusal::Again { odd: true }) => odd(detail, after),
             Meaning::Other(Refusal::Premium) => Answer::Refused(Failure::Premium(detail)),
             Meaning::Other(refusal) => {
-                let subject = match refusal {
-                    Refusal::Lasting(subject) => subject,
-                    _ => Subject::Address,
+                let cause = match refusal {
+                    Refusal::Lasting(cause) => cause,
+                    _ => RefusalCause::Address,
                 };
                 let call = CALL.to_owned();
-                Answer::Refused(Failure::SpotifyRefused { call, detail, subject })
+                Answer::Refused(Failure::SpotifyRefused { call, detail, cause })
             }
         }
     }
@@ -352,7 +354,7 @@ fn later(detail: String, after: Option<Duration>) -> Answer {
 }
 
 fn odd(detail: String, after: Option<Duration>) -> Answer {
-    Answer::Later { failure: Failure::SpotifyOdd { call: CALL.to_owned(), detail }, after }
+    Answer::Later { failure: Failure::SpotifyUnexpected { call: CALL.to_owned(), detail }, after }
 }
 
 #[cfg(test)]
@@ -363,7 +365,7 @@ mod tests {
     fn only_what_is_about_the_client_is_about_the_credentials() {
         let again = |odd| Meaning::Other(Refusal::Again { odd });
         let throttled = Meaning::Other(Refusal::Throttled { quota: false });
-        let refused = |subject| Meaning::Other(Refusal::Lasting(subject));
+        let refused = |cause| Meaning::Other(Refusal::Lasting(cause));
         for (status, words, is_html, expected) in [
             (400, "invalid_client: Invalid client", false, Meaning::Credentials),
             (401, "", false, Meaning::Credentials),
@@ -378,7 +380,7 @@ mod tests {
             (408, "", false, again(false)),
             (425, "", false, again(true)),
             (429, "", false, throttled),
-            (302, "", true, refused(Subject::Address)),
+            (302, "", true, refused(RefusalCause::Address)),
             (404, "", true, Meaning::Other(Refusal::NotFound)),
         ] {
             assert_eq!(meaning(status, words, None, is_html), expected, "{status} {words}");

@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::join;
-use tokio::time::sleep;
 
 use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use crate::config::{self, Config, Timing};
@@ -70,9 +69,11 @@ impl BigQuery {
         &self.dataset
     }
 
-    /// Returns whether the table must be checked before Spotify is read, because BigQuery denied something
-    /// recently. Fails if BigQuery denied load jobs recently.
-    pub(super) fn must_check_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    pub(super) fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+        self.denials.fail_if_denied(&load.job.table)
+    }
+
+    pub(super) fn must_check_first(&self, load: &Load<'_>) -> bool {
         self.denials.must_check_first(&load.job.table)
     }
 
@@ -84,10 +85,8 @@ impl BigQuery {
     ) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_LOAD_JOBS {
             let job_id = load.job_id(n);
-            let job = match self.dataset.get_job(&job_id).await {
-                Ok(job) => job,
-                Err(ApiError::NotFound(_)) => return Ok(EarlierLoads::NoneSucceeded { next: n }),
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            let Some(job) = self.dataset.find_job(&job_id).await? else {
+                return Ok(EarlierLoads::NoneSucceeded { next: n });
             };
             let _timed = context.meter.load_ms.timed();
             let job = self.dataset.wait_for_end(&job_id, job, context).await?;
@@ -95,20 +94,23 @@ impl BigQuery {
                 return Ok(EarlierLoads::Succeeded(job.completed_load(job_id, true)));
             }
         }
-        let detail = format!("{MAX_LOAD_JOBS} load jobs of this message have failed");
+        let detail = format!(
+            "{MAX_LOAD_JOBS} load jobs of this message have failed; see the jobs {}_0 and following",
+            load.id
+        );
         Err(self.dataset.unavailable("jobs.get", detail))
     }
 
     /// Checks whether the table exists and may be loaded.
     pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         let table = &load.job.table;
-        // The load job needs the location. Asking for it now finds a missing dataset early.
+        // The load job needs the location. Looking it up now detects a missing dataset early.
         let (found, location) = join(self.dataset.get_table(table), self.dataset.location()).await;
         let state = location.and(found).and_then(|found| match found {
             None => Ok(TableState::Missing),
             Some(found) => found.check(load.job.kind, table),
         });
-        // Creating a missing table may still be denied.
+        // A missing table still has to be created, which may be denied.
         if let Ok(TableState::Existing { .. }) = state {
             self.denials.table_check_succeeded(table);
         }
@@ -136,7 +138,7 @@ impl BigQuery {
                 self.denials.table_check_succeeded(table);
                 Ok(())
             }
-            // Another process created it. The same columns are expected of it.
+            // Another process created it.
             Err(ApiError::AlreadyExists) => self.check_table(load).await.map(drop),
             Err(error) => {
                 let failure = self.dataset.failure(error, &format!("tables.insert for {table}"));
@@ -157,18 +159,18 @@ impl BigQuery {
     ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
         // BigQuery may have denied another message's load while this one read Spotify.
-        self.denials.must_check_first(table)?;
+        self.denials.fail_if_denied(table)?;
         if state == TableState::Missing {
             self.create_table(load).await?;
         }
-        match self.load(load, first, rows, origin, context).await {
+        match self.run_load_jobs(load, first, rows, origin, context).await {
             Ok(loaded) => {
                 self.denials.load_succeeded(table);
                 Ok(loaded)
             }
             Err(failure) => {
                 let call = match &failure {
-                    // Unless the location is configured, the next check asks for the dataset.
+                    // Unless the location is configured, the next check looks up the dataset, too.
                     Failure::DatasetMissing { .. } if !self.dataset.has_configured_location() => {
                         Call::TableCheck
                     }
@@ -179,8 +181,8 @@ impl BigQuery {
         }
     }
 
-    /// Runs load jobs until one succeeds or one fails for good. Each has the next number.
-    async fn load(
+    /// Sends load jobs, each with the next number, until one succeeds or fails permanently.
+    async fn run_load_jobs(
         &self,
         load: &Load<'_>,
         first: u32,
@@ -189,38 +191,35 @@ impl BigQuery {
         context: &Context,
     ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
-        let mut failures = 1;
         let mut n = first;
-        loop {
-            if context.cancelled.is_cancelled() {
-                return Err(Failure::ClientGone { progress: context.describe_progress() });
-            }
+        let attempt = |_| {
             let job_id = load.job_id(n);
-            let (job, by_earlier_delivery) =
-                self.insert_job(load, &job_id, rows, origin, context).await?;
-            let job = self.dataset.wait_for_end(&job_id, job, context).await?;
             n += 1;
-            match job.failure() {
-                None => return Ok(job.completed_load(job_id, by_earlier_delivery)),
-                // An earlier delivery's job failed. This delivery sends its own.
-                Some(_) if by_earlier_delivery => {}
-                Some(error) if error.is_transient() => {
-                    failures += 1;
-                    match self.timing.backoff.before(failures) {
-                        Some(wait) => sleep(wait).await,
-                        None => {
-                            return Err(self
-                                .dataset
-                                .failure(error, &format!("the load of {table}")));
-                        }
-                    }
+            async move {
+                if context.cancelled.is_cancelled() {
+                    return Err(
+                        Failure::ClientGone { progress: context.describe_progress() }.into()
+                    );
                 }
-                Some(error) => return Err(self.explain(load, &job_id, error).await),
+                let (job, by_earlier_delivery) =
+                    self.insert_job(load, &job_id, rows, origin, context).await?;
+                let job = self.dataset.wait_for_end(&job_id, job, context).await?;
+                match job.failure() {
+                    None => Ok(job.completed_load(job_id, by_earlier_delivery)),
+                    // An earlier delivery's job failed. This delivery sends its own.
+                    Some(_) if by_earlier_delivery => Err(retry::Error::Again),
+                    Some(error) if error.is_transient() => {
+                        let failure = self.dataset.failure(error, &format!("the load of {table}"));
+                        Err(retry::Error::transient(failure))
+                    }
+                    Some(error) => Err(self.explain(load, &job_id, error).await.into()),
+                }
             }
-        }
+        };
+        retry::run(&self.timing.backoff, attempt).await
     }
 
-    /// Inserts the load job. Returns it, and whether an earlier delivery had inserted it.
+    /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
     async fn insert_job(
         &self,
         load: &Load<'_>,
@@ -230,16 +229,18 @@ impl BigQuery {
         context: &Context,
     ) -> Result<(JobInfo, bool), Failure> {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
-        let send = |attempt| async move {
+        let sent = retry::run(&self.timing.backoff, |attempt| async move {
             match self.dataset.upload(job, rows).await {
                 Ok(job) => Ok((Some(job), false)),
-                // After the first attempt, this delivery's own earlier attempt may have taken the id.
+                // After the first attempt, the job may be this delivery's own.
                 Err(ApiError::AlreadyExists) => Ok((None, attempt == 1)),
-                Err(error) => Err(error),
+                Err(error) if context.cancelled.is_cancelled() => {
+                    Err(retry::Error::Permanent(error))
+                }
+                Err(error) => Err(error.classified()),
             }
-        };
-        let again = |error: &ApiError| error.is_transient() && !context.cancelled.is_cancelled();
-        let error = match retry::run(&self.timing.backoff, send, again).await {
+        });
+        let error = match sent.await {
             Ok((Some(job), _)) => return Ok((job, false)),
             Ok((None, by_earlier_delivery)) => {
                 let job = self.dataset.get_accepted_job(job_id).await?;
@@ -248,15 +249,15 @@ impl BigQuery {
             Err(error) => error,
         };
         if context.cancelled.is_cancelled() && error.is_transient() {
-            // BigQuery may have accepted the job although its response was lost.
-            context.progress.follow(Some(JobInfo::default().followed(job_id, SystemTime::now())));
+            // BigQuery may have accepted the job anyway.
+            context
+                .progress
+                .follow(Some(JobInfo::default().to_followed(job_id, SystemTime::now())));
         }
         if matches!(error, ApiError::Rejected { .. }) {
-            // BigQuery rejects some of several concurrent inserts of one id with 400 instead of 409.
-            match self.dataset.get_job(job_id).await {
-                Ok(job) => return Ok((job, true)),
-                Err(ApiError::NotFound(_)) => {}
-                Err(error) => return Err(self.dataset.failure(error, "jobs.get")),
+            // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
+            if let Some(job) = self.dataset.find_job(job_id).await? {
+                return Ok((job, true));
             }
             // If the table is the reason, its check says more.
             self.check_table(load).await?;

@@ -17,7 +17,7 @@ use crate::rows::Rows;
 /// The table of completed loads. It has what BigQuery keeps of a load job, and no rows.
 const LOADS_TABLE: &str = "spotify_bq_loads";
 
-/// How long to wait for a file that another connection has locked. A load takes less than a second.
+/// How long to wait for a file that another connection has locked. A load takes far less.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A SQLite file.

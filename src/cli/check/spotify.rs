@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::context::{Context, Deadline};
+use crate::context::Context;
 use crate::extraction::Extractor;
 use crate::failure::Failure;
 use crate::names::{ChosenShow, ShowMatch};
@@ -10,16 +10,15 @@ use crate::spotify::{CallError, Spotify};
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     let client = || Spotify::new(config).map_err(|error| error.to_string());
-    let time = config.timing.message_deadline;
-    let context = Context::new(Deadline::new(time, time));
+    let context = Context::new(config.timing.message_deadline);
     let term = &config.naming.term;
     let what = "Spotify";
     let taken = match Extractor::new(config, client()?).show(term, &context).await {
         Ok(taken) => taken,
         Err(failure) => return Ok(vec![Finding::failure(what, &failure)]),
     };
-    let mode = match client()?.search(term, 0, 50, &context, |_| ()).await {
-        Ok(()) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
+    let mode = match client()?.search(term, 0, 50, &context).await {
+        Ok(_) => "Extended Quota Mode: SPOTIFY_SEARCH_PAGE_SIZE may be 50",
         Err(CallError::Failed(Failure::SpotifyRefused { .. })) => {
             "Development Mode: search pages have at most 10 items"
         }

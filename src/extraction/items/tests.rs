@@ -8,7 +8,7 @@ use crate::spotify::wire;
 
 fn read(items: &str) -> PageRows {
     let body = format!(r#"{{"items":[{items}],"total":1}}"#);
-    wire::episodes(body.as_bytes(), |page| super::episodes(&page.items)).unwrap()
+    super::episodes(wire::episodes(body.as_bytes()).unwrap().items)
 }
 
 fn lines(page: &PageRows) -> Vec<Value> {
@@ -142,14 +142,16 @@ proptest! {
             r#"{{"id":"a"}},{{"id":{id},"id":"odd"{fields}}},{item},{{"id":{id}{fields}}},{{"id":"z"}}"#
         );
         for (page, name) in [
-            (wire::episodes(
-                format!(r#"{{"items":[{items}]{around}}}"#).as_bytes(),
-                |page| super::episodes(&page.items),
-            ), "episodes"),
-            (wire::shows(
-                format!(r#"{{"shows":{{"items":[{items}]{around}}}}}"#).as_bytes(),
-                |page| super::podcasts(&page.items),
-            ), "podcasts"),
+            (
+                wire::episodes(format!(r#"{{"items":[{items}]{around}}}"#).as_bytes())
+                    .map(|page| super::episodes(page.items)),
+                "episodes",
+            ),
+            (
+                wire::shows(format!(r#"{{"shows":{{"items":[{items}]{around}}}}}"#).as_bytes())
+                    .map(|page| super::podcasts(page.items)),
+                "podcasts",
+            ),
         ] {
             let page = page.map_err(|why| TestCaseError::fail(format!("{name}: {why}")))?;
             let rows = lines(&page);

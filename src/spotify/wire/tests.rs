@@ -3,13 +3,10 @@ use super::*;
 /// The ids of a page of episodes, its total and whether there is a next one.
 type Summary = (Vec<Option<String>>, Option<u64>, bool);
 
-fn summary(page: Paging<Episode<'_>>) -> Summary {
-    let id = |item: Option<Episode<'_>>| Some(item?.id?.read().into_owned());
-    (page.items.into_iter().map(id).collect(), page.total, page.next)
-}
-
 fn read(body: &[u8]) -> Result<Summary, Unreadable> {
-    episodes(body, summary)
+    let page = episodes(body)?;
+    let id = |item: Option<Episode>| item?.id;
+    Ok((page.items.into_iter().map(id).collect(), page.total, page.has_next))
 }
 
 fn total(value: &str) -> Option<u64> {
@@ -77,10 +74,8 @@ fn marks_and_broken_text_around_items_do_no_harm() {
 #[test]
 fn a_search_is_cleaned_as_well() {
     let ids = |body: &[u8]| {
-        shows(body, |page| {
-            let id = |show: Option<Show<'_>>| Some(show?.id?.read().into_owned());
-            page.items.into_iter().map(id).collect::<Vec<_>>()
-        })
+        let items = shows(body)?.items;
+        Ok::<_, Unreadable>(items.into_iter().map(|show| show?.id).collect::<Vec<_>>())
     };
     for body in [
         &b"\xef\xbb\xbf{\"shows\":{\"items\":[{\"id\":\"a\"}]}}"[..],
@@ -123,7 +118,7 @@ fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
 
 #[test]
 fn a_search_needs_its_page() {
-    let read = |body: &str| shows(body.as_bytes(), |page| (page.items.len(), page.total));
+    let read = |body: &str| shows(body.as_bytes()).map(|page| (page.items.len(), page.total));
     assert_eq!(read(r#"{"shows":{"items":[{"id":"a"},null],"total":"2"}}"#), Ok((2, Some(2))));
     assert_eq!(read(r#"{"shows":null,"shows":{"items":[5]}}"#), Ok((1, None)));
     for (body, why) in [

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::lenient;
 use super::words::{self, error_words};
+use super::{number, object};
 
 /// Why an answer with a status of success cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +47,12 @@ pub(super) fn said_or_missing(
 ) -> Unreadable {
     match error.filter(|error| *error != "null") {
         Some(error) => said(error),
-        None => Unreadable::Missing { what, found: lenient::kind(found) },
+        None => Unreadable::Missing { what, found: object::kind(found) },
     }
 }
 
 pub(super) fn said(error: &str) -> Unreadable {
-    let status = lenient::values(error, &["status"]).and_then(|[status]| lenient::whole(status?));
-    Unreadable::Said { status: status.and_then(|status| u16::try_from(status).ok()) }
+    let [status] = object::values(error, &["status"]).unwrap_or_default();
+    let status = status.and_then(number::whole).and_then(|status| u16::try_from(status).ok());
+    Unreadable::Said { status }
 }

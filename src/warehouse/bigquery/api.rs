@@ -4,6 +4,7 @@
 //! BigQuery documents (a table without a schema, new column types, an error without a list of errors),
 //! and drop the status of a response that is not JSON. Callers read the fields that they need.
 
+use futures_util::TryFutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,6 @@ use crate::retry::{self, Backoff};
 /// The largest response. A job, table or dataset has some kilobytes, a page of jobs some megabytes.
 const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A client for the API.
 pub(super) struct Api {
     base: Url,
     client: Client,
@@ -38,11 +38,14 @@ impl Api {
         timing: &Timing,
         google: &Arc<GoogleCredentials>,
     ) -> Result<Self, String> {
-        let emulator = || Arc::new(GoogleCredentials::None);
         Ok(Self {
-            base: Url::parse(&config.url).map_err(|error| format!("{}: {error}", config.url))?,
+            base: Url::parse(&config.url)
+                .map_err(|error| format!("BigQuery's URL {} is invalid: {error}", config.url))?,
             client: client(timing)?,
-            credentials: if config.emulator { emulator() } else { Arc::clone(google) },
+            credentials: match config.emulator {
+                true => Arc::new(GoogleCredentials::None),
+                false => Arc::clone(google),
+            },
             backoff: timing.backoff,
             upload_timeout: timing.upload_timeout,
         })
@@ -60,17 +63,20 @@ impl Api {
 
     /// Reads a resource. Retries transient errors.
     pub(super) async fn get(&self, url: &Url) -> Result<Value, ApiError> {
-        self.ask(|| self.client.get(url.clone())).await
+        self.call_with_retry(|| self.client.get(url.clone())).await
     }
 
     /// Creates a resource. Retries transient errors.
     pub(super) async fn post(&self, url: &Url, body: &impl Serialize) -> Result<Value, ApiError> {
-        self.ask(|| self.client.post(url.clone()).json(body)).await
+        self.call_with_retry(|| self.client.post(url.clone()).json(body)).await
     }
 
-    async fn ask(&self, request: impl Fn() -> RequestBuilder) -> Result<Value, ApiError> {
-        let call = |_| async { ApiResponse::read(self.send(&request).await?).await?.json() };
-        retry::run(&self.backoff, call, ApiError::is_transient).await
+    async fn call_with_retry(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Value, ApiError> {
+        let call = || async { ApiResponse::read(self.send(&request).await?).await?.json() };
+        retry::run(&self.backoff, |_| call().map_err(ApiError::classified)).await
     }
 
     /// Sends a request with a token, if one is needed. After a 401, sends it once more with a new token:
@@ -162,7 +168,10 @@ impl ApiResponse {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the other reqwest, with the same rules")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reqwest 0.12, which gcp-bigquery-client needs; set up like http::client"
+)]
 fn client(timing: &Timing) -> Result<Client, String> {
     Client::builder()
         .use_preconfigured_tls(http::tls_config_with_alpn().map_err(|error| error.to_string())?)

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::api::Api;
 use super::error::ApiError;
+use super::error_text;
 use crate::config::{self, Config, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
@@ -76,7 +77,7 @@ impl Dataset {
         Ok(known.insert(self.fetch_location().await?).clone())
     }
 
-    /// Asks BigQuery for the location, even if it is configured or known.
+    /// Asks BigQuery for the location, even if it is configured or already known.
     pub(crate) async fn fetch_location(&self) -> Result<Option<String>, Failure> {
         match self.api.get(&self.url(&["datasets", &self.name])).await {
             Ok(dataset) => Ok(dataset.get("location").and_then(Value::as_str).map(str::to_owned)),
@@ -95,12 +96,12 @@ impl Dataset {
         self.configured_location.is_some()
     }
 
-    /// Returns the failure of a call. After "not found" the next call asks for the location again: the
-    /// dataset may have been recreated elsewhere.
+    /// Returns the failure of a call. If the dataset may have been recreated in another location, forgets
+    /// the location.
     pub(super) fn failure(&self, error: ApiError, call: &str) -> Failure {
         let may_have_moved = match &error {
             ApiError::NotFound(_) => true,
-            ApiError::Rejected { detail, .. } => detail.contains("location"),
+            ApiError::Rejected { detail, .. } => error_text::is_about_location(detail),
             _ => false,
         };
         if may_have_moved {

@@ -18,8 +18,8 @@ use crate::failure::{Denial, Failure, Obstacle};
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
 pub(super) const QUOTA_PAUSE: Duration = Duration::from_secs(600);
 
-/// From this many denials on, expired ones are dropped. A deployment has fewer tables.
-const MAX_DENIALS: usize = 1000;
+/// From this many denials on, each new one removes those that have expired. A deployment has fewer tables.
+const CLEANUP_THRESHOLD: usize = 1000;
 
 /// What a denial applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,52 +50,56 @@ struct Denied {
 /// The denials of this process.
 #[derive(Debug)]
 pub(super) struct Denials {
-    /// How long a denial is remembered; an exceeded quota, twice as long.
-    memory: Duration,
+    ttl: Duration,
     by_scope: Mutex<HashMap<Scope, Denied>>,
 }
 
 impl Denials {
-    pub(super) fn new(memory: Duration) -> Self {
-        Self { memory, by_scope: Mutex::default() }
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { ttl, by_scope: Mutex::default() }
     }
 
-    /// Returns whether the table must be checked before Spotify is read. Fails until the denial of a load
-    /// job expires.
-    pub(super) fn must_check_first(&self, table: &str) -> Result<bool, Failure> {
-        let denials = self.by_scope();
+    /// Returns whether the table must be checked before Spotify is read.
+    pub(super) fn must_check_first(&self, table: &str) -> bool {
+        self.find(table, Call::TableCheck).is_some()
+    }
+
+    /// Fails if a load job into this table was denied, until that denial expires.
+    pub(super) fn fail_if_denied(&self, table: &str) -> Result<(), Failure> {
+        self.find(table, Call::LoadJob).map_or(Ok(()), Err)
+    }
+
+    fn find(&self, table: &str, call: Call) -> Option<Failure> {
         let now = Instant::now();
-        let scopes = [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())];
-        let mut must_check = false;
-        for denied in scopes.iter().filter_map(|scope| denials.get(scope)) {
-            match denied.call {
-                _ if denied.expires_at <= now => {}
-                Call::TableCheck => must_check = true,
-                Call::LoadJob => return Err(denied.to_failure(now)),
-            }
-        }
-        Ok(must_check)
+        let denials = self.by_scope();
+        [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())]
+            .iter()
+            .filter_map(|scope| denials.get(scope))
+            .find(|denied| denied.call == call && denied.expires_at > now)
+            .map(|denied| denied.to_failure(now))
     }
 
     /// Remembers a failure if it is a denial, and adds to the failure when the denial expires.
     pub(super) fn remember(&self, table: &str, call: Call, failure: Failure) -> Failure {
-        let memory = match &failure {
-            Failure::WarehouseUnavailable { after: Some(_), .. } => self.memory * 2,
-            _ => self.memory,
+        let Some(scope) = scope(table, call, &failure) else { return failure };
+        let ttl = match &failure {
+            // An exceeded quota takes longer to recover: see `QUOTA_PAUSE`.
+            Failure::WarehouseUnavailable { .. } => self.ttl * 2,
+            _ => self.ttl,
         };
-        let Some(scope) = scope(table, call, &failure).filter(|_| !memory.is_zero()) else {
+        if ttl.is_zero() {
             return failure;
-        };
+        }
         let now = Instant::now();
         let denied = Denied {
             failure: Arc::new(failure),
             call,
-            expires_at: now + memory,
-            expires_at_time: SystemTime::now() + memory,
+            expires_at: now + ttl,
+            expires_at_time: SystemTime::now() + ttl,
         };
         let failure = denied.to_failure(now);
         let mut denials = self.by_scope();
-        if denials.len() >= MAX_DENIALS {
+        if denials.len() >= CLEANUP_THRESHOLD {
             denials.retain(|_, denied| denied.expires_at > now);
         }
         denials.insert(scope, denied);
@@ -129,7 +133,7 @@ impl Denials {
 
 impl Denied {
     fn to_failure(&self, now: Instant) -> Failure {
-        Failure::Denied {
+        Failure::RememberedDenial {
             failure: Arc::clone(&self.failure),
             until: self.expires_at_time,
             after: (self.call == Call::LoadJob).then(|| self.expires_at - now),
@@ -166,7 +170,7 @@ fn scope(table: &str, call: Call, failure: &Failure) -> Option<Scope> {
 mod tests {
     use super::*;
 
-    const MEMORY: Duration = Duration::from_secs(300);
+    const TTL: Duration = Duration::from_secs(300);
 
     fn rights(detail: &str) -> Failure {
         let (what, detail) = ("a load job".to_owned(), detail.to_owned());
@@ -184,10 +188,12 @@ mod tests {
 
     /// Returns what happens to a message for the table.
     fn reaction(denials: &Denials, table: &str) -> String {
-        match denials.must_check_first(table) {
-            Ok(false) => "read Spotify".to_owned(),
-            Ok(true) => "check first".to_owned(),
-            Err(Failure::Denied { after, .. }) => format!("503 for {} s", after.unwrap().as_secs()),
+        match denials.fail_if_denied(table) {
+            Ok(()) if denials.must_check_first(table) => "check first".to_owned(),
+            Ok(()) => "read Spotify".to_owned(),
+            Err(Failure::RememberedDenial { after, .. }) => {
+                format!("503 for {} s", after.unwrap().as_secs())
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -209,11 +215,11 @@ mod tests {
                 "read Spotify",
             ),
         ] {
-            let denials = Denials::new(MEMORY);
+            let denials = Denials::new(TTL);
             let failure = denials.remember("a", call, failure);
-            assert!(matches!(failure, Failure::Denied { .. }), "{failure}");
+            assert!(matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
             assert_eq!((reaction(&denials, "a"), reaction(&denials, "b")), (a.into(), b.into()));
-            tokio::time::advance(MEMORY * 2).await;
+            tokio::time::advance(TTL * 2).await;
             for table in ["a", "b"] {
                 assert_eq!(reaction(&denials, table), "read Spotify", "{failure}");
             }
@@ -222,7 +228,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_success_ends_the_denials_that_it_disproves() {
-        let denials = Denials::new(MEMORY);
+        let denials = Denials::new(TTL);
         denials.remember("a", Call::TableCheck, foreign());
         denials.table_check_succeeded("b");
         assert_eq!(reaction(&denials, "a"), "check first");
@@ -241,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_failures_are_not_remembered() {
-        let denials = Denials::new(MEMORY);
+        let denials = Denials::new(TTL);
         let invalid = Failure::InvalidRows { table: "a".to_owned(), detail: String::new() };
         let transient = Failure::WarehouseUnavailable {
             what: String::new(),
@@ -250,7 +256,7 @@ mod tests {
         };
         for failure in [invalid, transient, Failure::GoogleCredentials(String::new())] {
             let failure = denials.remember("a", Call::LoadJob, failure);
-            assert!(!matches!(failure, Failure::Denied { .. }), "{failure}");
+            assert!(!matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
             assert_eq!(reaction(&denials, "a"), "read Spotify");
         }
         let failure = Denials::new(Duration::ZERO).remember("a", Call::TableCheck, foreign());
@@ -259,11 +265,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn denials_are_bounded() {
-        let denials = Denials::new(MEMORY);
-        for n in 0..MAX_DENIALS {
+        let denials = Denials::new(TTL);
+        for n in 0..CLEANUP_THRESHOLD {
             denials.remember(&n.to_string(), Call::TableCheck, foreign());
         }
-        tokio::time::advance(MEMORY).await;
+        tokio::time::advance(TTL).await;
         denials.remember("a", Call::TableCheck, foreign());
         assert_eq!(denials.by_scope().len(), 1);
     }

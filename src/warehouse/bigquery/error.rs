@@ -1,4 +1,4 @@
-//! Classifies BigQuery's errors, of calls and of jobs. The error's text decides, not the status alone
+//! Classifies BigQuery's errors, of calls and of jobs, by reason and message, not only by status
 //! (<https://cloud.google.com/bigquery/docs/error-messages>).
 
 use serde_json::Value;
@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::denials::QUOTA_PAUSE;
 use super::error_text;
 use crate::failure::{Denial, Failure, Obstacle};
+use crate::retry;
 use crate::text;
 
 /// Why a call or a job failed. Each `detail` has BigQuery's own words.
@@ -30,11 +31,16 @@ pub(super) enum ApiError {
     Transient(String),
     /// A quota is used up. Worth a retry after [`QUOTA_PAUSE`].
     QuotaExceeded(String),
-    /// No call was made: there is no token, or the location could not be looked up.
+    /// The failure is known: BigQuery does not accept the token, or a call that this one needs has failed.
     Other(Failure),
 }
 
 impl ApiError {
+    /// Says whether to retry the call.
+    pub(super) fn classified(self) -> retry::Error<Self> {
+        retry::Error::transient_if(self.is_transient(), self)
+    }
+
     /// Returns whether to retry the call with backoff.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
@@ -42,7 +48,7 @@ impl ApiError {
 
     /// Classifies an unsuccessful response. The body may be empty, HTML, or lack any field.
     pub(super) fn of_response(status: u16, body: &[u8]) -> Self {
-        let (reason, message) = reason_and_message(body);
+        let (reason, message) = parse_error_body(body);
         let detail =
             text::excerpt(&format!("{status} {reason} {message}"), text::MAX_EXCERPT_BYTES);
         match (status, reason.as_str()) {
@@ -66,9 +72,9 @@ impl ApiError {
         }
     }
 
-    /// Classifies a job's error, by its reason and its messages, the result's first.
+    /// Classifies a job's error. The messages are those of `errorResult` and `errors`, in this order.
     pub(super) fn of_job(reason: &str, messages: &[String]) -> Self {
-        // The result often says only "too many errors, giving up"; the other messages have the cause.
+        // `errorResult` is often only "too many errors, giving up"; `errors` has the cause.
         let mut text = String::new();
         for message in messages.iter().filter(|message| !message.is_empty()) {
             if !text.contains(message.as_str()) {
@@ -128,7 +134,7 @@ impl ApiError {
                 Failure::DatasetMissing { dataset: dataset.to_owned(), detail }
             }
             Self::AlreadyExists => {
-                let detail = "409 duplicate".to_owned();
+                let detail = "409: it already exists".to_owned();
                 Failure::WarehouseUnavailable { what, detail, after: None }
             }
         }
@@ -143,7 +149,7 @@ pub(crate) fn failure_of_response(status: u16, body: &[u8]) -> Failure {
 /// Returns the reason and the message of an error body. Google's APIs write
 /// `{"error": {"message", "errors": [{"reason"}], "details": [{"reason"}], "status"}}`, and any of
 /// these may be missing. Plain text counts as a message, HTML does not.
-fn reason_and_message(body: &[u8]) -> (String, String) {
+fn parse_error_body(body: &[u8]) -> (String, String) {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         let text = String::from_utf8_lossy(body);
         let is_text = !text.trim_start().starts_with(['<', '{', '[']);
@@ -190,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn reason_and_message_decide() {
+    fn calls_are_classified_by_reason_and_message() {
         for (status, reason, message, expected) in [
             (400, "tableUnavailable", "", "soon"),
             (400, "resourceInUse", "", "soon"),

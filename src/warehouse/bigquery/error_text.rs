@@ -1,7 +1,8 @@
 //! Reads the reasons and messages of BigQuery's errors.
 //!
-//! Messages quote names of datasets, tables and columns, and parts of rows, so a single word
-//! ("billing", "key") proves nothing. This file searches only for phrases that BigQuery itself writes.
+//! Messages quote names of datasets, tables and columns, and parts of rows, so a single word ("billing",
+//! "key") is not reliable. This file searches for phrases that BigQuery itself writes. Where it has to decide
+//! between a table and its rows, single words count, too, and the first one wins.
 
 use crate::failure::{Denial, Obstacle};
 
@@ -9,6 +10,7 @@ use crate::failure::{Denial, Obstacle};
 const TRANSIENT_REASONS: [&str; 14] = [
     "backendError",
     "badGateway",
+    "concurrentLimitExceeded",
     "internalError",
     "jobBackendError",
     "jobInternalError",
@@ -20,11 +22,9 @@ const TRANSIENT_REASONS: [&str; 14] = [
     "tableUnavailable",
     "timeout",
     "userRateLimitExceeded",
-    "concurrentLimitExceeded",
 ];
 
-/// Phrases about a table, in lower case. If one comes before all of [`ROW_PHRASES`], the message is about
-/// the table.
+/// Phrases about a table, in lower case.
 const TABLE_PHRASES: [&str; 13] = [
     "provided schema does not match",
     "schema does not match",
@@ -86,20 +86,25 @@ pub(super) fn is_about_one_table(message: &str) -> bool {
     contains(message, &phrases)
 }
 
-/// Returns whether the dataset or the project was not found, rather than something in it.
+/// Returns whether the dataset or the project was not found, rather than a table or a job.
 pub(super) fn is_about_dataset(message: &str) -> bool {
     contains(message, &["not found: dataset", "not found: project"])
 }
 
-/// Returns why a call is denied, if roles are not the cause.
+/// Returns whether an error may mean that the dataset is in another location.
+pub(super) fn is_about_location(message: &str) -> bool {
+    contains(message, &["location"])
+}
+
+/// Returns the cause of a denial, if it is not a missing role.
 pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
-    let off = ["has not been used in project", "api is not enabled", "or it is disabled"];
+    let api_disabled = ["has not been used in project", "api is not enabled", "or it is disabled"];
     let perimeter = ["vpc service controls", "prohibited by organization's policy"];
     match reason {
         "accessNotConfigured" | "SERVICE_DISABLED" => Some(Denial::ApiDisabled),
         "vpcServiceControls" | "SECURITY_POLICY_VIOLATED" => Some(Denial::ServiceControls),
         _ if contains(message, &perimeter) => Some(Denial::ServiceControls),
-        _ if contains(message, &off) => Some(Denial::ApiDisabled),
+        _ if contains(message, &api_disabled) => Some(Denial::ApiDisabled),
         _ => None,
     }
 }
@@ -127,23 +132,31 @@ pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
     }
 }
 
-/// Returns whether a job's messages are about its rows. The first message that says so either way
-/// decides.
+/// Returns whether a job's messages are about its rows. The first message that is about rows or about the
+/// table decides.
 pub(super) fn is_about_rows(messages: &[String]) -> bool {
-    messages.iter().find_map(|message| about_rows(message)).unwrap_or(false)
+    matches!(messages.iter().find_map(|message| subject(message)), Some(Subject::Rows))
 }
 
-/// Returns whether a message is about rows (`true`) or the table (`false`); `None` if neither.
-fn about_rows(message: &str) -> Option<bool> {
+enum Subject {
+    Rows,
+    Table,
+}
+
+fn subject(message: &str) -> Option<Subject> {
     let message = message.to_ascii_lowercase();
-    let (is_row_error, message) = match message.split_once(ROW_ERROR_PREFIX) {
-        Some((_, rest)) => (true, rest.to_owned()),
-        None => (false, message),
+    let (has_prefix, message) = match message.split_once(ROW_ERROR_PREFIX) {
+        Some((_, rest)) => (true, rest),
+        None => (false, message.as_str()),
     };
-    let first = |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
-    match (first(&ROW_PHRASES), first(&TABLE_PHRASES)) {
-        (None, None) => is_row_error.then_some(true),
-        (rows, table) => Some(table.is_none_or(|table| rows.is_some_and(|rows| rows < table))),
+    let position =
+        |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
+    match (position(&ROW_PHRASES), position(&TABLE_PHRASES)) {
+        (None, None) => has_prefix.then_some(Subject::Rows),
+        (Some(_), None) => Some(Subject::Rows),
+        (None, Some(_)) => Some(Subject::Table),
+        (Some(rows), Some(table)) if rows < table => Some(Subject::Rows),
+        (Some(_), Some(_)) => Some(Subject::Table),
     }
 }
 

@@ -4,29 +4,26 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::dataset::Dataset;
 use super::error::ApiError;
 use super::json::{number, string, time};
 use crate::context::{Context, FollowedJob};
 use crate::failure::Failure;
+use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{CompletedLoad, labels};
 
-/// The longest job state in an error. BigQuery's longest is `PENDING`.
+/// The longest job state in an error, whatever the API returns. BigQuery's longest is `PENDING`.
 const MAX_STATE_BYTES: usize = 20;
 
-/// How long to follow a job whose message is gone. BigQuery cancels a load job after six hours
+/// How long to wait for the job of a message that is gone. BigQuery cancels a load job after six hours
 /// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
-const MAX_FOLLOW_TIME: Duration = Duration::from_secs(6 * 3600);
+const JOB_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
-/// How often to look up a job again that is not found: an upload whose connection was cut may become a
-/// job a moment later.
+/// How often to look up a job that is not found once more: an interrupted upload may still create it.
 const NOT_FOUND_RETRIES: u32 = 4;
-
-/// Each pause between two lookups is longer than the one before by this factor.
-const POLL_PAUSE_GROWTH: f64 = 1.5;
 
 /// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
 /// be missing.
@@ -38,7 +35,7 @@ pub(crate) struct JobInfo {
     pub(crate) created: Option<SystemTime>,
     pub(crate) started: Option<SystemTime>,
     pub(crate) ended: Option<SystemTime>,
-    /// Reason and messages of a failed job, the result's message first.
+    /// Reason and messages of a failed job: the message of `errorResult`, then those of `errors`.
     pub(crate) error: Option<(String, Vec<String>)>,
     /// The number of rows that the load wrote.
     pub(crate) rows: Option<u64>,
@@ -51,9 +48,6 @@ impl JobInfo {
     pub(crate) fn from_json(job: &Value) -> Self {
         let (status, statistics) = (&job["status"], &job["statistics"]);
         let configuration = &job["configuration"];
-        let table = &configuration["load"]["destinationTable"];
-        let name = |key: &str| table[key].as_str().map(str::to_owned);
-        let destination = (|| Some([name("projectId")?, name("datasetId")?, name("tableId")?]))();
         let labels = configuration["labels"].as_object().into_iter().flatten();
         // `jobs.list` may have the state and the error only outside the status.
         let state = if status["state"].is_string() { &status["state"] } else { &job["state"] };
@@ -68,7 +62,7 @@ impl JobInfo {
             labels: labels
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
-            destination,
+            destination: destination_of(&configuration["load"]["destinationTable"]),
         }
     }
 
@@ -104,19 +98,24 @@ impl JobInfo {
             ApiError::InvalidRows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
             error => error.into_failure("a load", "p.d"),
         });
-        (self.followed("j", UNIX_EPOCH).state, failure)
+        (self.to_followed("j", UNIX_EPOCH).state, failure)
     }
 
-    /// Returns what is known of a job that has not ended.
-    pub(super) fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
+    /// Returns what errors say about a job that has not ended.
+    pub(super) fn to_followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
         let since = if self.state == "RUNNING" { self.started } else { self.created };
-        let state = if self.state.is_empty() { "of unknown state" } else { &self.state };
+        let state = if self.state.is_empty() { "in an unknown state" } else { &self.state };
         FollowedJob {
             id: id.to_owned(),
             state: text::excerpt(state, MAX_STATE_BYTES),
             since: since.or(self.created).unwrap_or(first_seen),
         }
     }
+}
+
+fn destination_of(table: &Value) -> Option<[String; 3]> {
+    let name = |key: &str| table[key].as_str().map(str::to_owned);
+    Some([name("projectId")?, name("datasetId")?, name("tableId")?])
 }
 
 fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
@@ -128,8 +127,17 @@ fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
 }
 
 impl Dataset {
+    /// Returns `None` if the job does not exist.
+    pub(super) async fn find_job(&self, id: &str) -> Result<Option<JobInfo>, Failure> {
+        match self.get_job(id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(ApiError::NotFound(_)) => Ok(None),
+            Err(error) => Err(self.failure(error, &format!("jobs.get for {id}"))),
+        }
+    }
+
     /// Looks up a job in the dataset's location.
-    pub(super) async fn get_job(&self, id: &str) -> Result<JobInfo, ApiError> {
+    async fn get_job(&self, id: &str) -> Result<JobInfo, ApiError> {
         let mut url = self.url(&["jobs", id]);
         if let Some(location) = self.location().await.map_err(ApiError::Other)? {
             url.query_pairs_mut().append_pair("location", &location);
@@ -143,15 +151,16 @@ impl Dataset {
         self.get_job(id).await.map_err(|error| match error {
             ApiError::NotFound(detail) => {
                 self.forget_location();
-                let detail = format!("the accepted job {id} is not found: {detail}");
+                let detail =
+                    format!("BigQuery accepted the job {id} and now does not find it: {detail}");
                 self.unavailable("jobs.get", detail)
             }
             error => self.failure(error, &format!("jobs.get for {id}")),
         })
     }
 
-    /// Waits until a job has ended, and returns it. Meanwhile the context knows the job, so that a message
-    /// that runs out of time can name it. Fails if the message is gone.
+    /// Waits until a job has ended, and returns it. Records the job in the context, so that the error of a
+    /// message that runs out of time names it. Fails if the message is gone.
     pub(super) async fn wait_for_end(
         &self,
         id: &str,
@@ -159,41 +168,39 @@ impl Dataset {
         context: &Context,
     ) -> Result<JobInfo, Failure> {
         let first_seen = SystemTime::now();
-        let mut pause = self.timing.first_poll_delay;
+        let mut interval = self.poll_interval();
         while !job.is_done() {
-            context.progress.follow(Some(job.followed(id, first_seen)));
+            context.progress.follow(Some(job.to_followed(id, first_seen)));
             if context.cancelled.is_cancelled() {
-                // `wait_for_job` follows the job from here on; this future's rows can be dropped.
+                // Stop here to free the rows. The caller goes on with `wait_for_job`.
                 return Err(Failure::ClientGone { progress: context.describe_progress() });
             }
-            sleep(pause).await;
-            pause = self.next_poll_pause(pause);
+            interval.tick().await;
             job = self.get_accepted_job(id).await?;
         }
         context.progress.follow(None);
         Ok(job)
     }
 
-    /// Waits until the job of a message that is gone has ended, whatever fails meanwhile. Returns whether
-    /// the job succeeded.
+    /// Waits until the job of a message that is gone has ended, and ignores errors meanwhile. Returns
+    /// whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
-        let end = Instant::now() + MAX_FOLLOW_TIME;
-        let (mut pause, mut not_found) = (self.timing.first_poll_delay, 0);
+        let end = Instant::now() + JOB_TIMEOUT;
+        let (mut interval, mut not_found) = (self.poll_interval(), 0);
         loop {
-            match self.get_job(id).await {
-                Ok(job) if job.is_done() => return job.failure().is_none(),
-                Err(ApiError::NotFound(_)) if not_found == NOT_FOUND_RETRIES => return false,
-                Err(ApiError::NotFound(_)) => not_found += 1,
+            match self.find_job(id).await {
+                Ok(Some(job)) if job.is_done() => return job.failure().is_none(),
+                Ok(None) if not_found == NOT_FOUND_RETRIES => return false,
+                Ok(None) => not_found += 1,
                 _ if Instant::now() >= end => return false,
                 // The job is running, or BigQuery can't be reached for a while.
                 _ => {}
             }
-            sleep(pause).await;
-            pause = self.next_poll_pause(pause);
+            interval.tick().await;
         }
     }
 
-    fn next_poll_pause(&self, pause: Duration) -> Duration {
-        pause.mul_f64(POLL_PAUSE_GROWTH).min(self.timing.max_poll_delay)
+    fn poll_interval(&self) -> PollInterval {
+        PollInterval::new(self.timing.first_poll_delay, self.timing.max_poll_delay)
     }
 }

@@ -16,10 +16,10 @@ use crate::text;
 use crate::warehouse::TableState;
 use crate::warehouse::schema::{FoundColumn, differences, table_description, table_schema};
 
-/// The longest list of differences in an error. A foreign table may have 10,000 columns.
+/// The longest list of differences in an error. Another service's table may have 10,000 columns.
 const MAX_DIFFERENCES_BYTES: usize = 1000;
 
-/// The longest table type in an error. BigQuery's longest today is `MATERIALIZED_VIEW`.
+/// The longest table type in an error, whatever the API returns. BigQuery's longest is `MATERIALIZED_VIEW`.
 const MAX_TYPE_BYTES: usize = 40;
 
 /// The parts of a `tables.get` response that the service needs. Each may be missing.
@@ -39,7 +39,7 @@ impl TableInfo {
         let columns = table["schema"]["fields"].as_array().into_iter().flatten();
         Self {
             r#type: string(&table["type"]),
-            columns: columns.map(column).collect(),
+            columns: columns.map(parse_column).collect(),
             rows: number(&table["numRows"]),
             modified: time(&table["lastModifiedTime"]),
         }
@@ -63,7 +63,7 @@ impl TableInfo {
     }
 }
 
-fn column(field: &Value) -> FoundColumn {
+fn parse_column(field: &Value) -> FoundColumn {
     let mut r#type = string(&field["type"]);
     let limits: Vec<String> = ["maxLength", "precision", "scale"]
         .iter()

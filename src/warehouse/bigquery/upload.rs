@@ -64,7 +64,7 @@ impl Dataset {
         })
     }
 
-    /// Sends the load job with its rows, once.
+    /// Sends the load job with its rows, without retries.
     pub(super) async fn upload(&self, job: &BqJob, rows: &Rows) -> Result<JobInfo, ApiError> {
         // A struct of strings and numbers always serializes.
         let job = serde_json::to_vec(job).unwrap_or_default();
@@ -85,18 +85,18 @@ impl Dataset {
     ) -> Result<ApiResponse, ApiError> {
         url.set_query(Some("uploadType=multipart"));
         let request = || {
-            let (length, pieces) = multipart(job, rows);
+            let (length, pieces) = multipart_body(job, rows);
             self.api
                 .upload(Method::POST, &url)
                 .header(CONTENT_TYPE, format!("multipart/related; boundary={MULTIPART_BOUNDARY}"))
                 .header(CONTENT_LENGTH, length)
-                .body(stream_of(pieces))
+                .body(body_stream(pieces))
         };
         ApiResponse::read(self.api.send(request).await?).await
     }
 
-    /// Starts an upload session and sends the rows to it. If the connection is cut or the session is
-    /// lost, the caller starts a new one: the job's id prevents a second load.
+    /// Starts an upload session and sends the rows to it. If the upload is interrupted, the caller starts
+    /// a new session: the job's id prevents a second load.
     async fn resumable(
         &self,
         mut url: Url,
@@ -129,10 +129,10 @@ impl Dataset {
                 .upload(Method::PUT, &session)
                 .header(CONTENT_TYPE, "application/octet-stream")
                 .header(CONTENT_LENGTH, rows.bytes())
-                .body(stream_of(rows.chunks().to_vec()))
+                .body(body_stream(rows.chunks().to_vec()))
         };
         let sent = ApiResponse::read(self.api.send(request).await?).await?;
-        // As with 410 and 499. A 404 with BigQuery's JSON is about the dataset or its location.
+        // Like 410 and 499, a 404 means a lost session. Only with BigQuery's JSON it is about the dataset.
         if sent.status == StatusCode::NOT_FOUND && !sent.is_google_error() {
             return Err(ApiError::Transient("404: the upload session is lost".to_owned()));
         }
@@ -143,15 +143,15 @@ impl Dataset {
     fn trusted_session(&self, location: &str) -> Option<Url> {
         let api = self.api.base();
         let session = api.join(location).ok()?;
-        let is_google = session.scheme() == "https"
+        let is_google_host = session.scheme() == "https"
             && session.domain().is_some_and(|domain| domain.ends_with(".googleapis.com"));
-        (session.origin() == api.origin() || is_google).then_some(session)
+        (session.origin() == api.origin() || is_google_host).then_some(session)
     }
 }
 
 /// Returns the length of a multipart upload's body, and the body in pieces. Rows are not copied.
 #[doc(hidden)]
-pub fn multipart(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
+pub fn multipart_body(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
     let mut head =
         format!("--{MULTIPART_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n")
             .into_bytes();
@@ -169,6 +169,6 @@ pub fn multipart(job: &[u8], rows: &Rows) -> (usize, Vec<Bytes>) {
     (length, pieces)
 }
 
-fn stream_of(parts: Vec<Bytes>) -> Body {
+fn body_stream(parts: Vec<Bytes>) -> Body {
     Body::wrap_stream(stream::iter(parts.into_iter().map(Ok::<_, std::convert::Infallible>)))
 }
