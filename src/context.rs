@@ -6,13 +6,13 @@ mod meter;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::names::ChosenShow;
 use crate::text;
-pub use deadline::Deadline;
+pub use deadline::{Deadline, max_wait};
 pub use meter::Meter;
 
 /// The work on one message.
@@ -30,9 +30,10 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(deadline: Deadline) -> Self {
+    /// Returns the context of a message received now, which must be answered within `time`.
+    pub fn new(time: Duration) -> Self {
         Self {
-            deadline,
+            deadline: Deadline::new(time),
             cancelled: CancellationToken::new(),
             meter: Meter::default(),
             show: OnceLock::new(),
@@ -44,23 +45,26 @@ impl Context {
     pub(crate) fn describe_progress(&self) -> String {
         let (stage, job) = self.progress.lock().clone();
         if let Some(FollowedJob { id, state, since }) = job {
-            return format!("the load job {id} is {state} since {}", text::rfc3339(since));
+            return format!(
+                "the load job {id} has been {state} since {}; the next delivery waits for it",
+                text::rfc3339(since)
+            );
         }
         let (pages, calls) = (self.meter.pages.get(), self.meter.calls.get());
         let (read, listed) = self.progress.items();
         match (stage, listed) {
-            (Stage::Waiting, _) => "it waited for its turn, behind other messages".to_owned(),
+            (Stage::Waiting, _) => "it was waiting for other messages".to_owned(),
             (Stage::LookingUp, _) => "its earlier loads were being looked up".to_owned(),
             (Stage::Reading, 0) if calls == 0 => "no call to Spotify was made".to_owned(),
             (Stage::Reading, 0) => format!("{pages} pages were read in {calls} calls"),
             (Stage::Reading, listed) => {
-                format!("{read} of {listed} episodes were read in {calls} calls")
+                format!("{read} of {listed} items were read in {calls} calls")
             }
             (Stage::Loading, _) => {
-                "Spotify was read, BigQuery had not answered to the load job".to_owned()
+                "Spotify was read; BigQuery had not yet accepted the load job".to_owned()
             }
             (Stage::Publishing, _) => {
-                "the table is loaded, Pub/Sub had not answered to its event".to_owned()
+                "the table is loaded; its event was not yet published".to_owned()
             }
         }
     }
@@ -134,14 +138,12 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
     async fn the_progress_states_facts() {
-        let context = Context::new(Deadline::new(Duration::ZERO, Duration::ZERO));
-        assert!(context.describe_progress().contains("waited for its turn"));
+        let context = Context::new(Duration::ZERO);
+        assert!(context.describe_progress().contains("waiting for other messages"));
         context.progress.enter(Stage::Reading);
         assert_eq!(context.describe_progress(), "no call to Spotify was made");
         context.meter.calls.add(2);
@@ -151,7 +153,7 @@ mod tests {
         context.progress.follow(Some(job));
         assert_eq!(
             context.describe_progress(),
-            "the load job j is PENDING since 2025-11-24T16:00:00Z"
+            "the load job j has been PENDING since 2025-11-24T16:00:00Z; the next delivery waits for it"
         );
         context.progress.follow(None);
         assert_eq!(context.describe_progress(), "0 pages were read in 2 calls");

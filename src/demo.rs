@@ -19,7 +19,7 @@ use url::Url;
 use crate::config::{Config, Credentials, Warehouse};
 use crate::job::TriggerMessage;
 use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
-use crate::push::{self, PushAnswer};
+use crate::push::{self, PushResponse};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
@@ -35,7 +35,7 @@ pub async fn run(mut config: Config, show_id: Option<ShowId>) -> Result<bool, St
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
-    let service = Arc::new(Service::new(config).await?);
+    let service = Arc::new(Service::new(config)?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", local_address(&listener)?);
     say!("Sending one message for each table to the service at {url}.\n");
@@ -131,9 +131,14 @@ fn spinner(message: &str) -> ProgressBar {
     spinner
 }
 
-fn describe_response(kind: Kind, response: &PushAnswer, elapsed: Duration, table: &str) -> String {
+fn describe_response(
+    kind: Kind,
+    response: &PushResponse,
+    elapsed: Duration,
+    table: &str,
+) -> String {
     let seconds = elapsed.as_secs_f64();
-    let PushAnswer { status, outcome, detail } = response;
+    let PushResponse { status, outcome, detail } = response;
     if response.is_acknowledged() && detail.is_empty() {
         format!("{kind:<9} {outcome} {table} ({seconds:.1} s)")
     } else {

@@ -152,7 +152,7 @@ async fn problems_in_bigquery_have_advice() {
     }
 
     for (status, reason, expected) in [
-        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "ids are case-sensitive"]),
+        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "IDs are case-sensitive"]),
         (403, "accessDenied", ["BigQuery denies", "roles/bigquery.dataEditor"]),
     ] {
         let world = self::world().await;
@@ -306,7 +306,10 @@ async fn messages_of_topics_must_reach_a_subscription() {
     });
     let (lines, code) = check(&world, &[]).await;
     assert_eq!(code, Some(0), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("is unknown: Pub/Sub fails")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("is unknown: the Pub/Sub request")),
+        "{lines:#?}"
+    );
 
     let same = world.set("DEAD_LETTER_TOPIC", "trigger");
     let output =

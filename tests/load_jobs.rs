@@ -200,7 +200,7 @@ async fn a_running_job_of_an_earlier_delivery_is_waited_for() {
     let told = impatient.push(&push).await;
     assert_eq!(told.told(), (503, "retry deadline_passed"));
     let job = world.bigquery.accepted()[0].clone();
-    let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+    let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
     assert!(told.detail().contains(&progress), "{}", told.detail());
 
     let read = world.spotify.api_calls().len();
@@ -223,7 +223,7 @@ async fn a_pending_job_is_named_on_each_delivery() {
         let told = app.push(&again).await;
         assert_eq!(told.told(), (503, "retry deadline_passed"), "{attempt:?}: {}", told.body);
         let job = world.bigquery.accepted()[0].clone();
-        let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+        let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
         assert!(told.detail().contains(&progress), "{}", told.detail());
         assert!(told.body["advice"].as_str().unwrap().contains("bq cancel"), "{}", told.body);
         let line = log.outcome(&push.id);

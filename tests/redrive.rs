@@ -61,7 +61,7 @@ async fn a_rejected_message_does_not_stop_the_others() {
         assert!(output.contains("4 acknowledged, 1 left"), "{output}");
         assert!(
             output.contains(&format!(
-                "not republished: Pub/Sub fails at projects/p1/topics/trigger: {code:?}"
+                "not republished: the Pub/Sub request for projects/p1/topics/trigger failed: {code:?}"
             )),
             "{output}"
         );

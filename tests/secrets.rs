@@ -309,7 +309,7 @@ async fn no_google_token_and_no_push_token_is_shown() {
 async fn debug_forms_show_no_secret() {
     let world = world().await;
     let config = world.config();
-    let service = Service::new(config.clone()).await.unwrap();
+    let service = Service::new(config.clone()).unwrap();
     assert_eq!(found(&format!("{config:?} {config:#?} {service:?} {service:#?}")), [""; 0]);
 }
 

@@ -243,7 +243,7 @@ async fn a_quota_that_is_used_up_says_so() {
     let push = table("episodes");
     let answer = app.push(&push).await;
     assert_eq!(answer.told(), (503, "retry quota_exceeded"));
-    assert!(answer.detail().contains("the quota of the developer account is used up"));
+    assert!(answer.detail().contains("the developer account's quota is used up"));
     assert!(answer.retry_after.is_some_and(|seconds| seconds > 86_000));
     assert_eq!(log.lines("spotify_ban")[0]["reason"], "quota_exceeded");
     assert_eq!(log.outcome(&push.id)["reason"], "quota_exceeded");

@@ -145,7 +145,7 @@ async fn publish(
         .map(|message| Outgoing { data: message.to_data(), ..Outgoing::default() })
         .collect();
     let published = publisher.publish(topic, outgoing).await;
-    let ids = published.map_err(|failure| failure.explained_at_terminal())?;
+    let ids = published.map_err(|failure| failure.explain_at_terminal())?;
     for (message, id) in messages.iter().zip(&ids) {
         let data = message.to_data();
         if args.json {

@@ -47,8 +47,8 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let released = redriver.release().await;
     let counts = redriver.counts();
     say!("{}", counts.summary(&goal, topic));
-    result.map_err(|failure| failure.explained_at_terminal())?;
-    released.map_err(|refusal| refusal.failure.explained_at_terminal())?;
+    result.map_err(|failure| failure.explain_at_terminal())?;
+    released.map_err(|refusal| refusal.failure.explain_at_terminal())?;
     if let Some(next_step) = counts.next_step(&goal) {
         say!("{next_step}");
     }

@@ -36,7 +36,7 @@ impl LoadWatcher {
         let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
         let since = dataset(&warehouse)?.newest_job_time().await.map_err(|failure| {
-            format!("nothing was published: {}", failure.explained_at_terminal())
+            format!("nothing was published: {}", failure.explain_at_terminal())
         })?;
         Ok(Self { warehouse, since })
     }
@@ -69,7 +69,7 @@ impl LoadWatcher {
                     continue;
                 }
                 Err(failure) => {
-                    let why = failure.explained_at_terminal();
+                    let why = failure.explain_at_terminal();
                     return Err(format!(
                         "the messages are published, but their load jobs cannot be followed: {why}"
                     )

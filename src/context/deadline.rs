@@ -7,20 +7,35 @@ use tokio::time::{Instant, timeout_at};
 use super::meter::millis;
 use crate::failure::Failure;
 
+/// Returns the longest time that a message may wait to start: a quarter of its deadline.
+///
+/// The rest is for its work. With the default deadline of 540 s, a message that starts last has 405 s
+/// left: enough for a listing in which one call uses all its attempts (five of 20 s, and 8 s of pauses),
+/// an upload that uses its whole timeout (180 s), and a load job that is pending for almost two minutes.
+/// A longer wait would not load more: a free slot is taken at once as long as any message waits.
+pub fn max_wait(deadline: Duration) -> Duration {
+    deadline / 4
+}
+
 /// The times of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     received: Instant,
     start_by: Instant,
+    /// Half of the time: a message that started may still have to look up earlier load jobs.
+    read_by: Instant,
     answer_by: Instant,
 }
 
 impl Deadline {
-    /// Returns the deadline of a message received now. It must be answered within `time`; of that, it may
-    /// wait `max_wait` to start.
-    pub fn new(time: Duration, max_wait: Duration) -> Self {
+    pub(super) fn new(time: Duration) -> Self {
         let received = Instant::now();
-        Self { received, start_by: received + max_wait, answer_by: received + time }
+        Self {
+            received,
+            start_by: received + max_wait(time),
+            read_by: received + time / 2,
+            answer_by: received + time,
+        }
     }
 
     /// Returns when the message must be answered.
@@ -38,10 +53,9 @@ impl Deadline {
         timeout_at(self.start_by, wait).await.map_err(|_| self.overloaded(&cause()))
     }
 
-    /// Fails if it is too late to read Spotify because BigQuery took more than half of the time.
+    /// Fails if it is too late to read Spotify, because BigQuery took too long before that.
     pub(crate) fn check_time_left(&self) -> Result<(), Failure> {
-        let half = self.received + (self.answer_by - self.received) / 2;
-        if Instant::now() < half {
+        if Instant::now() < self.read_by {
             return Ok(());
         }
         Err(self.overloaded("BigQuery's answers and an earlier load job took too long"))

@@ -1,4 +1,4 @@
-//! The event that tells others of a load. Pure: publishing it is the service's.
+//! Builds the event that is published after a load. Pure.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -9,7 +9,6 @@ use crate::publisher::Outgoing;
 use crate::text;
 use crate::warehouse::{CompletedLoad, Load, Origin};
 
-/// The event's data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
@@ -26,10 +25,14 @@ struct Data<'a> {
     loaded_at: String,
 }
 
-/// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
-/// what the load job says. Both give the same event, but for the show's name, which no job knows.
-pub(super) fn event(load: &Load<'_>, loaded: &CompletedLoad, about: Option<&Origin>) -> Outgoing {
-    let origin = about.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
+/// Builds the event of a load: from `own` if this delivery did the load, else from the labels of the load job.
+/// The two differ only in the show's name, which is not in the labels.
+pub(super) fn loaded_event(
+    load: &Load<'_>,
+    loaded: &CompletedLoad,
+    own: Option<&Origin>,
+) -> Outgoing {
+    let origin = own.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
     let show = origin.and_then(|origin| origin.show.as_ref());
     let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
     let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
@@ -47,7 +50,7 @@ pub(super) fn event(load: &Load<'_>, loaded: &CompletedLoad, about: Option<&Orig
         loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
     Outgoing {
-        // Texts and numbers, which JSON has.
+        // Strings, numbers and booleans always serialize.
         data: serde_json::to_vec(&data).unwrap_or_default(),
         attributes: BTreeMap::from(
             [("kind", kind), ("table", table)]
@@ -89,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_load_and_its_job_tell_the_same() {
+    fn the_event_is_the_same_from_the_load_and_from_its_job() {
         let job = job(Kind::Episodes);
         let load = Load::new(&job, "p.d", "77", "");
         let named = |name: Option<&str>| {
@@ -97,15 +100,15 @@ mod tests {
             let show = ChosenShow { id: id(), name, matched_by: Some(ShowMatch::Name) };
             Origin { show: Some(show), read_at: at(1), shared: Some(true), listed: None }
         };
-        let (about, origin) = (named(Some("Café")), named(None));
+        let (own, labels) = (named(Some("Café")), named(None));
         let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
             by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
-            origin: Some(origin),
+            origin: Some(labels),
         };
-        let first = event(&load, &loaded, Some(&about));
+        let first = loaded_event(&load, &loaded, Some(&own));
         let mut expected = json!({
             "table": "episodes_cafe", "kind": "episodes", "term": "Café",
             "showId": "1oMIHOXsrLFENAeM743g93", "show": "Café", "rows": 75, "jobId": "j_0",
@@ -118,17 +121,17 @@ mod tests {
         assert_eq!((kind.as_str(), episodes.as_str()), ("kind", "episodes"));
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
-        // What a later delivery has read itself is not what was loaded.
+        // What a later delivery reads itself is not what was loaded.
         loaded.by_earlier_delivery = true;
         expected["show"] = Value::Null;
         let later = Origin { show: None, read_at: at(70), shared: Some(false), listed: None };
-        for about in [None, Some(&later)] {
-            assert_eq!(data(&event(&load, &loaded, about)), expected);
+        for own in [None, Some(&later)] {
+            assert_eq!(data(&loaded_event(&load, &loaded, own)), expected);
         }
     }
 
     #[test]
-    fn what_is_unknown_is_null() {
+    fn unknown_values_are_null() {
         let job = job(Kind::Podcasts);
         let load = Load::new(&job, "p.d", "77", "");
         let loaded = CompletedLoad {
@@ -138,7 +141,7 @@ mod tests {
             ended_at: None,
             origin: None,
         };
-        let data = data(&event(&load, &loaded, None));
+        let data = data(&loaded_event(&load, &loaded, None));
         for key in ["showId", "show", "rows", "readAt", "sharedReading"] {
             assert_eq!(data.get(key), Some(&Value::Null), "{key}");
         }

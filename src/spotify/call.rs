@@ -14,7 +14,7 @@ use super::token::Token;
 use super::wire::{Unreadable, error_words};
 use super::{CallError, Spotify};
 use crate::context::Context;
-use crate::failure::{Failure, Subject};
+use crate::failure::{Failure, RefusalCause};
 use crate::http;
 use crate::retry;
 use crate::telemetry::traced;
@@ -199,7 +199,7 @@ impl Spotify {
             Refusal::SearchTerm if let Some(term) = call.term => {
                 let detail =
                     format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
-                Next::End(Failure::Refused { reason: "refused", detail }.into())
+                Next::End(Failure::InvalidMessage { reason: "refused", detail }.into())
             }
             Refusal::Again { odd: false } => {
                 Next::Later { failure: self.unavailable(call, detail, after), after }
@@ -207,8 +207,8 @@ impl Spotify {
             Refusal::Again { odd: true } | Refusal::Throttled { .. } => {
                 Next::Later { failure: odd(call, detail), after }
             }
-            Refusal::SearchTerm => self.lasting(call, detail, Subject::Request),
-            Refusal::Lasting(subject) => self.lasting(call, detail, subject),
+            Refusal::SearchTerm => self.lasting(call, detail, RefusalCause::Request),
+            Refusal::Lasting(cause) => self.lasting(call, detail, cause),
         }
     }
 
@@ -216,14 +216,14 @@ impl Spotify {
         Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
     }
 
-    fn lasting(&self, call: &Call<'_>, detail: String, subject: Subject) -> Next {
+    fn lasting(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
         let call = format!("{call}, market {}", self.market);
-        Next::End(Failure::SpotifyRefused { call, detail, subject }.into())
+        Next::End(Failure::SpotifyRefused { call, detail, cause }.into())
     }
 }
 
 fn odd(call: &Call<'_>, detail: String) -> Failure {
-    Failure::SpotifyOdd { call: call.to_string(), detail }
+    Failure::SpotifyUnexpected { call: call.to_string(), detail }
 }
 
 /// Sends one request and reports the result to the throttle, except for transient failures: the caller

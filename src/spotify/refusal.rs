@@ -1,7 +1,7 @@
 //! The meaning of an answer that is not a success. Pure: status and words in, meaning out. Words that
 //! name the cause decide before the status, because the same refusal comes with several statuses.
 
-use crate::failure::Subject;
+use crate::failure::RefusalCause;
 
 /// The reason of a 429 that means the developer account's quota, not the rate
 /// (<https://developer.spotify.com/documentation/web-api/references/changes/july-2026>).
@@ -22,7 +22,7 @@ pub(super) enum Refusal {
     /// A transient failure; `odd` if Spotify is up but answers strangely.
     Again { odd: bool },
     /// The call is refused until somebody changes something.
-    Lasting(Subject),
+    Lasting(RefusalCause),
 }
 
 /// Returns the meaning of an answer with this status, or of an error with this status in the body of a
@@ -45,8 +45,8 @@ pub(super) fn refusal(status: u16, words: &str, reason: Option<&str>) -> Refusal
         409 | 421 | 423 | 425 | 499 => return Refusal::Again { odd: true },
         401 => return Refusal::Token,
         404 => return Refusal::NotFound,
-        451 => return Refusal::Lasting(Subject::Market),
-        300..=399 => return Refusal::Lasting(Subject::Address),
+        451 => return Refusal::Lasting(RefusalCause::Market),
+        300..=399 => return Refusal::Lasting(RefusalCause::Address),
         _ => {}
     }
     if says("premium") {
@@ -58,14 +58,14 @@ pub(super) fn refusal(status: u16, words: &str, reason: Option<&str>) -> Refusal
     } else if any(&["search query", "query exceeds", "empty query", "no query"]) {
         Refusal::SearchTerm
     } else if any(&["market", "country", "region", "legal reasons"]) {
-        Refusal::Lasting(Subject::Market)
+        Refusal::Lasting(RefusalCause::Market)
     } else if says("limit") {
-        Refusal::Lasting(Subject::PageSize)
+        Refusal::Lasting(RefusalCause::PageSize)
     } else {
         match status {
-            403 => Refusal::Lasting(Subject::App),
-            405 => Refusal::Lasting(Subject::Address),
-            400..=499 => Refusal::Lasting(Subject::Request),
+            403 => Refusal::Lasting(RefusalCause::App),
+            405 => Refusal::Lasting(RefusalCause::Address),
+            400..=499 => Refusal::Lasting(RefusalCause::Request),
             _ => Refusal::Again { odd: true },
         }
     }
@@ -103,17 +103,17 @@ mod tests {
             (400, "No search query", SearchTerm),
             (400, "Query exceeds maximum length of 250 characters", SearchTerm),
             (0, "No search query", SearchTerm),
-            (400, "Invalid limit", Lasting(Subject::PageSize)),
-            (400, "Invalid market code", Lasting(Subject::Market)),
-            (400, "Unlaunched market", Lasting(Subject::Market)),
-            (403, "Not available in your country", Lasting(Subject::Market)),
-            (451, "", Lasting(Subject::Market)),
-            (403, "Forbidden", Lasting(Subject::App)),
-            (403, "", Lasting(Subject::App)),
-            (302, "", Lasting(Subject::Address)),
-            (405, "", Lasting(Subject::Address)),
-            (400, "Bad request", Lasting(Subject::Request)),
-            (410, "Gone", Lasting(Subject::Request)),
+            (400, "Invalid limit", Lasting(RefusalCause::PageSize)),
+            (400, "Invalid market code", Lasting(RefusalCause::Market)),
+            (400, "Unlaunched market", Lasting(RefusalCause::Market)),
+            (403, "Not available in your country", Lasting(RefusalCause::Market)),
+            (451, "", Lasting(RefusalCause::Market)),
+            (403, "Forbidden", Lasting(RefusalCause::App)),
+            (403, "", Lasting(RefusalCause::App)),
+            (302, "", Lasting(RefusalCause::Address)),
+            (405, "", Lasting(RefusalCause::Address)),
+            (400, "Bad request", Lasting(RefusalCause::Request)),
+            (410, "Gone", Lasting(RefusalCause::Request)),
             (425, "Too early", odd),
             (499, "", odd),
             (408, "", down),

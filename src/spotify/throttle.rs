@@ -194,7 +194,6 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::context::Deadline;
 
     fn throttle(calls: usize) -> Arc<Throttle> {
         let backoff = Backoff {
@@ -207,7 +206,7 @@ mod tests {
     }
 
     fn context() -> Context {
-        Context::new(Deadline::new(Duration::from_secs(540), Duration::ZERO))
+        Context::new(Duration::from_secs(540))
     }
 
     async fn enter(throttle: &Arc<Throttle>, context: &Context) -> Result<Pass, Failure> {
@@ -257,7 +256,7 @@ mod tests {
 
         let throttle = self::throttle(2);
         throttle.close(Some(Duration::from_secs(20)), false);
-        let short = Context::new(Deadline::new(Duration::from_secs(10), Duration::ZERO));
+        let short = Context::new(Duration::from_secs(10));
         assert!(enter(&throttle, &short).await.is_err());
         assert!(throttle.cooled_down(&short).await.is_err());
         assert!(enter(&throttle, &context).await.is_ok());

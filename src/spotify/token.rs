@@ -18,7 +18,7 @@ use super::throttle::{Pass, Throttle};
 use super::wire::{self, TokenAnswer, Unreadable, error_words};
 use crate::config::{Config, Credentials};
 use crate::context::Context;
-use crate::failure::{Failure, Subject};
+use crate::failure::{Failure, RefusalCause};
 use crate::http;
 use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
@@ -307,12 +307,12 @@ impl Request {
             Meaning::Other(Refusal::Again { odd: true }) => odd(detail, after),
             Meaning::Other(Refusal::Premium) => Answer::Refused(Failure::Premium(detail)),
             Meaning::Other(refusal) => {
-                let subject = match refusal {
-                    Refusal::Lasting(subject) => subject,
-                    _ => Subject::Address,
+                let cause = match refusal {
+                    Refusal::Lasting(cause) => cause,
+                    _ => RefusalCause::Address,
                 };
                 let call = CALL.to_owned();
-                Answer::Refused(Failure::SpotifyRefused { call, detail, subject })
+                Answer::Refused(Failure::SpotifyRefused { call, detail, cause })
             }
         }
     }
@@ -354,7 +354,7 @@ fn later(detail: String, after: Option<Duration>) -> Answer {
 }
 
 fn odd(detail: String, after: Option<Duration>) -> Answer {
-    Answer::Later { failure: Failure::SpotifyOdd { call: CALL.to_owned(), detail }, after }
+    Answer::Later { failure: Failure::SpotifyUnexpected { call: CALL.to_owned(), detail }, after }
 }
 
 #[cfg(test)]
@@ -365,7 +365,7 @@ mod tests {
     fn only_what_is_about_the_client_is_about_the_credentials() {
         let again = |odd| Meaning::Other(Refusal::Again { odd });
         let throttled = Meaning::Other(Refusal::Throttled { quota: false });
-        let refused = |subject| Meaning::Other(Refusal::Lasting(subject));
+        let refused = |cause| Meaning::Other(Refusal::Lasting(cause));
         for (status, words, is_html, expected) in [
             (400, "invalid_client: Invalid client", false, Meaning::Credentials),
             (401, "", false, Meaning::Credentials),
@@ -380,7 +380,7 @@ mod tests {
             (408, "", false, again(false)),
             (425, "", false, again(true)),
             (429, "", false, throttled),
-            (302, "", true, refused(Subject::Address)),
+            (302, "", true, refused(RefusalCause::Address)),
             (404, "", true, Meaning::Other(Refusal::NotFound)),
         ] {
             assert_eq!(meaning(status, words, None, is_html), expected, "{status} {words}");

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::config::Config;
-use crate::context::{Context, Deadline};
+use crate::context::Context;
 use crate::extraction::Extractor;
 use crate::failure::Failure;
 use crate::names::{ChosenShow, ShowMatch};
@@ -13,8 +13,7 @@ const MAX_PAGE_SIZE: u32 = 50;
 
 pub(super) async fn findings(config: &Config) -> Result<Vec<Finding>, String> {
     let client = || Spotify::new(config).map_err(|error| error.to_string());
-    let timeout = config.timing.message_deadline;
-    let context = Context::new(Deadline::new(timeout, timeout));
+    let context = Context::new(config.timing.message_deadline);
     let term = &config.naming.term;
     let what = "Spotify";
     let show = match Extractor::new(config, client()?).show(term, &context).await {

@@ -165,7 +165,7 @@ impl<'a> Redriver<'a> {
                 Ok(self.acknowledge(message).await)
             }
             Err(refusal) => {
-                say!("    not republished: {}", refusal.failure.explained_at_terminal());
+                say!("    not republished: {}", refusal.failure.explain_at_terminal());
                 self.outages = if refusal.is_transient() { self.outages + 1 } else { 0 };
                 if refusal.concerns_all() || self.outages >= MAX_OUTAGES {
                     return Err(refusal.failure);

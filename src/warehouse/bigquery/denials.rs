@@ -133,7 +133,7 @@ impl Denials {
 
 impl Denied {
     fn to_failure(&self, now: Instant) -> Failure {
-        Failure::Denied {
+        Failure::RememberedDenial {
             failure: Arc::clone(&self.failure),
             until: self.expires_at_time,
             after: (self.call == Call::LoadJob).then(|| self.expires_at - now),
@@ -191,7 +191,9 @@ mod tests {
         match denials.fail_if_denied(table) {
             Ok(()) if denials.must_check_first(table) => "check first".to_owned(),
             Ok(()) => "read Spotify".to_owned(),
-            Err(Failure::Denied { after, .. }) => format!("503 for {} s", after.unwrap().as_secs()),
+            Err(Failure::RememberedDenial { after, .. }) => {
+                format!("503 for {} s", after.unwrap().as_secs())
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -215,7 +217,7 @@ mod tests {
         ] {
             let denials = Denials::new(TTL);
             let failure = denials.remember("a", call, failure);
-            assert!(matches!(failure, Failure::Denied { .. }), "{failure}");
+            assert!(matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
             assert_eq!((reaction(&denials, "a"), reaction(&denials, "b")), (a.into(), b.into()));
             tokio::time::advance(TTL * 2).await;
             for table in ["a", "b"] {
@@ -254,7 +256,7 @@ mod tests {
         };
         for failure in [invalid, transient, Failure::GoogleCredentials(String::new())] {
             let failure = denials.remember("a", Call::LoadJob, failure);
-            assert!(!matches!(failure, Failure::Denied { .. }), "{failure}");
+            assert!(!matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
             assert_eq!(reaction(&denials, "a"), "read Spotify");
         }
         let failure = Denials::new(Duration::ZERO).remember("a", Call::TableCheck, foreign());
