@@ -59,7 +59,7 @@ enum Command {
     /// Fills the three tables in a SQLite file on this machine, from a simulated Spotify unless
     /// credentials are set
     ///
-    /// WAREHOUSE=sqlite:FILE chooses the file.
+    /// The file is spotify-bq-demo.sqlite in the current folder, unless WAREHOUSE=sqlite:FILE is set.
     #[cfg(feature = "local")]
     Demo(demo::Args),
     /// Publishes messages to the trigger topic, or pushes them to a running service

@@ -38,7 +38,7 @@ pub async fn run(mut config: Config, show_id: Option<ShowId>) -> Result<bool, St
     let service = Arc::new(Service::new(config)?);
     let listener = listen(0).await?;
     let url = format!("http://{}/", local_address(&listener)?);
-    say!("The service listens at {url} and gets one message for each table.\n");
+    say!("Sending one message for each table to the service at {url}.\n");
     let router = server::router(Arc::clone(&service), None, None);
     let never = std::future::pending();
     tokio::spawn(server::serve(
@@ -172,13 +172,13 @@ fn describe_show(show: &ChosenShow, term: &Term, is_simulated: bool) -> String {
     };
     let link = show.id.link();
     let (fictitious, hint) = if is_simulated {
-        (" (fictitious)", "\nFor real data, set SPOTIFY_CREDENTIALS (docs/settings.md).")
+        (" (fictitious)", "\nTo read the real Spotify, set SPOTIFY_CREDENTIALS (docs/settings.md).")
     } else {
         ("", "")
     };
     format!(
         "The show: {title}, {why}\n  {link}{fictitious}\n\
-         For another show, pass --show-id with the ID in its link; for another term,\n\
-         --search-term.{hint}"
+         To read another show, pass --show-id with the ID in its link.\n\
+         To search for another term, pass --search-term.{hint}"
     )
 }

@@ -1,5 +1,5 @@
-//! Fan-outs: the service publishes one message for each table and term, in one request, and each replaces
-//! its table.
+//! A fan-out: one publish request with one message for each table and term, each of which replaces its
+//! table.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::binary::output;
 use crate::support::spotify::Spotify;
 use crate::support::{MENTIONS, Push, World, message};
 
-fn as_json(data: &[u8]) -> Value {
+fn read(data: &[u8]) -> Value {
     serde_json::from_slice(data).unwrap()
 }
 
@@ -18,15 +18,15 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn a_term_without_a_table_is_published_as_three_messages_in_order() {
+async fn a_term_alone_fans_out_to_its_three_tables_in_order() {
     let world = world().await;
     let app = world.app().await;
     let answer = app.push(&message(&json!({"search_term": "data hackers"}))).await;
     assert_eq!(answer.told(), (204, "fanned_out"));
     let published = world.pubsub.published("trigger");
-    let messages: Vec<Value> = published.iter().map(|message| as_json(&message.data)).collect();
+    let orders: Vec<Value> = published.iter().map(|message| read(&message.data)).collect();
     assert_eq!(
-        messages,
+        orders,
         ["podcasts", "episodes", "mentions"]
             .map(|table| json!({"table": table, "search_term": "data hackers"}))
     );
@@ -56,7 +56,7 @@ async fn the_published_messages_fill_the_tables() {
 }
 
 #[tokio::test]
-async fn max_missing_percent_is_copied_to_each_message() {
+async fn max_missing_percent_is_kept_in_each_message() {
     let world = world().await;
     let app = world.app().await;
     let attributes = json!({"search_term": "x", "max_missing_percent": "15"});
@@ -70,13 +70,13 @@ async fn max_missing_percent_is_copied_to_each_message() {
         .pubsub
         .published("trigger")
         .iter()
-        .map(|message| as_json(&message.data)["max_missing_percent"].clone())
+        .map(|message| read(&message.data)["max_missing_percent"].clone())
         .collect();
     assert_eq!(percents, [15, 15, 15, 0, 0]);
 }
 
 #[tokio::test]
-async fn the_command_passes_max_missing_percent() {
+async fn the_command_publishes_max_missing_percent() {
     let world = world().await;
     let app = world.app().await;
     let publish = async |percent: &str| {
@@ -93,7 +93,7 @@ async fn the_command_passes_max_missing_percent() {
 }
 
 #[tokio::test]
-async fn three_hundred_terms_are_published_as_nine_hundred_messages_in_one_request() {
+async fn three_hundred_terms_are_nine_hundred_messages_in_one_publish() {
     let world = world().await;
     let app = world.app().await;
     let terms: Vec<String> = (0..300).map(|n| format!("{n:03} {}", "é".repeat(96))).collect();
@@ -106,7 +106,7 @@ async fn three_hundred_terms_are_published_as_nine_hundred_messages_in_one_reque
 }
 
 #[tokio::test]
-async fn a_term_that_is_listed_twice_is_published_once() {
+async fn a_duplicate_term_is_published_once() {
     let world = world().await;
     let app = world.app().await;
     app.push(&message(&json!({"table": "podcasts", "search_term": ["Café", "cafe", "x"]}))).await;
@@ -114,7 +114,7 @@ async fn a_term_that_is_listed_twice_is_published_once() {
 }
 
 #[tokio::test]
-async fn a_fan_out_that_pubsub_rejects_is_retried() {
+async fn a_fan_out_that_cannot_be_published_is_retried() {
     for code in [tonic::Code::Unavailable, tonic::Code::NotFound, tonic::Code::PermissionDenied] {
         let world = world().await;
         let app = world.app().await;
@@ -130,7 +130,7 @@ async fn a_fan_out_that_pubsub_rejects_is_retried() {
 }
 
 #[tokio::test]
-async fn without_a_trigger_topic_a_fan_out_is_retried() {
+async fn without_a_trigger_topic_it_is_retried() {
     let world = world().await.set("TRIGGER_TOPIC", "");
     let answer = world.app().await.push(&message(&json!({"search_term": "x"}))).await;
     assert_eq!(answer.told(), (503, "retry no_trigger_topic"));

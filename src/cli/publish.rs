@@ -30,8 +30,7 @@ pub(super) struct Args {
     /// --search-term
     #[arg(long, value_name = "ID", requires = "search_term")]
     show_id: Option<String>,
-    /// Percentage of items that may be missing if Spotify's listing stays inconsistent; by default
-    /// 2, for podcasts 10
+    /// Percentage of items that may be missing from a listing; by default 2, for podcasts 10
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
     max_missing_percent: Option<u8>,
     /// Publish one message for each of the three tables

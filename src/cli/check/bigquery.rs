@@ -159,7 +159,7 @@ fn valid_table(
 
 fn reload_advice(kind: Kind) -> String {
     format!(
-        "search the service's log for the table's name and list the dead letters with `spotify-bq redrive --dry-run`; to load the table now, run `spotify-bq publish --table {kind} --wait`, with --search-term for the table of another term"
+        "search the service's log for the table's name and run `spotify-bq redrive --dry-run` to see why, or load the table with `spotify-bq publish --table {kind} --wait` (for the table of another term, add --search-term)"
     )
 }
 

@@ -78,7 +78,7 @@ impl Counts {
             return Some("Fix the errors above, then run the command again.".to_owned());
         }
         let limit = goal.limit.filter(|limit| self.acknowledged < *limit)?;
-        Some(format!("--limit asks for {limit}, but no more dead letters were found."))
+        Some(format!("--limit asks for {limit}, but no more matching dead letters were found."))
     }
 }
 
