@@ -67,7 +67,7 @@ where
         };
         let response = match result {
             Ok(page) => Response::Page(page),
-            Err(CallError::NotFound(words)) => Response::NotFound(words),
+            Err(CallError::NotFound(text)) => Response::NotFound(text),
             Err(CallError::Failed(failure)) => return Err(failure),
         };
         listing.receive(request, response);

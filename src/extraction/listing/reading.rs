@@ -46,7 +46,7 @@ pub(super) struct Gap {
     pub(super) offset: u32,
     pub(super) contradiction: Contradiction,
     /// Whether a later page showed a new id.
-    pub(super) has_items_behind: bool,
+    pub(super) has_items_after: bool,
 }
 
 /// How a page contradicts other evidence.
@@ -86,7 +86,7 @@ impl Reading {
         let max_items = max_items.unwrap_or(usize::MAX);
         self.doubles += page.append_to(&mut self.rows, &mut self.ids, max_items);
         if self.ids.len() > ids_before {
-            self.gaps.iter_mut().for_each(|gap| gap.has_items_behind = true);
+            self.gaps.iter_mut().for_each(|gap| gap.has_items_after = true);
             self.has_next = has_next;
         } else {
             self.has_next |= has_next;

@@ -283,7 +283,7 @@ fn check_verdict(
             );
             let percent = u64::from(rules.max_missing_percent);
             let is_tolerated = 100 * complete.missing <= percent * complete.wanted
-                || complete.missing <= 2 && complete.missing < complete.wanted;
+                || complete.missing <= 2 && complete.missing <= complete.wanted - complete.missing;
             prop_assert!(is_tolerated, "{} of {} are missing", complete.missing, complete.wanted);
         }
         Verdict::Empty => prop_assert!(fake.items.is_empty()),
@@ -300,6 +300,7 @@ fn check_verdict(
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
+    // At most 6 attempts for a page, in each of 3 readings, and some requests past the end.
     prop_assert!(fake.requests <= 18 * pages + 42, "{} requests for {pages} pages", fake.requests);
     Ok(())
 }
