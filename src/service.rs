@@ -43,7 +43,7 @@ pub struct Service {
     admission: Arc<Admission>,
     /// Set at SIGTERM: new messages are answered 503.
     pub draining: CancellationToken,
-    /// Set some seconds later: messages at work are answered 503, too.
+    /// Set some seconds later: messages in progress are answered 503, too.
     pub stopped: CancellationToken,
 }
 
