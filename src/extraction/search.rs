@@ -32,7 +32,7 @@ impl Extractor {
             enough: Some(MAX_SHOWS),
             end: SEARCH_END,
             side_by_side: self.side_by_side,
-            all_at_once: self.spotify.is_open(),
+            all_at_once: self.spotify.is_healthy(),
             max_missing_percent: job.max_missing_percent,
         };
         let complete = self.search(search_of(&job.term), &job.term, rules, meter).await?;
