@@ -228,8 +228,8 @@ impl Timing {
             denial_memory: Duration::from_secs(300),
             token_margin: Duration::from_secs(60),
             backoff: Backoff {
-                base: Duration::from_millis(500),
-                cap: Duration::from_secs(20),
+                base_delay: Duration::from_millis(500),
+                max_delay: Duration::from_secs(20),
                 attempts: 5,
                 max_retry_after: Duration::from_secs(30),
             },

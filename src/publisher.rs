@@ -61,14 +61,14 @@ pub const DELETED_TOPIC: &str = "_deleted-topic_";
 
 /// Why a call failed, and whether another with the same resource would fail alike.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct PubSubError {
     /// What failed.
     pub failure: Failure,
     /// The code of Pub/Sub's answer; `None` without an answer.
     code: Option<Code>,
 }
 
-impl Refusal {
+impl PubSubError {
     /// Whether every message or call would be refused: it is about the topic or subscription, or
     /// about who asks.
     pub fn concerns_all(&self) -> bool {
@@ -98,8 +98,8 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<PubSubError> for Failure {
+    fn from(refusal: PubSubError) -> Self {
         refusal.failure
     }
 }
@@ -135,7 +135,7 @@ impl Publisher {
     }
 
     /// Publishes one message and returns its id.
-    pub async fn publish_one(&self, topic: &str, message: Outgoing) -> Result<String, Refusal> {
+    pub async fn publish_one(&self, topic: &str, message: Outgoing) -> Result<String, PubSubError> {
         let ids = self.publish_all(topic, vec![message]).await?;
         Ok(ids.into_iter().next().unwrap_or_default())
     }
@@ -144,7 +144,7 @@ impl Publisher {
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<String>, PubSubError> {
         let messages: Vec<PubsubMessage> = messages
             .into_iter()
             .map(|message| PubsubMessage {
@@ -161,7 +161,7 @@ impl Publisher {
     }
 
     /// Fails unless the topic exists.
-    pub async fn topic(&self, topic: &str) -> Result<(), Refusal> {
+    pub async fn topic(&self, topic: &str) -> Result<(), PubSubError> {
         let ask = || GetTopicRequest { topic: topic.to_owned() };
         let answer = self.call(topic, ask, |channel, request| async move {
             PublisherClient::new(channel).get_topic(request).await
@@ -170,7 +170,7 @@ impl Publisher {
     }
 
     /// Whether the topic has a subscription.
-    pub async fn has_subscription(&self, topic: &str) -> Result<bool, Refusal> {
+    pub async fn has_subscription(&self, topic: &str) -> Result<bool, PubSubError> {
         let ask = || ListTopicSubscriptionsRequest {
             topic: topic.to_owned(),
             ..ListTopicSubscriptionsRequest::default()
@@ -184,7 +184,7 @@ impl Publisher {
     }
 
     /// The subscription. Fails unless it exists.
-    pub async fn subscription(&self, subscription: &str) -> Result<Subscription, Refusal> {
+    pub async fn subscription(&self, subscription: &str) -> Result<Subscription, PubSubError> {
         let ask = || GetSubscriptionRequest { subscription: subscription.to_owned() };
         let answer = self.call(subscription, ask, |channel, request| async move {
             SubscriberClient::new(channel).get_subscription(request).await
@@ -203,7 +203,7 @@ impl Publisher {
 
     /// Pulls what is there, without waiting for more. An empty answer does not mean that there is
     /// nothing.
-    pub async fn pull(&self, subscription: &str, most: i32) -> Result<Vec<Pulled>, Refusal> {
+    pub async fn pull(&self, subscription: &str, most: i32) -> Result<Vec<Pulled>, PubSubError> {
         #[expect(deprecated, reason = "the caller decides how long to wait for more")]
         let ask = || PullRequest {
             subscription: subscription.to_owned(),
@@ -223,7 +223,7 @@ impl Publisher {
         &self,
         subscription: &str,
         ack_ids: Vec<String>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PubSubError> {
         let ask = || AcknowledgeRequest {
             subscription: subscription.to_owned(),
             ack_ids: ack_ids.clone(),
@@ -240,7 +240,7 @@ impl Publisher {
         subscription: &str,
         ack_ids: Vec<String>,
         seconds: i32,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PubSubError> {
         let ask = || ModifyAckDeadlineRequest {
             subscription: subscription.to_owned(),
             ack_ids: ack_ids.clone(),
@@ -257,11 +257,11 @@ impl Publisher {
         resource: &str,
         ask: impl Fn() -> Q,
         send: impl Fn(Channel, Request<Q>) -> F,
-    ) -> Result<A, Refusal>
+    ) -> Result<A, PubSubError>
     where
         F: Future<Output = Result<tonic::Response<A>, Status>>,
     {
-        let no_answer = |failure: Failure| Refusal { failure, code: None };
+        let no_answer = |failure: Failure| PubSubError { failure, code: None };
         let failed = |detail: String| Failure::PublishFailed { topic: resource.to_owned(), detail };
         let channel = self.channel().map_err(|why| no_answer(failed(why)))?;
         let request = |token: Option<&SecretString>| {
@@ -271,7 +271,7 @@ impl Publisher {
                 let value = bearer(token).map_err(|why| no_answer(failed(why)))?;
                 request.metadata_mut().insert("authorization", value);
             }
-            Ok::<_, Refusal>(request)
+            Ok::<_, PubSubError>(request)
         };
         retry::run(&self.timing.backoff, |_| async {
             let token = self.credentials.token().await.map_err(no_answer)?;
@@ -293,7 +293,7 @@ impl Publisher {
                 } else {
                     failed(detail)
                 };
-                let refusal = Refusal { failure, code: Some(code) };
+                let refusal = PubSubError { failure, code: Some(code) };
                 retry::Error::transient_if(is_passing(code), refusal)
             })
         })

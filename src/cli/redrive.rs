@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::letter::{self, Republished};
-use crate::publisher::{Outgoing, Publisher, Pulled, Refusal};
+use crate::publisher::{Outgoing, PubSubError, Publisher, Pulled};
 use crate::retry::Backoff;
 use crate::text;
 
@@ -24,8 +24,8 @@ const BATCH: i32 = 100;
 /// Pulls in a row that bring nothing new before the subscription counts as empty, and the pauses
 /// between them: Pub/Sub may return no message several times though there are some.
 const EMPTY_PULLS: Backoff = Backoff {
-    base: Duration::from_millis(100),
-    cap: Duration::from_secs(1),
+    base_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(1),
     attempts: 8,
     max_retry_after: Duration::ZERO,
 };
@@ -157,7 +157,7 @@ impl Redrive<'_> {
         let mut empty = 0;
         while empty < EMPTY_PULLS.attempts && !self.is_enough() {
             if empty > 0 {
-                sleep(EMPTY_PULLS.max_pause(empty)).await;
+                sleep(EMPTY_PULLS.delay_bound(empty)).await;
             }
             let letters = match self.publisher.pull(self.subscription, self.batch).await {
                 Ok(letters) => letters,
@@ -259,7 +259,7 @@ impl Redrive<'_> {
         }
     }
 
-    async fn give_back(&self) -> Result<(), Refusal> {
+    async fn give_back(&self) -> Result<(), PubSubError> {
         let held: Vec<String> = self.held.values().cloned().collect();
         for ids in held.chunks(MAX_IDS) {
             self.publisher.keep(self.subscription, ids.to_vec(), 0).await?;

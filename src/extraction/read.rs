@@ -33,7 +33,7 @@ where
     let ask = |request: Request| async move {
         if request.attempt > 0 {
             // What contradicts itself needs time, and never less than this.
-            sleep(backoff.max_pause(request.attempt)).await;
+            sleep(backoff.delay_bound(request.attempt)).await;
         }
         let answer = page(request.offset, request.limit).await;
         came.fetch_or(answer.is_ok(), Relaxed);

@@ -232,7 +232,7 @@ impl Breaker {
         if !matches!(self.state, State::CoolingDown { .. }) {
             // The message is answered with a long pause. The next call finds out whether it still holds.
             let retry_after = retry_after.filter(|_| !is_long).unwrap_or_default();
-            let pause = self.backoff.pause(self.failures.in_a_row()).max(retry_after);
+            let pause = self.backoff.jittered_delay(self.failures.in_a_row()).max(retry_after);
             self.state = State::BackingOff { until: now + pause };
         }
         let (Scope::One(call) | Scope::All(call)) = scope;
@@ -265,7 +265,7 @@ impl Breaker {
                 now
             }
         };
-        let pause = retry_after.unwrap_or_default().max(self.backoff.max_pause(self.cooldowns));
+        let pause = retry_after.unwrap_or_default().max(self.backoff.delay_bound(self.cooldowns));
         let until = (now + pause).max(previous_end);
         let remaining = until - now;
         let max_retry_after = self.backoff.max_retry_after;

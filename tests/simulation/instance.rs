@@ -76,8 +76,8 @@ impl Recipe {
         }
         let timing = &mut config.timing;
         timing.backoff = Backoff {
-            base: Duration::from_millis(2),
-            cap: Duration::from_millis(30),
+            base_delay: Duration::from_millis(2),
+            max_delay: Duration::from_millis(30),
             attempts: 4,
             max_retry_after: self.plan.patience,
         };

@@ -2,8 +2,8 @@ use super::*;
 
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(500),
-    cap: Duration::from_secs(20),
+    base_delay: Duration::from_millis(500),
+    max_delay: Duration::from_secs(20),
     attempts: 5,
     max_retry_after: MAX_RETRY_AFTER,
 };

@@ -5,8 +5,8 @@ use super::*;
 
 fn throttle(calls: usize) -> Arc<Throttle> {
     let backoff = Backoff {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(20),
+        base_delay: Duration::from_millis(500),
+        max_delay: Duration::from_secs(20),
         attempts: 5,
         max_retry_after: Duration::from_secs(30),
     };
