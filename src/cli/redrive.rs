@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::letter::{self, Republished};
-use crate::publisher::{Outgoing, PubSubError, Publisher, Pulled};
+use crate::publisher::{Outgoing, PubSubError, Publisher, PulledMessage};
 use crate::retry::Backoff;
 use crate::text;
 
@@ -178,21 +178,23 @@ impl Redrive<'_> {
         Ok(())
     }
 
-    async fn hold(&mut self, letters: &[Pulled]) {
+    async fn hold(&mut self, letters: &[PulledMessage]) {
         if letters.is_empty() {
             return;
         }
         let held = letters.iter().map(|letter| (letter.id.clone(), letter.ack_id.clone()));
         self.held.extend(held);
         let ids = letters.iter().map(|letter| letter.ack_id.clone()).collect();
-        if let Err(refusal) = self.publisher.keep(self.subscription, ids, HOLD_SECONDS).await {
+        if let Err(refusal) =
+            self.publisher.modify_ack_deadline(self.subscription, ids, HOLD_SECONDS).await
+        {
             // They may be pulled again, and are recognized then.
             say!("The letters could not be held: {}", refusal.failure);
         }
     }
 
     /// Handles a pulled letter, and returns whether it is a new one.
-    async fn letter(&mut self, letter: Pulled) -> Result<bool, Failure> {
+    async fn letter(&mut self, letter: PulledMessage) -> Result<bool, Failure> {
         let known = self.fates.get(&letter.id).copied();
         let fate = match known {
             // The acknowledgment was refused or lost.
@@ -209,7 +211,7 @@ impl Redrive<'_> {
         Ok(known.is_none())
     }
 
-    async fn republish(&mut self, letter: &Pulled) -> Result<Fate, Failure> {
+    async fn republish(&mut self, letter: &PulledMessage) -> Result<Fate, Failure> {
         say!("{}", describe(letter));
         let message = Outgoing {
             attributes: letter::original(letter.message.attributes.clone()),
@@ -241,7 +243,7 @@ impl Redrive<'_> {
         }
     }
 
-    async fn acknowledge(&mut self, letter: &Pulled) -> Fate {
+    async fn acknowledge(&mut self, letter: &PulledMessage) -> Fate {
         let ids = vec![letter.ack_id.clone()];
         match self.publisher.acknowledge(self.subscription, ids).await {
             Ok(()) => {
@@ -262,7 +264,7 @@ impl Redrive<'_> {
     async fn give_back(&self) -> Result<(), PubSubError> {
         let held: Vec<String> = self.held.values().cloned().collect();
         for ids in held.chunks(MAX_IDS) {
-            self.publisher.keep(self.subscription, ids.to_vec(), 0).await?;
+            self.publisher.modify_ack_deadline(self.subscription, ids.to_vec(), 0).await?;
         }
         Ok(())
     }
@@ -275,18 +277,18 @@ impl Redrive<'_> {
         self.args.limit.is_some_and(|limit| self.counts().published >= limit)
     }
 
-    fn is_wanted(&self, letter: &Pulled) -> bool {
+    fn is_wanted(&self, letter: &PulledMessage) -> bool {
         let is_asked_for =
             self.args.reason.as_ref().is_none_or(|reason| reason == reason_of(letter));
         is_asked_for && !self.republished.has(&letter.message.data, &letter.message.attributes)
     }
 }
 
-fn reason_of(letter: &Pulled) -> &str {
+fn reason_of(letter: &PulledMessage) -> &str {
     letter.message.attributes.get("reason").map_or("none", String::as_str)
 }
 
-fn describe(letter: &Pulled) -> String {
+fn describe(letter: &PulledMessage) -> String {
     let attributes = &letter.message.attributes;
     let detail = attributes.get("detail").map_or(
         "given up by the subscription after its delivery attempts; the service's log has the reason",

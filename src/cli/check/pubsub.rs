@@ -35,7 +35,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
         findings.push(topic(&publisher, name, None).await);
     }
     findings.push(match &pubsub.dead_letter_subscription {
-        Some(name) => match publisher.subscription(name).await {
+        Some(name) => match publisher.get_subscription(name).await {
             Ok(found) => dead_letters(name, &found, pubsub.dead_letter_topic.as_deref()),
             Err(refusal) => Finding::failure(name, &refusal.failure),
         },
@@ -51,7 +51,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
 /// Whether a topic exists and, if there is advice for that case, has a subscription: without one,
 /// what is published is lost.
 async fn topic(publisher: &Publisher, name: &str, without: Option<&str>) -> Finding {
-    if let Err(refusal) = publisher.topic(name).await {
+    if let Err(refusal) = publisher.check_topic(name).await {
         return Finding::failure(name, &refusal.failure);
     }
     match (publisher.has_subscription(name).await, without) {
