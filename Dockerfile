@@ -1,16 +1,16 @@
-# The service's image: one binary on a base with neither shell nor package manager.
-# Any builder will do (docker build, Cloud Build's docker, buildah); nothing here needs BuildKit.
+# The service's image: a single binary on a base without shell and package manager.
+# Works with any builder (docker build, Cloud Build's docker, buildah). BuildKit is not needed.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
-# The dependencies alone, with an empty crate in the code's place: this layer is built again only when a Cargo file changes.
+# Builds the dependencies with an empty crate, so that this layer is rebuilt only when a Cargo file changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked --no-default-features
 
-# Without the feature `local`: SQLite and the demo are for one's own machine.
-# touch: the files may be older than the empty crate built above, and cargo goes by time.
+# Leaves out the feature `local`: SQLite and the demo are for local use.
+# touch: cargo compares modification times, and the files may be older than the empty crate.
 COPY terraform/schemas terraform/schemas
 COPY src src
 ARG COMMIT=""
@@ -25,7 +25,7 @@ ARG COMMIT=""
 LABEL org.opencontainers.image.title="spotify-bq" \
       org.opencontainers.image.revision="$COMMIT"
 COPY --from=build /src/target/release/spotify-bq /usr/local/bin/spotify-bq
-# By number, so that a cluster can see that it is not root.
+# A numeric user lets a cluster verify that it is not root.
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/spotify-bq"]

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What .ci/run and .ci/long share: steps that are counted, tools from PyPI, the closing line.
+# Shared by .ci/run and .ci/long: counted steps, tools from PyPI, the closing line.
 shared=$PWD/../shared
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/spotify-bq-ci
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
 passed=0 failed=0 skipped=0 broken=()
 
-# ONLY, a pattern, chooses among the steps.
+# ONLY is a pattern that selects steps.
 step() { # NAME COMMAND…
   local name=$1 start=$SECONDS
   shift
@@ -26,7 +26,7 @@ skip() { # NAME WHY
   echo "=== $1: skipped, $2"
 }
 
-# A command of a PyPI package at a fixed version; each package has an environment of its own.
+# Runs a command of a PyPI package at a fixed version, in an environment of its own.
 tool() { # PACKAGE==VERSION COMMAND ARGUMENTS…
   local package=$1 folder=$tools/${1//[^a-z0-9.]/-}
   shift
@@ -39,7 +39,7 @@ tool() { # PACKAGE==VERSION COMMAND ARGUMENTS…
   PATH=$folder/bin:$PATH "$@"
 }
 
-# The folder of a Python environment, installed again when its requirements or constraints change.
+# Prints the folder of a Python environment, which is reinstalled when its requirements or constraints change.
 environment() { # NAME REQUIREMENTS CONSTRAINTS
   local folder=$tools/$1
   if ! cat "$2" "$3" | cmp -s - "$folder/installed"; then

@@ -91,7 +91,7 @@ fn multipart_body(bencher: Bencher<'_, '_>) {
     let rows = seam::rows(Kind::Episodes, &page(), &phrases()).expect("a page");
     let job = vec![b'x'; 1500];
     bencher.counter(BytesCount::new(rows.bytes())).bench(|| {
-        let (_, pieces) = seam::multipart(black_box(&job), &rows);
+        let (_, pieces) = seam::multipart_body(black_box(&job), &rows);
         pieces.concat()
     });
 }

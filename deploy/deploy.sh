@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Brings spotify-bq into a Google Cloud project, from nothing or from any earlier state of it; run again, it changes only
-# what has changed.
+# Deploys spotify-bq to a Google Cloud project: an empty one, or one in which an earlier run stopped at any point. Running
+# it again changes only what has changed.
 #
 #   deploy/deploy.sh --project ID [options]
 #
-#   --project ID           (or PROJECT_ID) the project, which must have billing; default: what the .tfvars file says, else gcloud's own
-#   --region REGION        (or REGION) default: what the .tfvars file says, else southamerica-east1
-#   --search-term TERM     the podcast to search for, at the first deployment; kept in terraform/terraform.tfvars
-#   --mention PHRASES      the phrases that an episode must mention, separated by |; kept there too
+#   --project ID           (or PROJECT_ID) the project, which must have billing; default: the .tfvars file's, else gcloud's current project
+#   --region REGION        (or REGION) default: the .tfvars file's, else southamerica-east1
+#   --search-term TERM     the term to search for, at the first deployment; saved in terraform/terraform.tfvars
+#   --mention PHRASES      phrases that make an episode a mention, separated by |; saved there too
 #   --var-file FILE        (or VAR_FILE) variables of terraform/; default: terraform/terraform.tfvars, if there
-#   --state-bucket BUCKET  (or STATE_BUCKET) where terraform keeps its state; default: what the .tfvars file says, else PROJECT-spotify-bq-state
-#   --local-docker         build with the Docker on this machine, not with Cloud Build
-#   --image IMAGE@sha256:… take this image, build none: one of a release (ghcr.io/…), or an earlier one of your own
-#   --rebuild              build the image even if it is there: for new versions of the images it is based on
-#   --only-image           no more than a new image into the running service, with the rights of GitHub's workflow
-#   --adopt                take over a dataset and tables that are there already
+#   --state-bucket BUCKET  (or STATE_BUCKET) bucket for Terraform's state; default: the .tfvars file's, else PROJECT-spotify-bq-state
+#   --local-docker         build with Docker on this machine instead of Cloud Build
+#   --image IMAGE@sha256:… use this image and build none: a release's (ghcr.io/…), or one that you built before
+#   --rebuild              build the image even if it exists, to pick up new versions of its base images
+#   --only-image           only update the running service's image; the GitHub workflow's permissions are enough
+#   --adopt                import a dataset and tables that already exist
 #   --no-messages          don't load the tables at the end
 #   --yes                  don't ask before terraform changes something
 #
@@ -60,12 +60,12 @@ while (($#)); do
   shift
 done
 [[ -z $image || $image == *@sha256:* ]] ||
-  fail "$image has no digest." "Name the image as IMAGE@sha256:…: a tag that is moved makes no new revision."
+  fail "$image has no digest." "Name the image as IMAGE@sha256:…. A tag is not enough: moving it creates no new revision."
 if $only_image && [[ -n $search_term$mention ]]; then
-  fail "--only-image changes no settings." "Leave out --search-term and --mention; the .tfvars file says them."
+  fail "--only-image changes no settings." "Leave out --search-term and --mention: --only-image uses those of the .tfvars file."
 fi
 
-# Service Usage turns on the others, and terraform counts its calls by it. Terraform turns on what is not named here.
+# Terraform enables all other APIs. These are needed before it can run.
 first_apis="cloudresourcemanager.googleapis.com iam.googleapis.com pubsub.googleapis.com cloudscheduler.googleapis.com storage.googleapis.com"
 
 enable_apis() { # APIS…
@@ -78,7 +78,7 @@ enable_apis() { # APIS…
 
 enable_first_apis() {
   local apis_on
-  # Refused where Service Usage itself is off, which says that it is to be turned on.
+  # If Service Usage itself is off, the list is refused, and nothing counts as enabled.
   apis_on=$(gcloud services list --enabled --format='value(config.name)' 2>"$scratch/refusal") ||
     is_passing_refusal "$scratch/refusal" || { cat "$scratch/refusal" >&2; return 1; }
   enable_apis serviceusage.googleapis.com
@@ -86,7 +86,7 @@ enable_first_apis() {
   enable_apis $first_apis
 }
 
-# Fails if the account can't see the project. An API that is off says nothing about that, so it is asked again once it is on.
+# Fails if the account can't see the project. If the call fails because an API is off, it is repeated once the API is on.
 read_project() {
   local status=0
   gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null 2>"$scratch/refusal" || status=$?
@@ -101,21 +101,21 @@ read_project() {
 
 make_state_bucket() {
   local settings
-  # Only this project's buckets: names are global, and a state in a bucket of others would be theirs.
+  # Lists only this project's buckets: names are global, and another project's bucket would expose the state.
   settings=$(patiently gcloud storage buckets list --filter="name=$state_bucket" \
     --format='value[separator=" "](versioning_enabled,uniform_bucket_level_access,public_access_prevention)')
   if [[ -z $settings ]]; then
     patiently gcloud storage buckets create "gs://$state_bucket" --location="$region" \
       --uniform-bucket-level-access --public-access-prevention
   fi
-  # Also for one that an interrupted run did not finish.
+  # An interrupted run may have left a bucket without these settings.
   if [[ $settings != "True True enforced" ]]; then
     patiently gcloud storage buckets update "gs://$state_bucket" --versioning \
       --uniform-bucket-level-access --public-access-prevention
   fi
 }
 
-# The tables of a stack follow its term, so another term for a stack that exists would replace its tables.
+# A stack's table names follow its term, so a different term would replace the tables of an existing stack.
 keep_settings() {
   local now
   if [[ -n $search_term ]]; then
@@ -137,10 +137,10 @@ if now.casefold().split() != sys.argv[1].casefold().split():
   if [[ -n $mention ]]; then keep_setting --mention mention "$mention"; fi
 }
 
-# Registry, build account, build bucket and secret come first, since the service needs an image and a secret's value to
-# start with. So do the grants that it needs to start: IAM takes minutes, which the build gives it. (Not the dataset's
-# grant, which would create the dataset before --adopt.) They are created by terraform with -target, not by gcloud, so
-# that they have one owner from the beginning.
+# Registry, build account, build bucket and secret come first, because the service starts only with an image and a
+# secret's value. So do the grants that it needs at its start: IAM needs minutes to take effect, and the build takes that
+# long. (The dataset's grant is not among them: it would create the dataset before --adopt.) Terraform creates them with
+# -target, so that it manages them from the start.
 first_resources=(
   google_artifact_registry_repository_iam_member.build
   google_storage_bucket_iam_member.build
@@ -156,13 +156,13 @@ first_resources=(
 apply_first_resources() {
   local resource targets=()
   for resource in "${first_resources[@]}"; do targets+=("-target=$resource"); done
-  carry_out no_hook "${targets[@]}"
+  plan_and_apply no_hook "${targets[@]}"
 }
 
 no_hook() { :; }
 
-# A plan without changes still read what a newer provider writes differently. It is saved, since the workflow's account
-# plans without reading (below), and would otherwise find changes everywhere.
+# A plan without changes may still have read values that a newer provider writes differently. They are saved: the
+# workflow's account plans without refresh (below) and would otherwise find differences.
 save_what_was_read() {
   local drift
   drift=$(tf show -json "$scratch/plan" | python3 -c '
@@ -173,9 +173,9 @@ print(len(json.load(sys.stdin).get("resource_drift", [])) or "")
   [[ -z $drift ]] || apply
 }
 
-# The workflow's account may change the service and nothing else, so a plan with more in it is reported here rather than
-# by a refusal half-way. It may not read the other resources either: -refresh=false compares with what a person's last
-# run saved.
+# The workflow's account may change only the service. A plan that changes more is refused here, before Google refuses it
+# half-way. The account may not read the other resources either, so -refresh=false compares with the state that the last
+# full run saved.
 only_the_service() {
   local more
   more=$(tf show -json "$scratch/plan" | python3 -c '
@@ -186,7 +186,7 @@ for resource in json.load(sys.stdin).get("resource_changes", []):
         print("  " + resource["address"])
 ') || return
   [[ -z $more ]] || fail "This plan changes more than the service:"$'\n'"$more" \
-    "Let a person run deploy/deploy.sh with the same variables, which also saves what it reads; after that this goes through."
+    "Run deploy/deploy.sh with the same variables from an account with full permissions, then run this again."
 }
 
 step "login and tools" "Your account must be able to see the project: gcloud projects describe PROJECT"
@@ -197,14 +197,14 @@ prepare_terraform
 if ! $only_image; then
   ask_again=false
   read_project
-  # An account that may not ask gets no answer, which is not the answer no.
+  # An account without billing permissions gets no answer; only a clear False counts.
   billing=$(gcloud billing projects describe "$project" --format='value(billingEnabled)' 2>/dev/null) || billing=""
-  [[ $billing != False ]] || fail "$project has no billing, without which there is no Cloud Run." \
+  [[ $billing != False ]] || fail "$project has no billing account, which Cloud Run requires." \
     "Link an account: https://console.cloud.google.com/billing/linkedaccount?project=$project"
 fi
 
 if [[ $image == ghcr.io/* ]]; then
-  step "who built the image"
+  step "verifying the image"
   check_attestation
 fi
 
@@ -212,18 +212,18 @@ if ! $only_image; then
   step "APIs" "Your account needs roles/serviceusage.serviceUsageAdmin."
   enable_first_apis
   if $ask_again; then patiently gcloud projects describe "$project" --format='value(projectNumber)' >/dev/null; fi
-  # Terraform grants rights to these agents, and they do not exist before their service is first used.
+  # Terraform grants roles to these service agents, which Google creates only at the first use of their service.
   patiently gcloud beta services identity create --service=pubsub.googleapis.com --format=none
   patiently gcloud beta services identity create --service=cloudscheduler.googleapis.com --format=none
 
-  step "bucket of terraform's state (gs://$state_bucket)" \
+  step "bucket for Terraform's state (gs://$state_bucket)" \
     "Your account needs roles/storage.admin. If the name is taken by someone else, choose another: --state-bucket NAME"
   make_state_bucket
 fi
 
-refused="Terraform says above what was refused and to whom. On a new project, APIs and rights take some minutes to take effect. If a run that was cut off holds the lock: $tf_hint force-unlock -force LOCK-ID"
+refused="Terraform's message above names what was refused and to whom. On a new project, APIs and permissions take some minutes to take effect. If an interrupted run holds the lock: $tf_hint force-unlock -force LOCK-ID"
 
-step "terraform's start" "If it can't reach its state: does your account have roles/storage.objectUser on gs://$state_bucket?"
+step "terraform init" "If it can't reach its state: does your account have roles/storage.objectUser on gs://$state_bucket?"
 init_terraform
 
 if ! $only_image; then
@@ -235,7 +235,7 @@ if ! $only_image; then
   step "registry, build account and secret" "$refused"
   apply_first_resources
 
-  step "the Spotify app's credentials" "Put them in yourself, then run this again: ${0%/*}/set-credentials.sh --project $project"
+  step "the Spotify app's credentials" "Add them yourself, then run this again: ${0%/*}/set-credentials.sh --project $project"
   secret=$(tf output -raw secret_id)
   value=$(patiently gcloud secrets versions list "$secret" --filter=state=ENABLED --limit=1 --format='value(name)')
   if [[ -z $value ]]; then
@@ -244,17 +244,17 @@ if ! $only_image; then
 fi
 
 if [[ -z $image ]]; then
-  step "the image" "A build's log: https://console.cloud.google.com/cloud-build/builds?project=$project. On a project just made, the build account's rights take some minutes."
+  step "the image" "The build's log: https://console.cloud.google.com/cloud-build/builds?project=$project. On a new project, the build account's permissions take some minutes to take effect."
   find_or_build_image
 fi
 variables+=("-var=image=$image")
 
 step "everything else" "$refused"
 if $only_image; then
-  carry_out only_the_service -refresh=false
+  plan_and_apply only_the_service -refresh=false
 else
   repair_service
-  carry_out take_over_existing
+  plan_and_apply import_existing
   if $nothing_to_change; then save_what_was_read; fi
 fi
 

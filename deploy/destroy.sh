@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Takes spotify-bq out of a Google Cloud project again. The BigQuery dataset and its tables stay, unless told otherwise.
+# Removes spotify-bq from a Google Cloud project. The BigQuery dataset and its tables stay unless you pass --delete-data.
 #
 #   deploy/destroy.sh --project ID [options]
 #
 #   --project, --region, --var-file, --state-bucket   as for deploy.sh; use the same
-#   --delete-data   delete the dataset and all its tables too, those of other terms included
+#   --delete-data   also delete the dataset and all its tables, including those of other terms
 #   --yes           don't ask
 #
-# What goes: the service, its schedules, topics and subscriptions (with the dead letters that wait in them), the secret with
-# its value, the registry with its images, the identities, alerts and dashboard. What stays besides the data: the APIs, which
-# others may use, and the bucket with terraform's state. deploy.sh brings all of it back; with --adopt onto the data kept.
+# Removed: the service, its schedules, topics and subscriptions (with the dead letters in them), the secret, the registry
+# with its images, the service accounts, alerts and dashboard. Kept besides the data: enabled APIs, which other systems may
+# use, and the bucket with Terraform's state. deploy.sh restores everything; with --adopt it uses the data that was kept.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -40,19 +40,19 @@ in_state() { # THE BEGINNING OF AN ADDRESS
 
 ask() {
   local answer data="stay"
-  if $delete_data; then data="are DELETED, those of other terms too"; fi
+  if $delete_data; then data="are DELETED, including those of other terms"; fi
   say ""
   say "This removes $name from the project $project: service, schedules, topics, dead letters, secret, images, alerts."
   say "The BigQuery dataset and its tables $data."
   if $yes; then return; fi
-  [[ -t 0 ]] || fail "No terminal to ask for your agreement." "Without a terminal, agree in advance: --yes"
-  let_go_of_interrupts
-  read -r -p "Type the project's id to go on: " answer
+  [[ -t 0 ]] || fail "There is no terminal to confirm." "Without a terminal, use --yes."
+  default_interrupts
+  read -r -p "Type the project's id to continue: " answer
   catch_interrupts
   [[ $answer == "$project" ]] || fail "That is not $project, so nothing was changed."
 }
 
-# Terraform refuses to destroy what was last applied with protection.
+# Terraform refuses to destroy what was applied with deletion protection, so that is lifted first.
 lift_protection() {
   local address targets=()
   for address in $(in_state google_cloud_run_v2_service.this); do targets+=("-target=$address"); done
@@ -61,11 +61,11 @@ lift_protection() {
   fi
   ((${#targets[@]})) || return 0
   change "${targets[@]}" && return
-  # The new revision may fail as the last one did, and the protection is lifted all the same.
+  # The new revision may fail like the last one, but the protection is lifted all the same.
   change "${targets[@]}"
 }
 
-# Carries out a plan that was agreed to. There is nothing to do: that is well too.
+# Applies a confirmed plan. A plan without changes is a success.
 change() { # TERRAFORM PLAN'S ARGUMENTS
   local status=0
   plan "$@" || status=$?
@@ -87,17 +87,17 @@ step "terraform's state" "Is gs://$state_bucket the bucket that deploy.sh used, 
 init_terraform
 tf state list >"$scratch/state"
 if [[ ! -s $scratch/state ]]; then
-  say "The state in gs://$state_bucket ($name) holds nothing: there is nothing to remove."
+  say "The state in gs://$state_bucket ($name) is empty: there is nothing to remove."
   exit 0
 fi
-# Without the image that runs, lifting the protection would roll out the module's placeholder.
+# Without the running image, lifting the protection would deploy the module's placeholder.
 image=$(service_in_state image)
 if [[ -n $image ]]; then variables+=("-var=image=$image"); fi
-# Nothing is created on the way out: what an earlier, interrupted run has let go of stays so.
+# An interrupted run may have removed these from the state. They must not be created again.
 if [[ -z $(in_state google_bigquery_dataset.this) ]]; then variables+=("-var=create_dataset=false"); fi
 if [[ -z $(in_state google_bigquery_table.this) ]]; then variables+=("-var=create_tables=false"); fi
 
-step "your agreement"
+step "your confirmation"
 ask
 
 step "lifting the deletion protection" "Your account needs roles/run.admin and, with --delete-data, roles/bigquery.admin."
@@ -106,14 +106,14 @@ if [[ -n $tainted ]]; then untaint_service; fi
 lift_protection
 
 if ! $delete_data; then
-  step "letting go of the BigQuery data" "Nothing was destroyed yet."
+  step "removing the BigQuery data from Terraform's state" "Nothing has been destroyed yet."
   for address in $(in_state google_bigquery_table.this) $(in_state google_bigquery_dataset.this); do
     tf state rm "$address" >/dev/null
     say "kept: $address"
   done
 fi
 
-step "removing everything else" "Part of it may be gone already; run this again for the rest."
+step "removing everything else" "Some of it may already be removed. Run this again for the rest."
 change -destroy
 
 step "done"

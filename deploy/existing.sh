@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What is there already when terraform plans to create it: BigQuery data that --adopt takes over, and workload identity
-# pools that Google keeps for 30 days after their deletion. Comes after terraform.sh.
+# Imports what already exists when Terraform plans to create it: BigQuery data with --adopt, and workload identity pools,
+# which Google keeps for 30 days after their deletion. Source terraform.sh first.
 
-# What the plan creates of that: one line each, with type, terraform's address and the name; a pool before its provider.
+# Lists what the plan creates of these, one per line: type, Terraform's address and name. A pool precedes its provider.
 planned() {
   tf show -json "$scratch/plan" | python3 -c '
 import json, sys
@@ -27,8 +27,8 @@ import_resource() { # ADDRESS ID
   }
 }
 
-# Status 10: something was imported, so that a new plan is needed.
-take_over_existing() {
+# Returns 10 if something was imported and a new plan is needed.
+import_existing() {
   local type address id more changed=0 data=""
   planned >"$scratch/planned" || return
   while read -r type address id more; do
@@ -48,7 +48,7 @@ take_over_existing() {
   return "$changed"
 }
 
-# A deleted pool or provider keeps its name for 30 days, so it is brought back and imported. False if it was not deleted.
+# Google keeps the name of a deleted pool or provider for 30 days, so it is undeleted and imported. Fails if it was not deleted.
 undelete() { # ADDRESS POOL PROVIDER
   local kind=(workload-identity-pools) which=("$2" --location=global) path=projects/$project/locations/global/workloadIdentityPools/$2 state
   if [[ -n $3 ]]; then
@@ -56,19 +56,19 @@ undelete() { # ADDRESS POOL PROVIDER
   fi
   state=$(gcloud iam "${kind[@]}" describe "${which[@]}" --format='value(state)' 2>/dev/null) || return
   [[ $state == DELETED ]] || return
-  say "Bringing back ${path##*/}, which was deleted less than 30 days ago"
+  say "Restoring ${path##*/}, which was deleted less than 30 days ago"
   gcloud iam "${kind[@]}" undelete "${which[@]}" --format=none || exit
   import_resource "$1" "$path" || exit
 }
 
 adopt_data() { # LINES OF ADDRESS AND NAME
   local address id path
-  $adopt || fail "BigQuery has already: $(cut -d ' ' -f 2 <<<"$1" | tr '\n' ' ')" \
-    "To let terraform manage it from now on: the same command with --adopt. To leave it to its owner: create_dataset = false (and create_tables = false) in the .tfvars file."
+  $adopt || fail "BigQuery already has: $(cut -d ' ' -f 2 <<<"$1" | tr '\n' ' ')" \
+    "To let Terraform manage it from now on, run the same command with --adopt. To leave it unmanaged, set create_dataset = false (and create_tables = false) in the .tfvars file."
   while read -r address id; do
     path=projects/$project/datasets/${id%%.*}
     [[ $id != *.* ]] || path+=/tables/${id#*.}
-    say "Taking over $id"
+    say "Importing $id"
     import_resource "$address" "$path" || return
   done <<<"$1"
 }

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# The image: found by what it is built from, built, or taken from a release. Comes after lib.sh.
+# Finds the image by a hash of its sources, builds it, or takes it from a release. Source lib.sh first.
 
-# What .dockerignore lets in, and what says how it is built.
+# The build's inputs: what .dockerignore admits, and the build's own files.
 image_sources="Cargo.toml Cargo.lock Dockerfile .dockerignore src terraform/schemas"
 
 sha256() {
   if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi
 }
 
-# Names an image by what it is built from, so that a run that finds it there builds nothing and so changes nothing.
+# Prints a tag made from the sources, so that an unchanged tree finds its image and builds nothing.
 source_tag() {
   (
     cd "$repository"
@@ -28,8 +28,8 @@ commit() {
   printf '%s' "$commit"
 }
 
-# The digest behind a tag; nothing if there is no such tag. `images describe` would ask Container Analysis, where that is
-# on, and fail without its role. A refusal is no answer, so it ends the step.
+# Prints the digest of a tag, or nothing if the tag does not exist. Uses `list` because `images describe` also calls
+# Container Analysis where that is enabled, and fails without its role. A refused call ends the step.
 digest_of() { # REPOSITORY TAG
   patiently gcloud artifacts docker images list "$1" --include-tags --filter="tags:$2" --format='value(version)'
 }
@@ -48,7 +48,7 @@ build_with_docker() { # IMAGE:TAG
   needs docker "Install it, or leave out --local-docker to build with Cloud Build."
   gcloud auth print-access-token |
     docker login --username=oauth2accesstoken --password-stdin "https://${1%%/*}" >/dev/null
-  # Cloud Run runs amd64, whatever this machine is; it takes one image, not an index with attestations in it.
+  # Cloud Run runs amd64 and takes a single image, not an index with attestations.
   BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform=linux/amd64 --build-arg="COMMIT=$(commit)" --tag="$1" "$repository"
   docker push "$1"
 }
@@ -61,29 +61,29 @@ find_or_build_image() {
   if [[ -z $digest ]]; then
     if [[ $builder == docker ]]; then build_with_docker "$images:$tag"; else build_in_cloud "$images:$tag"; fi
     digest=$(digest_of "$images" "$tag")
-    [[ $digest == sha256:* ]] || fail "The registry does not know $images:$tag, which was just built." \
-      "See what it has: gcloud artifacts docker images list $images --include-tags"
+    [[ $digest == sha256:* ]] || fail "The registry does not list $images:$tag, which was just built." \
+      "List its images: gcloud artifacts docker images list $images --include-tags"
   fi
   image=$images@$digest
   say "$image"
 }
 
-# OWNER/NAME on GitHub: Cargo.toml is the one place that says it.
+# Prints OWNER/NAME on GitHub, from Cargo.toml.
 home() {
   awk -F '"' '/^repository = "https:\/\/github.com\// { sub("https://github.com/", "", $2); print $2; exit }' "$repository/Cargo.toml"
 }
 
-# Verifies who built an image of GHCR. One of your own registry is your own.
+# Verifies who built an image from GHCR. Images in your own registry are not checked.
 check_attestation() {
   local source
   source=$(home)
-  # No public home yet, or a fork that has not said its own: then the image's own name is all there is to go by.
+  # Without a public home in Cargo.toml, the image's own name is all there is to compare with.
   [[ -n $source && $source != OWNER/* ]] || { source=${image#ghcr.io/}; source=${source%@*}; }
   if command -v gh >/dev/null && gh auth status >/dev/null 2>&1; then
     gh attestation verify "oci://$image" --repo "$source" >/dev/null ||
       fail "$image has no valid attestation of $source." "Nothing was deployed. Take an image of https://github.com/$source/releases, or build your own: leave out --image."
     say "$image was built by the release workflow of $source."
   else
-    say "Not verified who built this image, which needs the GitHub CLI with a login: gh attestation verify oci://$image --repo $source"
+    say "The image's builder was not verified: that needs the GitHub CLI with a login. To verify: gh attestation verify oci://$image --repo $source"
   fi
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What all scripts of this folder share: named steps, failures that say what to do, interrupts, and who acts on which
-# project with terraform's state in a bucket. Written for bash 3.2, which is what macOS has.
+# Shared by all scripts in this folder: named steps, failures with a next step, interrupts, the login, the project and
+# Terraform's state. Written for bash 3.2, the version on macOS.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/.." && pwd)
@@ -8,7 +8,7 @@ step_name="reading the options" step_advice="" told=false interrupted=false
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Every command from here to the next step belongs to this one; the advice is shown if one of them fails.
+# Starts a step: all commands up to the next one belong to it. The advice is shown if one of them fails.
 step() { # NAME, WHAT TO DO WHEN IT FAILS
   step_name=$1 step_advice=${2:-}
   say "==> $1"
@@ -33,7 +33,7 @@ on_exit() {
       report_interrupt
     else
       say "Stopped at: $step_name"
-      say "  What went wrong is above."
+      say "  The error is above."
       [[ -z $step_advice ]] || say "  $step_advice"
     fi
     say "  There is nothing to undo. To continue, run the same command again."
@@ -57,12 +57,12 @@ on_interrupt() { # EXIT STATUS
 }
 catch_interrupts
 
-# While the script waits for an answer, Ctrl-C ends it at once: bash 3.2 would run a trap only after the answer.
-let_go_of_interrupts() {
+# Lets Ctrl-C end the script at once while it waits for input: bash 3.2 would run a trap only after the input.
+default_interrupts() {
   trap - INT
 }
 
-# What the scripts that apply do more (terraform.sh): wait for terraform's end, and say what is true of it.
+# Overridden by terraform.sh for scripts that apply: wait for Terraform to end, and report how it ended.
 end_terraform() { :; }
 report_interrupt() { :; }
 
@@ -70,7 +70,7 @@ needs() { # COMMAND, WHERE TO GET IT
   command -v "$1" >/dev/null || fail "$1 is not installed." "$2"
 }
 
-# The comment at the head of a script is its help.
+# Prints the comment at the top of the script.
 print_help() {
   awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"
 }
@@ -91,25 +91,25 @@ show_and_keep() { # FILE, WHERE TO STOP SHOWING
   done 4>"$1"
 }
 
-# Whether a refusal is one of an API that was turned on a moment ago, or of an account that Google has just created.
+# Returns whether a refusal is temporary: an API was just enabled, or Google has just created the account.
 is_passing_refusal() { # FILE
   grep -qiE 'has not been used in project|before or it is disabled|enabled this API recently|SERVICE_DISABLED|accessNotConfigured|API \[?[a-z.]+\]? (is )?not enabled|service account [^ ]*gcp-sa-[^ ]* does not exist' "$1"
 }
 
-# Google says that a change of APIs takes effect within five minutes: 15 times 20 seconds.
+# Google documents that enabling an API takes effect within five minutes: 15 times 20 seconds.
 API_ATTEMPTS=15
 
 wait_for_api() { # ATTEMPT
   if (($1 == 1)); then
-    say "An API that was just turned on is not in effect yet. Trying again for up to five minutes."
+    say "An API that was just enabled is not in effect yet. Retrying for up to five minutes."
   else
     say "Still waiting for the API (attempt $1 of $API_ATTEMPTS)."
   fi
   sleep "${RETRY_SECONDS:-20}"
 }
 
-# Runs a command, and runs it again while it is refused because an API was just turned on. For single commands only:
-# in a function, `set -e` would have no effect.
+# Runs a command, and repeats it while it is refused because an API was just enabled. Takes single commands only: within
+# a function, `set -e` would have no effect.
 patiently() { # COMMAND…
   local attempt=1 status
   while true; do
@@ -122,7 +122,7 @@ patiently() { # COMMAND…
   done
 }
 
-# Who acts, and on which project. From here on every gcloud asks that project, and asks no questions.
+# Finds the project and the account. From here on, gcloud uses that project and does not prompt.
 log_in() {
   needs gcloud "Get it from https://cloud.google.com/sdk/docs/install, or use Cloud Shell, which has it."
   if [[ -z ${project:-} ]]; then
@@ -136,7 +136,7 @@ log_in() {
   say "Project $project, as ${account:-an account that gcloud does not name}"
 }
 
-# Terraform acts as gcloud's account, so that there is one login.
+# Lets Terraform use gcloud's account, so that one login is enough.
 take_token() {
   GOOGLE_OAUTH_ACCESS_TOKEN=$(gcloud auth print-access-token) || return
   export GOOGLE_OAUTH_ACCESS_TOKEN
@@ -144,7 +144,7 @@ take_token() {
 }
 
 tf() {
-  # A token lives an hour, and a build may take half of that.
+  # A token is valid for an hour, and a build may take half of that.
   ((SECONDS - token_taken < 1200)) || take_token || return
   terraform -chdir="$repository/terraform" "$@"
 }
@@ -154,7 +154,7 @@ prepare_terraform() {
   needs terraform "Get 1.11 or newer from https://developer.hashicorp.com/terraform/install"
   tf_hint="${0%/*}/tf --project $project"
   variables=("-var=project_id=$project")
-  # Before the others, of which the last word is taken.
+  # Comes first, because later options override it.
   if [[ -n $var_file ]]; then
     variables=("-var-file=$var_file" "${variables[@]}")
     tf_hint+=" --var-file $(printf '%q' "$var_file")"
@@ -171,7 +171,7 @@ prepare_terraform() {
   choose_state_bucket
   variables+=("-var=state_bucket=$state_bucket")
   export TF_IN_AUTOMATION=1 TF_INPUT=0
-  # A person's login has no project of its own to count calls against; a service account has.
+  # A user's login needs a quota project; a service account has its own.
   if [[ $account != *gserviceaccount.com ]]; then
     export USER_PROJECT_OVERRIDE=true GOOGLE_BILLING_PROJECT=$project
   fi

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Publishes one message for each table and follows them to their end in the log. Comes after lib.sh.
+# Publishes one message per table and follows them in the log until they are done. Source lib.sh first.
 
 load_tables() {
   local topic service table id filter deadline outcome advice text ids="" open=" " failed=0
@@ -17,7 +17,7 @@ load_tables() {
     patiently gcloud logging read "$filter" --freshness=1h --order=desc --limit=100 \
       --format='value[separator="|"](jsonPayload.messageId,jsonPayload.outcome,jsonPayload.advice,jsonPayload.message)' >"$scratch/outcomes"
     for id in $open; do
-      # The newest line of this message, if there is one.
+      # The newest line about this message, if any.
       IFS='|' read -r _ outcome advice text < <(grep -m 1 "^$id|" "$scratch/outcomes") || continue
       case $outcome in
         retry) continue ;;
@@ -27,17 +27,17 @@ load_tables() {
       open=${open/ $id / }
     done
     if [[ -n ${open// /} ]] && ((SECONDS > deadline)); then
-      say "Not loaded yet, with the last log line of each message:"
+      say "Not loaded yet. The last log line of each message:"
       for id in $open; do
         IFS='|' read -r _ _ advice text < <(grep -m 1 "^$id|" "$scratch/outcomes") ||
-          advice="see whether Cloud Run refuses the push" text="nothing: it did not reach the service"
+          advice="check in Cloud Run's logs whether the push was refused" text="no line: the message did not reach the service"
         say "  message $id: $text"
         say "    What to do: $advice"
       done
       fail "Not all tables were loaded in time." \
-        "Pub/Sub goes on delivering the messages for about 15 hours, so fix what the log reports and wait; see: gcloud logging read 'resource.labels.service_name=\"$service\"' --limit=20 --project=$project"
+        "Pub/Sub keeps delivering the messages for about 15 hours. Fix what the log reports, then wait: gcloud logging read 'resource.labels.service_name=\"$service\"' --limit=20 --project=$project"
     fi
   done
   ((failed == 0)) || fail "Not all tables were loaded." \
-    "Messages that can never succeed are in the dead-letter subscription. Fix the cause and publish again, or: spotify-bq redrive"
+    "The messages are in the dead-letter subscription. Fix the cause, then republish them: spotify-bq redrive"
 }

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The Cloud Run service between terraform and Cloud Run: a creation that failed, a rollout that failed, a new revision.
-# Comes after lib.sh and terraform.sh.
+# Repairs a failed creation of the Cloud Run service, forces a new revision, and checks the rollout. Source lib.sh and
+# terraform.sh first.
 
 service_address=google_cloud_run_v2_service.this
 
-# What terraform's state says of the service: its image, or "tainted" if its creation failed.
+# Prints the service's image from Terraform's state, or "tainted" if its creation failed.
 service_in_state() { # image | tainted
   tf show -json >"$scratch/state.json" || return
   python3 - "$scratch/state.json" "$service_address" "$1" <<'PYTHON'
@@ -22,25 +22,25 @@ for resource in root.get("resources", []):
 PYTHON
 }
 
-# Terraform replaces what it calls tainted, which the deletion protection in its state refuses, so the service is
-# untainted. That alone changes nothing: its failed revision stays until there is a new one.
+# Terraform would replace a tainted service, which deletion protection refuses, so the taint is removed. The failed
+# revision stays until there is a new one.
 untaint_service() {
   tf untaint "$service_address" >&2
-  say "The service's creation had failed; it is kept and gets a new revision."
+  say "The service's creation had failed. It is kept and gets a new revision."
 }
 
-# A new revision of the image that is wanted. Fails if it does not become ready; `check_rollout` has the reason.
+# Creates a new revision of the wanted image. Fails if it does not become ready; `check_rollout` reports why.
 force_revision() {
   gcloud run services update "$name" --region="$region" --image="$image" --format=none
 }
 
 pause_for_iam() {
-  say "Waiting: rights that were just given take some minutes to take effect."
+  say "Waiting: new IAM permissions take some minutes to take effect."
   sleep "${RETRY_SECONDS:-60}"
 }
 
-# Overrides terraform.sh's: once, and only for a service whose creation failed. IAM is the usual reason: Cloud Run checks
-# at the first deployment that the runtime account can read its secret.
+# Overrides terraform.sh: repairs once, and only a service whose creation failed. The usual reason is IAM: at the first
+# deployment, Cloud Run checks that the runtime account can read its secret.
 recovered() {
   ! ${repaired:-false} || return 1
   [[ $(service_in_state tainted) == tainted ]] || return 1
@@ -50,7 +50,7 @@ recovered() {
   force_revision || true
 }
 
-# The same at the start, for what an earlier run left.
+# Repairs what an earlier run left.
 repair_service() {
   local tainted
   tainted=$(service_in_state tainted)
@@ -77,8 +77,8 @@ print(status.get("latestCreatedRevisionName", ""), status.get("latestReadyRevisi
 PYTHON
 }
 
-# An apply can end well although the new revision is not ready, and the next plan is empty: the state holds the new image
-# while the old revision serves. So Cloud Run has the last word.
+# An apply can succeed although the new revision is not ready. The next plan is then empty, because the state has the new
+# image while the old revision serves. So Cloud Run is asked.
 check_rollout() {
   local attempt=1 created ready status message answer
   while true; do
@@ -94,5 +94,5 @@ check_rollout() {
     return
   fi
   fail "Revision $created is not ready${ready:+, so $ready still serves}: ${message:-Cloud Run gives no reason.}" \
-    "If the image is the cause, deploy a good one. If the cause was outside of it (a right, the secret, a quota) and is fixed, make a new revision of the same image, then run this again: gcloud run services update $name --image=$image --region=$region --project=$project"
+    "If the image is the cause, deploy another one. If the cause was elsewhere (a permission, the secret, a quota) and is fixed, create a new revision of the same image, then run this again: gcloud run services update $name --image=$image --region=$region --project=$project"
 }

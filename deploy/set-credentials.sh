@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Puts the Spotify app's credentials into Secret Manager, or puts new ones in place of the old.
+# Stores the Spotify app's credentials in Secret Manager, or rotates them.
 #
-#   deploy/set-credentials.sh                        asks for client id and client secret
+#   deploy/set-credentials.sh                        prompts for client id and client secret
 #   deploy/set-credentials.sh < credentials.json     {"client_id": "…", "client_secret": "…"}
 #
-#   --project ID     the project (default: PROJECT_ID, else gcloud's own)
+#   --project ID     the project (default: PROJECT_ID, else gcloud's current project)
 #   --secret NAME    the secret (default: spotify-credentials)
-#   --no-check       don't ask Spotify whether it knows them
+#   --no-check       don't test them against Spotify
 #
-# They are never an argument of a command, nor in a file, nor in Terraform's state. The versions before are disabled once
-# the new one is in; the service reads the secret again when Spotify refuses its token, so nothing is restarted.
-# An app's credentials: https://developer.spotify.com/dashboard → your app → Settings.
+# The credentials are never a command's argument, in a file or in Terraform's state. Once the new version is stored, the
+# previous ones are disabled. The service reads the secret again when Spotify refuses its token, so nothing is restarted.
+# Find an app's credentials at https://developer.spotify.com/dashboard → your app → Settings.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -27,9 +27,9 @@ while (($#)); do
   shift
 done
 
-# Two lines (client id, client secret) or one JSON object in; the object, whole and nothing else, out.
-# It must not quote what it was given: that ends up in terminals and in logs of workflows.
-in_shape() {
+# Converts two lines (client id, client secret) or a JSON object to the JSON object. Errors must not quote the input,
+# since they end up in terminals and workflow logs.
+to_json() {
   python3 -c '
 import json, sys
 
@@ -56,8 +56,8 @@ json.dump(credentials, sys.stdout)
 '
 }
 
-# Asked with the credentials in curl's configuration, which is read from standard input.
-known_to_spotify() {
+# Passes the credentials in curl's configuration on standard input, so that they are no argument.
+test_with_spotify() {
   printf '%s' "$credentials" | python3 -c '
 import json, sys
 
@@ -72,37 +72,37 @@ needs python3 "Install Python 3."
 
 step "secret $secret" "Your account needs roles/secretmanager.admin on the project, or on this secret."
 patiently gcloud secrets describe "$secret" --format='value(name)' >/dev/null ||
-  fail "The secret $secret is not there." "deploy/deploy.sh makes it. If it has another name: --secret NAME."
+  fail "The secret $secret does not exist." "Create it with deploy/deploy.sh. If it has another name: --secret NAME."
 
-step "the credentials" "Give them as {\"client_id\": \"…\", \"client_secret\": \"…\"} on standard input, or start this in a terminal and type them."
+step "the credentials" "Pass them as {\"client_id\": \"…\", \"client_secret\": \"…\"} on standard input, or run this in a terminal and type them."
 if [[ -t 0 ]]; then
-  let_go_of_interrupts
+  default_interrupts
   read -r -p "Client ID: " client_id
   read -r -s -p "Client secret (not shown): " client_secret
   catch_interrupts
   say ""
-  credentials=$(printf '%s\n%s\n' "$client_id" "$client_secret" | in_shape)
+  credentials=$(printf '%s\n%s\n' "$client_id" "$client_secret" | to_json)
 else
-  credentials=$(in_shape)
+  credentials=$(to_json)
 fi
 
 if $check; then
-  step "whether Spotify knows them" ""
+  step "testing the credentials against Spotify" ""
   needs curl "Install it, or skip this with --no-check."
-  answer=$(known_to_spotify)
+  answer=$(test_with_spotify)
   case $answer in
     200) ;;
-    400 | 401) fail "Spotify does not know these credentials (HTTP $answer)." "Copy them again from https://developer.spotify.com/dashboard → your app → Settings. Nothing was changed." ;;
-    *) say "Spotify gave no clear answer (HTTP ${answer:-000}); going on without it." ;;
+    400 | 401) fail "Spotify rejects these credentials (HTTP $answer)." "Copy them again from https://developer.spotify.com/dashboard → your app → Settings. Nothing was changed." ;;
+    *) say "Spotify gave no clear answer (HTTP ${answer:-000}). Continuing without this check." ;;
   esac
 fi
 
-step "a new version of $secret" "Your account needs roles/secretmanager.secretVersionManager on this secret. The versions before are as they were."
+step "a new version of $secret" "Your account needs roles/secretmanager.secretVersionManager on this secret. The previous versions are unchanged."
 added=$(printf '%s' "$credentials" | gcloud secrets versions add "$secret" --data-file=- --format='value(name)')
 added=${added##*/}
-[[ -n $added ]] || fail "gcloud did not say which version it made." "See: gcloud secrets versions list $secret --project $project"
+[[ -n $added ]] || fail "gcloud did not report the new version." "List the versions: gcloud secrets versions list $secret --project $project"
 
-step "disabling the versions before" "Version $added is in and in use. Disable the others with: gcloud secrets versions disable VERSION --secret $secret"
+step "disabling the previous versions" "Version $added is stored and in use. Disable the others with: gcloud secrets versions disable VERSION --secret $secret"
 versions=$(gcloud secrets versions list "$secret" --filter=state=ENABLED --format='value(name)')
 for version in $versions; do
   version=${version##*/}

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the .tfvars files say: terraform's own terraform.tfvars and *.auto.tfvars, and the file of --var-file. Read as
-# terraform reads them: only at the top level, and the last file has the last word.
+# Reads settings from the .tfvars files: terraform.tfvars, *.auto.tfvars and the file given with --var-file. As in
+# Terraform, only top-level assignments count, and the last file wins.
 
 # get FILE NAME             the value, if it is a plain string
 # find FILE NAME            LINE, a tab and the text of that line, if the name is set at all
@@ -82,7 +82,7 @@ print(said or "" if command == "get" else f"{line}\t{text.splitlines()[line - 1]
 PYTHON
 }
 
-# The files that terraform reads, the last word last.
+# Lists the files that Terraform reads, in ascending precedence.
 var_files() {
   local file
   for file in "$repository"/terraform/terraform.tfvars "$repository"/terraform/terraform.tfvars.json \
@@ -100,7 +100,7 @@ from_var_file() { # NAME
   printf '%s\n' "$value"
 }
 
-# "FILE, line N, says NAME = …", of the file that has the last word.
+# Prints "FILE, line N, says NAME = …" for the file that wins.
 where_set() { # NAME
   local file said last=""
   while IFS= read -r file; do
@@ -110,8 +110,8 @@ where_set() { # NAME
   printf '%s' "$last"
 }
 
-# Checks --var-file, and finds the project that the files name: terraform gets the project as an option, which has the
-# last word.
+# Checks --var-file, and takes the project from the files: the scripts pass it to Terraform as an option, which would
+# override them.
 find_var_file() {
   local said
   needs python3 "Install Python 3."
@@ -125,7 +125,7 @@ find_var_file() {
   project=${project:-$said}
 }
 
-# Refuses what terraform would refuse too, but before it is written to a file.
+# Refuses what Terraform would refuse, before it is written to a file.
 check_setting() { # OPTION VALUE MOST_PHRASES
   python3 - "$@" <<'PYTHON' || fail "$1 \"$2\" is refused." "A term or phrase has 1 to 100 characters, at least one letter or digit, and no control characters."
 import sys
@@ -137,7 +137,7 @@ sys.exit(not (good and len(phrases) <= int(most)))
 PYTHON
 }
 
-# Keeps a setting of the command line for later runs. Stops where a file that terraform reads says otherwise.
+# Saves an option's value for later runs. Stops if a file that Terraform reads has a different value.
 keep_setting() { # OPTION NAME VALUE
   local file said missing=true
   while IFS= read -r file; do

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Plans and applies: asks before it changes something, waits for APIs that were just turned on, and says what terraform's
-# own refusals mean. Comes after lib.sh.
+# Plans and applies: asks before it changes something, waits for APIs that were just enabled, and explains Terraform's
+# errors. Source lib.sh first.
 
-# Plans, and shows the plan in short. Status 0: there is something to do; 1: nothing; 2: terraform refused.
+# Plans, and shows a summary. Returns 0 if there are changes, 1 if there are none, 2 if Terraform failed.
 plan() { # TERRAFORM PLAN'S ARGUMENTS
   local status=0
   nothing_to_change=false
@@ -15,14 +15,14 @@ plan() { # TERRAFORM PLAN'S ARGUMENTS
   esac
 }
 
-# Carries out what `plan` planned. Terraform runs in a process group of its own, so that Ctrl-C and a terminal that closes
-# reach it only by way of `end_terraform`, once: told twice, it would end without saving.
+# Applies the saved plan. Terraform runs in its own process group, so that Ctrl-C or a closed terminal reaches it once,
+# through `end_terraform`: after a second interrupt it would end without saving its state.
 apply() {
   local status=0
   rm -f "$scratch/pid" "$scratch/ended"
   : >"$scratch/errors"
   set -m
-  # The outputs are for scripts, so they are not shown.
+  # Outputs are for scripts and are not shown.
   { to_the_end | show_and_keep "$scratch/errors" Outputs:; } </dev/null &
   job=$!
   set +m
@@ -35,7 +35,7 @@ to_the_end() {
   local status=0
   ((SECONDS - token_taken < 1200)) || take_token || status=$?
   if ((status == 0)); then
-    # shellcheck disable=SC2016 # for the other bash, which becomes terraform and keeps its process id
+    # shellcheck disable=SC2016 # expanded by the inner bash, which becomes terraform and keeps its process id
     bash -c 'echo $$ >"$0"; exec terraform "$@"' "$scratch/pid" \
       -chdir="$repository/terraform" apply -no-color -compact-warnings "$scratch/plan" 2>&1 || status=$?
   fi
@@ -43,10 +43,10 @@ to_the_end() {
   return "$status"
 }
 
-# Overrides lib.sh's: terraform is told to stop, unless it was told already, and the script waits until it has saved.
+# Overrides lib.sh: interrupts Terraform unless that has happened already, and waits until it has saved its state.
 end_terraform() {
   [[ -n ${job:-} ]] || return 0
-  say "Waiting for terraform to end what it is doing and to save its state."
+  say "Waiting for Terraform to finish what it is doing and save its state."
   sleep 1
   if [[ -f $scratch/pid && ! -f $scratch/ended ]] && ! grep -q 'Interrupt received' "$scratch/errors"; then
     kill -INT "$(<"$scratch/pid")" 2>/dev/null || true
@@ -54,34 +54,34 @@ end_terraform() {
   wait "$job" || true
 }
 
-# Overrides lib.sh's.
+# Overrides lib.sh.
 report_interrupt() {
   local ended=""
   [[ -n ${job:-} ]] || return 0
   if [[ -f $scratch/ended ]]; then read -r ended <"$scratch/ended"; fi
   if [[ $ended != [01] ]] || grep -qE 'Two interrupts received|Failed to (persist|save) state|Error (saving|releasing) ' "$scratch/errors"; then
-    say "  Terraform could not end by itself. What it was creating may be in no state, and the state may be locked; the next"
-    say "  run says so, and how to go on."
+    say "  Terraform was cut off. The state may lack what it was creating, and may be locked. The next run detects both and"
+    say "  says how to continue."
   else
-    say "  Terraform ended what it was doing, saved its state and released the lock."
+    say "  Terraform finished what it was doing, saved its state and released the lock."
   fi
 }
 
 confirm() {
   local answer
   ! ${yes:-false} || return 0
-  [[ -t 0 ]] || fail "No terminal to ask whether to carry this plan out." "Without a terminal, agree in advance: --yes"
-  let_go_of_interrupts
-  while read -r -p 'Carry this out? yes, or show for the whole plan: ' answer && [[ $answer == show ]]; do
+  [[ -t 0 ]] || fail "There is no terminal to confirm this plan." "Without a terminal, use --yes."
+  default_interrupts
+  while read -r -p 'Apply this plan? Type yes, or show to see all of it: ' answer && [[ $answer == show ]]; do
     cat "$scratch/log" >&2
   done
   catch_interrupts
-  [[ ${answer:-} == yes ]] || fail "You did not agree, so nothing of this plan was done."
+  [[ ${answer:-} == yes ]] || fail "You did not confirm, so nothing was changed."
 }
 
-# Plans and applies until nothing is left to do. The hook looks at each plan before it is carried out; with status 10 it
-# has changed the state, so that a new plan is needed.
-carry_out() { # HOOK, TERRAFORM PLAN'S ARGUMENTS
+# Plans and applies until there are no changes. The hook checks each plan before it is applied; status 10 means that it
+# changed the state and a new plan is needed.
+plan_and_apply() { # HOOK, TERRAFORM PLAN'S ARGUMENTS
   local hook=$1 attempt=1 status agreed=false
   shift
   while true; do
@@ -111,7 +111,7 @@ carry_out() { # HOOK, TERRAFORM PLAN'S ARGUMENTS
   done
 }
 
-# Whether something was repaired after a failed apply, so that another one is worth trying (service.sh).
+# Returns whether a failed apply was repaired and is worth repeating (service.sh).
 recovered() { return 1; }
 
 explain_refusal() {
@@ -119,20 +119,20 @@ explain_refusal() {
   if grep -qiE 'already[ _]exists|already own it' "$scratch/errors"; then explain_existing; fi
 }
 
-# A lock is left behind by a run that could not end by itself: a laptop closed, a terminal killed.
+# A run that is cut off (laptop closed, terminal killed) leaves its lock behind.
 explain_lock() {
   local id who created operation age
-  id=$(lock_says ID)
-  who=$(lock_says Who)
-  created=$(lock_says Created)
-  operation=$(lock_says Operation)
+  id=$(lock_field ID)
+  who=$(lock_field Who)
+  created=$(lock_field Created)
+  operation=$(lock_field Operation)
   age=$(age_of "$created")
   fail "Terraform's state in gs://$state_bucket is locked by ${who:-an unknown holder} since ${created:-an unknown time}${age:+ ($age ago)}, for ${operation:-an unknown operation}." \
-    "If that run is still at work, wait for its end. If it was cut off: $tf_hint force-unlock -force ${id:-ID}, then run this again."
+    "If that run is still active, wait until it ends. If it was cut off: $tf_hint force-unlock -force ${id:-ID}, then run this again."
 }
 
-# Terraform draws a bar before each line of an error.
-lock_says() { # FIELD
+# Terraform prefixes each line of an error with a bar.
+lock_field() { # FIELD
   awk -v field="$1:" '{ sub(/^[^A-Za-z]*/, "") } $1 == field && !found { sub(/^[A-Za-z]+: */, ""); print; found = 1 }' "$scratch/errors"
 }
 
@@ -149,7 +149,7 @@ if match:
 PYTHON
 }
 
-# What exists in the project but is in no state, with the command that imports it.
+# Lists what exists in the project but is missing from the state, with the commands that import it.
 explain_existing() {
   local commands
   commands=$(tf show -json "$scratch/plan" | python3 -c '
@@ -186,6 +186,6 @@ for error in re.split(r"(?m)^.{0,4}Error: ", errors)[1:]:
         print(f"    {hint} import {shlex.quote(address)} ID    (ID: see \"Import\" at {kind} in the provider\x27s documentation)")
 ' "$scratch/errors" "$tf_hint") || return 0
   [[ -n $commands ]] || return 0
-  fail "These exist in $project already, but not in terraform's state in gs://$state_bucket:"$'\n'"$commands" \
-    "If they belong to this stack (an earlier run was cut off), bring them in with these commands, then run this again. If not, choose another name in the .tfvars file."
+  fail "These already exist in $project, but are not in Terraform's state in gs://$state_bucket:"$'\n'"$commands" \
+    "If they belong to this stack (an earlier run was cut off), import them with these commands, then run this again. Otherwise choose another name in the .tfvars file."
 }

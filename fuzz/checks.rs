@@ -68,7 +68,7 @@ fn read_back(data: &[u8]) -> Job {
 fn fits(job: &Job) {
     let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     assert!(job.table.len() <= 1024 && job.table.bytes().all(name), "table {:?}", job.table);
-    let id = Load::new(job, "p.d", "1", "t").try_id(999);
+    let id = Load::new(job, "p.d", "1", "t").job_id(999);
     assert!(id.len() <= 1024 && id.bytes().all(|byte| name(byte) || byte == b'-'), "job {id:?}");
     assert_eq!(Term::parse(job.term.text()).as_ref(), Ok(&job.term));
 }
@@ -111,7 +111,8 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         (Err(why), listed) => {
             let json = matches!(listed, Listed::Items(_) | Listed::Nothing);
             assert!(!(json && why.contains("is not JSON")), "{why}");
-            let named = ["`", "the answer is ", "an error "].iter().any(|how| why.starts_with(how));
+            let named =
+                ["`", "the response is ", "an error "].iter().any(|how| why.starts_with(how));
             assert!(named && !why.contains(char::is_control), "{why:?}");
             assert!(why.len() <= 2 * MAX_EXCERPT, "{why:?}");
             return "none";

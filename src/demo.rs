@@ -1,96 +1,88 @@
-//! The main job here and now: a sample Spotify (or the real one, where credentials are set), the
-//! real service on a free port, the three messages pushed as Pub/Sub would push them, and what the
-//! tables hold then.
+//! The demo: starts the service and, unless credentials are set, a simulated Spotify; pushes one message
+//! for each table as Pub/Sub would; and prints the tables.
 
 mod catalog;
 mod spotify;
 mod tables;
 
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{Config, Credentials, Warehouse};
-use crate::extraction::{ChosenShow, ShowMatch};
 use crate::job::TriggerMessage;
-use crate::names::{Kind, Naming, ShowId, Term};
-use crate::push::{self, PushAnswer};
+use crate::names::{ChosenShow, Kind, Naming, ShowId, ShowMatch, Term};
+use crate::push::{self, PushResponse};
 use crate::server;
 use crate::service::Service;
 pub use catalog::{Catalog, id, sample};
-pub use spotify::{SEARCH_LIMIT, router};
+pub use spotify::{MAX_SEARCH_LIMIT, router};
 
-/// Runs the demo and prints what came of it. Returns whether all three tables were filled. `show` is
-/// read instead of the one that the search finds.
-pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, String> {
-    let sampled = config.spotify.credentials.is_none();
-    if sampled {
-        let spotify = serve_sample(0).await?;
-        config.spotify.api_url = spotify.clone();
-        config.spotify.accounts_url = spotify;
-        config.spotify.credentials = Some(Credentials::Json(SecretString::from(
-            r#"{"client_id":"demo","client_secret":"demo"}"#,
-        )));
-        say!("No Spotify credentials are set: a sample one with invented podcasts stands in.");
+/// Runs the demo and prints the results. Reads `show_id` instead of the show that the search finds.
+/// Returns whether all three tables were filled.
+pub async fn run(mut config: Config, show_id: Option<ShowId>) -> Result<bool, String> {
+    let is_simulated = config.spotify.credentials.is_none();
+    if is_simulated {
+        simulate_spotify(&mut config).await?;
+        say!("No Spotify credentials are set: using a simulated Spotify with fictitious data.");
     }
     let (timing, naming, warehouse) =
         (config.timing.clone(), config.naming.clone(), config.warehouse.clone());
-    let service = Arc::new(Service::new(config).await?);
+    let service = Arc::new(Service::new(config)?);
     let listener = listen(0).await?;
-    let url = format!("http://{}/", address(&listener)?);
-    say!("The service is at {url} and gets one message for each table.\n");
+    let url = format!("http://{}/", local_address(&listener)?);
+    say!("Sending one message for each table to the service at {url}.\n");
     let router = server::router(Arc::clone(&service), None, None);
-    let served = Arc::clone(&service);
+    let never = std::future::pending();
     tokio::spawn(server::serve(
         listener,
         router,
-        served,
+        Arc::clone(&service),
         timing.drain_timeout,
-        std::future::pending(),
+        never,
     ));
 
-    let now = time::OffsetDateTime::now_utc();
-    let (mut filled, mut any) = (true, false);
+    let started_at = OffsetDateTime::now_utc().unix_timestamp_nanos();
+    let mut loaded = 0;
     for kind in Kind::ALL {
-        let order = order(kind, &naming, show.as_ref());
-        let data = order.to_data();
-        let id = format!("demo-{}-{kind}", now.unix_timestamp_nanos());
-        let envelope = push::envelope(&data, &id, "");
+        let data = message(kind, &naming, show_id.as_ref()).to_data();
+        let envelope = push::envelope(&data, &format!("demo-{started_at}-{kind}"), "");
         let spinner = spinner(&String::from_utf8_lossy(&data));
         let start = Instant::now();
-        let answer = push::push(&url, &envelope, &timing).await?;
+        let response = push::push(&url, &envelope, &timing).await?;
         spinner.finish_and_clear();
-        let is_loaded = answer.is_acknowledged() && answer.outcome == "loaded";
-        filled &= is_loaded;
-        any |= is_loaded;
-        say!("{}", line(kind, &answer, start.elapsed(), naming.configured_table(kind)));
+        loaded += usize::from(response.is_acknowledged() && response.outcome == "loaded");
+        let table = naming.configured_table(kind);
+        say!("{}", describe_response(kind, &response, start.elapsed(), table));
     }
     say!("");
-    let taken = match show {
+    let show = match show_id {
         Some(id) => Some(ChosenShow {
-            name: tables::name_of(&warehouse, naming.configured_table(Kind::Podcasts), &id),
+            name: tables::show_name(&warehouse, naming.configured_table(Kind::Podcasts), &id),
             id,
-            matched_by: ShowMatch::ShowId,
+            matched_by: Some(ShowMatch::ShowId),
         }),
-        // The service remembers it, unless it answered nothing.
-        None if any => service.show(&naming.term).await,
+        // The service remembers the show of a search. Without a load, Spotify may be unavailable.
+        None if loaded > 0 => service.show(&naming.term).await,
         None => None,
     };
-    if let Some(taken) = taken {
-        say!("{}\n", about(&taken, &naming.term, sampled));
+    if let Some(show) = show {
+        say!("{}\n", describe_show(&show, &naming.term, is_simulated));
     }
     match warehouse {
         Warehouse::Sqlite(file) => tables::print(&file, &naming)?,
         Warehouse::BigQuery(bigquery) => {
+            say!("To look at the tables:");
             for kind in Kind::ALL {
                 say!(
-                    "bq head --max_rows 5 {}:{}.{}",
+                    "  bq head --max_rows 5 {}:{}.{}",
                     bigquery.project,
                     bigquery.dataset,
                     naming.configured_table(kind)
@@ -98,13 +90,23 @@ pub async fn run(mut config: Config, show: Option<ShowId>) -> Result<bool, Strin
             }
         }
     }
-    Ok(filled)
+    Ok(loaded == Kind::ALL.len())
 }
 
-/// Serves the sample Spotify on a port of this machine, a free one for 0, until the process ends.
-pub async fn serve_sample(port: u16) -> Result<Url, String> {
+async fn simulate_spotify(config: &mut Config) -> Result<(), String> {
+    let url = serve_spotify(0).await?;
+    config.spotify.api_url = url.clone();
+    config.spotify.accounts_url = url;
+    config.spotify.credentials = Some(Credentials::Json(SecretString::from(
+        r#"{"client_id":"demo","client_secret":"demo"}"#,
+    )));
+    Ok(())
+}
+
+/// Serves the simulated Spotify on a local port until the process ends; port 0 chooses a free one.
+pub async fn serve_spotify(port: u16) -> Result<Url, String> {
     let listener = listen(port).await?;
-    let url = format!("http://{}", address(&listener)?);
+    let url = format!("http://{}", local_address(&listener)?);
     let router = spotify::router(Arc::new(sample()));
     tokio::spawn(async move { axum::serve(listener, router).await });
     Url::parse(&url).map_err(|error| error.to_string())
@@ -112,63 +114,71 @@ pub async fn serve_sample(port: u16) -> Result<Url, String> {
 
 async fn listen(port: u16) -> Result<TcpListener, String> {
     let bound = TcpListener::bind(("127.0.0.1", port)).await;
-    bound.map_err(|error| format!("port {port} of this machine can't be listened on: {error}"))
+    bound.map_err(|error| format!("cannot listen on port {port}: {error}; choose a free port"))
 }
 
-fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, String> {
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| error.to_string())
 }
 
-fn spinner(data: &str) -> ProgressBar {
+fn spinner(message: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         spinner.set_style(style);
     }
-    spinner.set_message(data.to_owned());
+    spinner.set_message(message.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }
 
-fn line(kind: Kind, answer: &PushAnswer, took: Duration, table: &str) -> String {
-    let took = format!("{:.1} s", took.as_secs_f64());
-    if answer.is_acknowledged() && answer.detail.is_empty() {
-        format!("{kind:<9} {} {table} ({took})", answer.outcome)
+fn describe_response(
+    kind: Kind,
+    response: &PushResponse,
+    elapsed: Duration,
+    table: &str,
+) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let PushResponse { status, outcome, detail } = response;
+    if response.is_acknowledged() && detail.is_empty() {
+        format!("{kind:<9} {outcome} {table} ({seconds:.1} s)")
     } else {
-        format!("{kind:<9} {} {}: {} ({took})", answer.status, answer.outcome, answer.detail)
+        format!("{kind:<9} {status} {outcome}: {detail} ({seconds:.1} s)")
     }
 }
 
-/// The message for a table.
-fn order(kind: Kind, naming: &Naming, show: Option<&ShowId>) -> TriggerMessage {
+/// Returns the message that loads a table.
+fn message(kind: Kind, naming: &Naming, show_id: Option<&ShowId>) -> TriggerMessage {
     let table = Some(kind.name().to_owned());
-    match show.filter(|_| kind != Kind::Podcasts) {
+    match show_id.filter(|_| kind != Kind::Podcasts) {
         None => TriggerMessage { table, ..TriggerMessage::default() },
-        Some(show) => TriggerMessage {
+        Some(id) => TriggerMessage {
             table,
             search_term: Some(naming.term.text().to_owned()),
-            show_id: Some(show.as_str().to_owned()),
+            show_id: Some(id.as_str().to_owned()),
             ..TriggerMessage::default()
         },
     }
 }
 
-/// Which show the tables hold and why, and how to choose another.
-fn about(taken: &ChosenShow, term: &Term, sampled: bool) -> String {
-    let name = taken.name.as_ref().map_or_else(|| taken.id.to_string(), |name| format!("{name:?}"));
-    let why = match taken.matched_by {
-        ShowMatch::Name => "its name is the search term".to_owned(),
-        ShowMatch::First => format!("the first result, since no show is named {:?}", term.text()),
-        ShowMatch::ShowId => "named by --show-id".to_owned(),
+/// Describes the show of the tables, why it was chosen, and how to choose another.
+fn describe_show(show: &ChosenShow, term: &Term, is_simulated: bool) -> String {
+    let title = show.name.as_ref().map_or_else(|| show.id.to_string(), |name| format!("{name:?}"));
+    let why = match show.matched_by {
+        Some(ShowMatch::Name) => "its name equals the search term".to_owned(),
+        Some(ShowMatch::First) => {
+            format!("the first result, because no show is named {:?}", term.text())
+        }
+        Some(ShowMatch::ShowId) | None => "chosen with --show-id".to_owned(),
     };
-    let link = taken.id.link();
-    let invented = if sampled { " (invented)" } else { "" };
+    let link = show.id.link();
+    let (fictitious, hint) = if is_simulated {
+        (" (fictitious)", "\nTo read the real Spotify, set SPOTIFY_CREDENTIALS (docs/settings.md).")
+    } else {
+        ("", "")
+    };
     format!(
-        "The show: {name}, {why}\n  {link}{invented}\n\
-         Another show: --show-id with the ID in its link. Another term: --search-term."
+        "The show: {title}, {why}\n  {link}{fictitious}\n\
+         To read another show, pass --show-id with the ID in its link.\n\
+         To search for another term, pass --search-term.{hint}"
     )
-}
-
-/// Where the demo's file is, as a path that can be copied.
-fn full(file: &Path) -> String {
-    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
 }

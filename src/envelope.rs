@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use crate::failure::Failure;
 use crate::text;
 
+/// The response header that names the outcome of a push, for people who push by hand.
+pub const OUTCOME_HEADER: &str = "spotify-bq-outcome";
+
 /// One delivery of a message.
 #[derive(Debug)]
 pub struct Envelope {

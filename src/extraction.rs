@@ -1,138 +1,104 @@
-//! From a job to its rows: which listing is read, which show is the term's, and when a listing is
-//! complete.
+//! Turns a job into rows: chooses the show, reads the listing from Spotify, and decides whether it is
+//! complete. Loading the rows is left to the caller.
 
 mod episodes;
+mod fetch;
+mod incomplete;
 pub(crate) mod items;
 mod listing;
-mod read;
-mod readings;
+mod podcasts;
 mod search;
+mod shared_readings;
 mod show;
 
-use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::keyed::Keyed;
-use crate::meter::Meter;
 use crate::names::Kind;
-pub use crate::names::{ChosenShow, ShowMatch};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
 use crate::text::Phrases;
 use crate::warehouse::Origin;
+use incomplete::IncompleteListings;
 use listing::Complete;
-use read::Incomplete;
-use readings::{Reading, Readings};
+use shared_readings::{SharedReading, SharedReadings};
+use show::CachedShow;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]
 pub struct Extractor {
     spotify: Spotify,
-    shows: Keyed<Option<show::Remembered>>,
-    readings: Readings,
-    incomplete: Incomplete,
+    /// By folded term.
+    shows: Keyed<CachedShow>,
+    shared_readings: SharedReadings,
+    incomplete_listings: IncompleteListings,
     phrases: Phrases,
-    search_page: u32,
-    side_by_side: usize,
-    show_memory: Duration,
+    search_page_size: u32,
+    max_concurrent_calls: usize,
+    show_ttl: Duration,
     backoff: Backoff,
 }
 
 /// The rows of a job's table.
 #[derive(Debug)]
 pub struct Extracted {
-    /// Unique by id, in Spotify's order.
+    /// Rows with unique ids, in Spotify's order.
     pub rows: Rows,
-    /// Where they come from.
-    pub about: About,
-    reading: Option<Arc<Reading>>,
-}
-
-/// The kept reading that rows come from, if any. It does not keep the reading.
-#[derive(Clone, Debug, Default)]
-pub struct Source(Option<Weak<Reading>>);
-
-impl Extracted {
-    /// Returns what [`Extractor::loaded`] is told once the rows are loaded.
-    pub fn source(&self) -> Source {
-        Source(self.reading.as_ref().map(Arc::downgrade))
-    }
-}
-
-/// What is to be said of a table's rows.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// Whose episodes they are.
-    pub show: Option<ChosenShow>,
-    /// When Spotify was read.
-    pub read_at: SystemTime,
-    /// Whether the message of another table read it.
-    pub shared: bool,
-    /// How many items the listing has by its total, if some of them are missing.
-    pub listed: Option<u64>,
-}
-
-impl From<Origin> for About {
-    fn from(origin: Origin) -> Self {
-        let show = origin.show.zip(origin.show_match);
-        Self {
-            show: show.map(|(id, matched_by)| ChosenShow { id, name: None, matched_by }),
-            read_at: origin.read_at,
-            shared: origin.shared.unwrap_or(false),
-            listed: None,
-        }
-    }
+    pub origin: Origin,
+    /// Keeps the reading alive until the rows are loaded, so that the show's other table can share it.
+    _reading: Option<Arc<SharedReading>>,
 }
 
 impl Extractor {
-    /// An extractor on a client.
     pub fn new(config: &Config, spotify: Spotify) -> Self {
         Self {
             spotify,
             shows: Keyed::default(),
-            readings: Readings::new(config.timing.reading_ttl),
-            incomplete: Incomplete::new(config.timing.incomplete_ttl),
+            shared_readings: SharedReadings::new(config.timing.reading_ttl),
+            incomplete_listings: IncompleteListings::new(config.timing.incomplete_ttl),
             phrases: config.mention_phrases.clone(),
-            search_page: config.spotify.search_page_size,
-            side_by_side: config.spotify.max_concurrent_calls,
-            show_memory: config.timing.show_ttl,
+            search_page_size: config.spotify.search_page_size,
+            max_concurrent_calls: config.spotify.max_concurrent_calls,
+            show_ttl: config.timing.show_ttl,
             backoff: config.timing.backoff,
         }
     }
 
-    /// The rows of the job's table, for the message with this id. Never none, except mentions of a show
-    /// that was read completely.
+    /// Reads the rows of the job's table. There is at least one, except for mentions in a show that was
+    /// read completely.
     pub async fn extract(
         &self,
         job: &Job,
-        message: &str,
-        meter: &Meter,
+        message_id: &str,
+        context: &Context,
     ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
-            Kind::Podcasts => self.podcasts(job, meter).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, message, meter).await,
+            Kind::Podcasts => self.podcasts(job, context).await,
+            Kind::Episodes | Kind::Mentions => self.episodes(job, message_id, context).await,
         };
-        meter.extraction_ms.add_since(start);
+        context.meter.extraction_ms.add_since(start);
         extracted
     }
 
-    /// Records that the rows were loaded into `table`, which must not get the same reading again.
-    pub fn loaded(&self, source: &Source, table: &str) {
-        if let Some(reading) = source.0.as_ref().and_then(Weak::upgrade) {
-            self.readings.used(&reading, table);
-        }
+    /// Records that a message's rows were loaded into a table, which then gets no more rows from the same
+    /// reading.
+    pub fn record_load(&self, table: &str, message_id: &str) {
+        self.shared_readings.record_load(table, message_id);
     }
 }
 
-/// Counts what a listing that is loaded had of its own.
-fn count(complete: &Complete, meter: &Meter) {
+/// Adds the counters of a listing to those of the message.
+fn add_counters(complete: &Complete, context: &Context) {
+    let meter = &context.meter;
     meter.nulls.add(complete.nulls);
     meter.doubles.add(complete.doubles);
     meter.undated.add(complete.undated);

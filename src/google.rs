@@ -6,17 +6,18 @@ mod file;
 mod metadata;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use google_cloud_auth::credentials::AccessTokenCredentials;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::http;
-use crate::retry::Backoff;
+use crate::retry::{self, Backoff};
 pub use file::CREDENTIAL_TYPES;
 use metadata::{Metadata, Token};
 
@@ -28,8 +29,12 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A token endpoint or metadata server that fails for a moment is asked again. No setting: neither
 /// counts calls.
-const BACKOFF: Backoff =
-    Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(2), attempts: 5 };
+const BACKOFF: Backoff = Backoff {
+    base_delay: Duration::from_millis(200),
+    max_delay: Duration::from_secs(2),
+    attempts: 5,
+    max_retry_after: Duration::ZERO,
+};
 
 /// The longest error text of the library that is repeated.
 const MAX_ERROR_BYTES: usize = 800;
@@ -53,7 +58,7 @@ pub struct DefaultCredentials {
 #[derive(Debug, Default)]
 struct State {
     /// The credentials from a file. The library caches and refreshes their token.
-    file: Option<FileCredentials>,
+    file: Option<Arc<FileCredentials>>,
     /// The metadata server's token.
     token: Option<Token>,
     /// The last token that was returned.
@@ -136,7 +141,7 @@ impl DefaultCredentials {
                 return Ok(token.secret.clone());
             }
             match file::find(&self.config)? {
-                Some(found) => state.file = Some(found.build()?),
+                Some(found) => state.file = Some(Arc::new(found.build()?)),
                 None => return self.metadata_token(state, deadline).await,
             }
         }
@@ -168,34 +173,42 @@ impl DefaultCredentials {
         state: &mut State,
         deadline: Instant,
     ) -> Result<SecretString, String> {
-        let mut attempt = 1;
-        loop {
-            let file = match &state.file {
-                Some(file) => file,
+        let attempts = retry::run(&BACKOFF, |attempt| {
+            if attempt > 1 {
                 // The library repeats a failure for 10 s; new credentials ask again.
-                None => match file::find(&self.config)? {
-                    Some(found) => state.file.insert(found.build()?),
-                    None => return Err("the credentials file has vanished".to_owned()),
-                },
-            };
-            let (why, is_transient) =
-                match timeout_at(deadline, file.credentials.access_token()).await {
-                    Ok(Ok(token)) => return Ok(SecretString::from(token.token)),
-                    Ok(Err(error)) => {
-                        let why = file.secrets.removed_from(&http::root_cause_first(&error));
-                        (file::in_file(&why, &file.path), error.is_transient())
-                    }
-                    Err(_) => (format!("no token within {} s", TOKEN_TIMEOUT.as_secs()), false),
-                };
-            state.file = None;
-            attempt += 1;
-            // What the library takes for permanent may pass as well, so it is tried twice.
-            let again = BACKOFF.before(attempt).filter(|_| is_transient || attempt == 2);
-            match again.filter(|wait| Instant::now() + *wait < deadline) {
-                Some(wait) => sleep(wait).await,
-                None => return Err(why),
+                state.file = None;
             }
+            let file = self.file(state);
+            async move {
+                let file = file?;
+                let error = match file.credentials.access_token().await {
+                    Ok(token) => return Ok(SecretString::from(token.token)),
+                    Err(error) => error,
+                };
+                let why = file.secrets.removed_from(&http::root_cause_first(&error));
+                let why = file::in_file(&why, &file.path);
+                // A first failure may pass, too, if the library calls it permanent.
+                Err(retry::Error::transient_if(error.is_transient() || attempt == 1, why))
+            }
+        });
+        let token = timeout_at(deadline, attempts).await;
+        let token =
+            token.unwrap_or_else(|_| Err(format!("no token within {} s", TOKEN_TIMEOUT.as_secs())));
+        if token.is_err() {
+            state.file = None;
         }
+        token
+    }
+
+    fn file(&self, state: &mut State) -> Result<Arc<FileCredentials>, String> {
+        let file = match &state.file {
+            Some(file) => file,
+            None => match file::find(&self.config)? {
+                Some(found) => state.file.insert(Arc::new(found.build()?)),
+                None => return Err("the credentials file has vanished".to_owned()),
+            },
+        };
+        Ok(Arc::clone(file))
     }
 }
 

@@ -1,10 +1,10 @@
-//! A lock for each key, made when it is first asked for: turns at one table, one search per term.
+//! A lock for each key, created on first use: one message per table, one search per term.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Above this many keys, those that nobody holds are forgotten.
-const KEPT: usize = 1000;
+/// Above this many keys, unused locks are dropped. More than the tables and terms of one stack.
+const MAX_UNUSED_KEYS: usize = 1000;
 
 /// Locks by key, each around a value.
 #[derive(Debug)]
@@ -17,13 +17,13 @@ impl<T> Default for Keyed<T> {
 }
 
 impl<T: Default> Keyed<T> {
-    /// The key's lock; tokio's mutexes are fair, so those who wait get it in the order they came.
+    /// Returns the key's lock. Tokio's mutexes are fair: waiting tasks get it in order of arrival.
     pub(crate) fn slot(&self, key: &str) -> Arc<tokio::sync::Mutex<T>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(key) {
             return Arc::clone(slot);
         }
-        if slots.len() >= KEPT {
+        if slots.len() >= MAX_UNUSED_KEYS {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         Arc::clone(slots.entry(key.to_owned()).or_default())
@@ -35,13 +35,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_held_is_never_forgotten() {
+    fn a_lock_in_use_is_never_dropped() {
         let keyed = Keyed::<u8>::default();
         let held = keyed.slot("held");
-        for key in 0..3 * KEPT {
+        for key in 0..3 * MAX_UNUSED_KEYS {
             keyed.slot(&key.to_string());
         }
         assert!(Arc::ptr_eq(&held, &keyed.slot("held")));
-        assert!(keyed.0.lock().unwrap().len() <= KEPT);
+        assert!(keyed.0.lock().unwrap().len() <= MAX_UNUSED_KEYS);
     }
 }

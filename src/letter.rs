@@ -23,7 +23,7 @@ const ADDED: [&str; 4] = ["reason", "detail", MESSAGE_ID, "publish_time"];
 /// Returns the attributes of a dead letter: the added ones, and as many of the message's own as
 /// Pub/Sub accepts. If both have the same key, the added one wins.
 pub fn attributes(message: &Message, failure: &Failure) -> BTreeMap<String, String> {
-    let detail = failure.explained();
+    let detail = failure.explain();
     let values = [failure.reason(), &detail, &message.id, &message.publish_time];
     let added = ADDED.into_iter().zip(values);
     let mut attributes: BTreeMap<String, String> =
@@ -67,7 +67,7 @@ mod tests {
     }
 
     fn failure(detail: &str) -> Failure {
-        Failure::Refused { reason: "refused", detail: detail.to_owned() }
+        Failure::InvalidMessage { reason: "refused", detail: detail.to_owned() }
     }
 
     #[test]

@@ -20,6 +20,7 @@ macro_rules! say {
 
 pub mod cli;
 pub mod config;
+pub mod context;
 #[cfg(feature = "local")]
 pub mod demo;
 pub mod envelope;
@@ -30,7 +31,6 @@ mod http;
 pub mod job;
 mod keyed;
 pub mod letter;
-pub mod meter;
 pub mod names;
 pub mod publisher;
 pub mod push;

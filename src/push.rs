@@ -1,33 +1,36 @@
-//! A push by hand: a message posted to a running service in the envelope that Pub/Sub would use.
+//! Pushes a message to a running service, in the envelope that Pub/Sub uses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::config::Timing;
+use crate::envelope::OUTCOME_HEADER;
 use crate::http;
-use crate::server::OUTCOME;
 use crate::text;
 
-/// What a service answered to a push.
+/// The largest response that is read. The service's own have some kilobytes.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+
+/// The response to a push.
 #[derive(Debug)]
-pub struct PushAnswer {
-    /// The HTTP status: 204 acknowledges.
+pub struct PushResponse {
+    /// The HTTP status. 204 acknowledges the message.
     pub status: u16,
-    /// The outcome in the service's words, where it is one of ours.
+    /// The value of the outcome header, or a text if the server is not spotify-bq.
     pub outcome: String,
-    /// Why, and what to do, where it was not done.
+    /// If the message failed, why and what to do.
     pub detail: String,
 }
 
-impl PushAnswer {
-    /// Whether Pub/Sub would take the message for done.
+impl PushResponse {
+    /// Returns whether the response acknowledges the message.
     pub fn is_acknowledged(&self) -> bool {
         self.status == 204
     }
 }
 
-/// The envelope of a message.
+/// Returns the envelope of a message.
 pub fn envelope(data: &[u8], message_id: &str, publish_time: &str) -> Value {
     json!({
         "message": {
@@ -39,8 +42,8 @@ pub fn envelope(data: &[u8], message_id: &str, publish_time: &str) -> Value {
     })
 }
 
-/// Posts an envelope and waits for the answer.
-pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAnswer, String> {
+/// Posts an envelope, and waits for the response.
+pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushResponse, String> {
     let client =
         http::client(timing.connect_timeout, timing.message_deadline + timing.connect_timeout)
             .map_err(|error| http::describe(&error))?;
@@ -52,16 +55,17 @@ pub async fn push(url: &str, envelope: &Value, timing: &Timing) -> Result<PushAn
         )
     })?;
     let status = response.status().as_u16();
-    let outcome = response.headers().get(OUTCOME).and_then(|value| value.to_str().ok());
-    let outcome = outcome.unwrap_or("no answer of spotify-bq").to_owned();
-    let body = http::read_body(response, 64 * 1024).await.map_err(|error| error.to_string())?;
+    let outcome = response.headers().get(OUTCOME_HEADER).and_then(|value| value.to_str().ok());
+    let outcome = outcome.unwrap_or("not a response from spotify-bq").to_owned();
+    let body =
+        http::read_body(response, MAX_RESPONSE_BYTES).await.map_err(|error| error.to_string())?;
     let detail = match serde_json::from_slice::<Value>(&body) {
         Ok(body) if body["detail"].is_string() => {
             let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
             format!("{}. What to do: {}", text("detail"), text("advice"))
         }
-        // Another server's answer.
+        // A response from another server.
         _ => text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES),
     };
-    Ok(PushAnswer { status, outcome, detail })
+    Ok(PushResponse { status, outcome, detail })
 }

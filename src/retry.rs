@@ -1,99 +1,123 @@
-//! Backoff arithmetic. It knows no service: what may be tried again is the caller's to say.
+//! Retries: the number of attempts at a call and the delays between them. Contains no service logic:
+//! callers decide which errors are worth a retry.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::RngExt;
+use tokio::time::sleep;
 
-/// Exponential backoff with full jitter: each wait is drawn from zero to a bound that doubles from
-/// `base` to `cap`, so that clients that failed together do not come back together
+/// The longest pause that [`retry_after`] returns.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Exponential backoff with full jitter: each delay is drawn at random from zero to a bound that doubles
+/// with each failure, so that clients do not retry in lockstep
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The bound of the first wait.
-    pub base: Duration,
-    /// No bound is larger.
-    pub cap: Duration,
-    /// How often a call is made in all, the first time included.
+    /// The longest delay after the first failure.
+    pub base_delay: Duration,
+    /// The longest delay after any failure.
+    pub max_delay: Duration,
+    /// The number of attempts, including the first.
     pub attempts: u32,
+    /// The longest pause that a service may ask for. If it asks for more, the call fails.
+    pub max_retry_after: Duration,
 }
 
 impl Backoff {
-    /// The wait before attempt number `next` (the first retry is attempt 2), or nothing when all
-    /// attempts are used up.
-    pub fn before(&self, next: u32) -> Option<Duration> {
-        (next <= self.attempts).then(|| self.wait(next))
+    /// Returns a random delay after this many failures.
+    pub(crate) fn jittered_delay(&self, failures: u32) -> Duration {
+        rand::rng().random_range(Duration::ZERO..=self.delay_bound(failures))
     }
 
-    /// A wait before attempt number `next`, however many attempts there are.
-    pub fn wait(&self, next: u32) -> Duration {
-        rand::rng().random_range(Duration::ZERO..=self.bound(next))
-    }
-
-    /// The bound of the wait before attempt number `next`.
-    pub fn bound(&self, next: u32) -> Duration {
-        self.base.saturating_mul(1 << next.saturating_sub(2).min(20)).min(self.cap)
+    /// Returns the longest delay after this many failures.
+    pub(crate) fn delay_bound(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.base_delay.saturating_mul(1 << doublings).min(self.max_delay)
     }
 }
 
-/// Makes a call until it succeeds, `again` says that its error is not worth a retry, or all attempts
-/// are used up. Passes the number of the attempt, starting with 1.
-pub(crate) async fn run<T, E, F: Future<Output = Result<T, E>>>(
-    backoff: &Backoff,
-    call: impl Fn(u32) -> F,
-    again: impl Fn(&E) -> bool,
-) -> Result<T, E> {
-    let mut attempt = 1;
-    loop {
-        let error = match call(attempt).await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        attempt += 1;
-        match backoff.before(attempt).filter(|_| again(&error)) {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(error),
-        }
-    }
-}
-
-/// Counts the attempts at one call.
+/// Why an attempt failed, and whether to make another. `?` turns a caller's own error into a permanent
+/// one.
 #[derive(Debug)]
-pub(crate) struct Attempts {
-    made: u32,
-    backoff: Backoff,
-    patience: Duration,
+pub(crate) enum Error<E> {
+    /// Another attempt would fail, too.
+    Permanent(E),
+    /// Another attempt may succeed after a delay. The service asks for at least `retry_after`.
+    Transient { error: E, retry_after: Option<Duration> },
+    /// Another attempt may succeed at once. This one does not count.
+    Again,
 }
 
-impl Attempts {
-    /// Counts from the first attempt on. A pause longer than `patience` is not waited for.
-    pub(crate) fn new(backoff: Backoff, patience: Duration) -> Self {
-        Self { made: 1, backoff, patience }
+impl<E> Error<E> {
+    pub(crate) fn transient(error: E) -> Self {
+        Self::Transient { error, retry_after: None }
     }
 
-    /// Returns how long to wait before the next attempt: at least what the service asks for. Returns
-    /// `None` if no attempt is left or the service asks for too long a pause.
-    pub(crate) fn next(&mut self, after: Option<Duration>) -> Option<Duration> {
-        self.made += 1;
-        let after = after.unwrap_or_default();
-        self.backoff
-            .before(self.made)
-            .filter(|_| after <= self.patience)
-            .map(|wait| wait.max(after))
+    pub(crate) fn transient_if(is_transient: bool, error: E) -> Self {
+        if is_transient { Self::transient(error) } else { Self::Permanent(error) }
     }
 }
 
-/// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Fractions
-/// are rounded up, and of several values the longest counts. Returns `None` if the value asks for no
-/// pause (zero, a date in the past) or cannot be read; the caller's own backoff applies then. A week is
-/// the most: a longer pause is no different.
-pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
-    const MAX_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+impl<E> From<E> for Error<E> {
+    fn from(error: E) -> Self {
+        Self::Permanent(error)
+    }
+}
+
+/// Makes attempts at a call until one succeeds or fails permanently, or none is left. `attempt` gets the
+/// number of the attempt, starting with 1.
+pub(crate) async fn run<T, E, F: Future<Output = Result<T, Error<E>>>>(
+    backoff: &Backoff,
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T, E> {
+    let mut failures = 0;
+    loop {
+        let (error, retry_after) = match attempt(failures + 1).await {
+            Ok(value) => return Ok(value),
+            Err(Error::Again) => continue,
+            Err(Error::Permanent(error)) => return Err(error),
+            Err(Error::Transient { error, retry_after }) => {
+                (error, retry_after.unwrap_or_default())
+            }
+        };
+        failures += 1;
+        if failures >= backoff.attempts || retry_after > backoff.max_retry_after {
+            return Err(error);
+        }
+        sleep(backoff.jittered_delay(failures).max(retry_after)).await;
+    }
+}
+
+/// The growing delays of a loop that polls for a state.
+#[derive(Debug)]
+pub(crate) struct PollInterval {
+    delay: Duration,
+    max_delay: Duration,
+}
+
+impl PollInterval {
+    pub(crate) fn new(first_delay: Duration, max_delay: Duration) -> Self {
+        Self { delay: first_delay, max_delay }
+    }
+
+    /// Waits for the current delay, and makes the next one half as long again.
+    pub(crate) async fn tick(&mut self) {
+        sleep(self.delay).await;
+        self.delay = self.delay.mul_f64(1.5).min(self.max_delay);
+    }
+}
+
+/// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Rounds
+/// fractions up, and uses the longest of several values, but at most [`MAX_RETRY_AFTER`]. Returns `None`
+/// if the value asks for no pause (zero, or a date in the past) or is invalid.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let pause = match httpdate::parse_http_date(value) {
         Ok(date) => date.duration_since(now).ok(),
         Err(_) => value.split(',').filter_map(seconds).max(),
     };
-    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_PAUSE))
+    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_RETRY_AFTER))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -106,30 +130,71 @@ fn seconds(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use tokio::time::Instant;
 
     use super::*;
 
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(20), attempts: 5 };
+    const BACKOFF: Backoff = Backoff {
+        base_delay: Duration::from_millis(500),
+        max_delay: Duration::from_secs(20),
+        attempts: 5,
+        max_retry_after: Duration::from_secs(30),
+    };
 
     #[test]
-    fn bounds_double_up_to_the_cap_and_attempts_end() {
-        let bounds: Vec<u128> =
-            [2, 3, 4, 7, 8, 60].map(|next| BACKOFF.bound(next).as_millis()).to_vec();
+    fn delays_double_up_to_the_maximum() {
+        let bounds = [1, 2, 3, 6, 7, 60].map(|failures| BACKOFF.delay_bound(failures).as_millis());
         assert_eq!(bounds, [500, 1000, 2000, 16_000, 20_000, 20_000]);
-        assert!(BACKOFF.before(5).is_some_and(|wait| wait <= Duration::from_secs(4)));
-        assert_eq!(BACKOFF.before(6), None);
+        assert!(
+            (1..9)
+                .all(|failures| BACKOFF.jittered_delay(failures) <= BACKOFF.delay_bound(failures))
+        );
     }
 
-    #[test]
-    fn attempts_wait_as_long_as_asked_and_end() {
-        let patience = Duration::from_secs(30);
-        let mut attempts = Attempts::new(BACKOFF, patience);
-        assert_eq!(attempts.next(Some(patience)), Some(patience));
-        assert!(attempts.next(None).is_some_and(|wait| wait <= Duration::from_secs(1)));
-        assert_eq!(attempts.next(Some(Duration::from_secs(31))), None);
-        assert!(attempts.next(None).is_some() && attempts.next(None).is_none());
+    /// Makes a call whose attempts end with these errors, and returns the number of attempts and how
+    /// long they took in all.
+    async fn attempts(mut errors: Vec<Error<()>>) -> (u32, Duration) {
+        let start = Instant::now();
+        errors.reverse();
+        let mut made = 0;
+        let _ = run(&BACKOFF, |attempt| {
+            made = attempt;
+            std::future::ready(errors.pop().map_or(Ok(()), Err))
+        })
+        .await;
+        (made, start.elapsed())
+    }
+
+    fn transient(seconds: u64) -> Error<()> {
+        let retry_after = Some(Duration::from_secs(seconds));
+        Error::Transient { error: (), retry_after }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transient_error_is_retried_until_no_attempt_is_left() {
+        for (failures, expected) in [(0, 1), (1, 2), (4, 5), (5, 5), (9, 5)] {
+            let errors = (0..failures).map(|_| Error::transient(())).collect();
+            let (made, elapsed) = attempts(errors).await;
+            assert_eq!(made, expected);
+            // Delays of at most 0.5, 1, 2 and 4 s.
+            assert!(elapsed < Duration::from_millis(7600), "{elapsed:?}");
+        }
+        let (made, _) = attempts(vec![Error::transient(()), Error::Permanent(())]).await;
+        assert_eq!(made, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_is_the_shortest_delay_unless_it_is_too_long() {
+        let (made, elapsed) = attempts(vec![transient(30), transient(7)]).await;
+        assert_eq!((made, elapsed.as_secs()), (3, 37));
+        let (made, elapsed) = attempts(vec![transient(31), transient(7)]).await;
+        assert_eq!((made, elapsed.as_secs()), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_is_repeated_at_once_does_not_count() {
+        let (made, elapsed) = attempts((0..9).map(|_| Error::Again).collect()).await;
+        assert_eq!((made, elapsed), (1, Duration::ZERO));
     }
 
     #[test]

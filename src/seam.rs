@@ -8,16 +8,16 @@ use crate::names::Kind;
 use crate::rows::Rows;
 use crate::spotify::wire;
 use crate::text::Phrases;
-pub use crate::warehouse::multipart;
-use crate::warehouse::{JobFacts, Standing, TableFacts, refusal};
+pub use crate::warehouse::multipart_body;
+use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
 /// Returns the rows of a table whose listing has only this page. The error says why the page can't be
 /// read. `phrases` are used for `mentions`.
 pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
-        Kind::Podcasts => wire::shows(body, |page| items::podcasts(&page.items)),
+        Kind::Podcasts => wire::shows(body).map(|page| items::podcasts(page.items)),
         Kind::Episodes | Kind::Mentions => {
-            wire::episodes(body, |page| items::episodes(&page.items))
+            wire::episodes(body).map(|page| items::episodes(page.items))
         }
     };
     let mut rows = Rows::default();
@@ -40,19 +40,19 @@ pub fn fold_into(text: &str, folded: &mut String) {
 }
 
 /// Returns the state of a table in a response of BigQuery, or `None` if the response is not JSON.
-pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<Standing, Failure>> {
+pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<TableState, Failure>> {
     let answer = serde_json::from_slice(answer).ok()?;
-    Some(TableFacts::of(&answer).standing(kind, "t"))
+    Some(TableInfo::from_json(&answer).check(kind, "t"))
 }
 
 /// Returns the state of a job in a response of BigQuery and why the job failed, or `None` if the
 /// response is not JSON.
 pub fn job_answer(answer: &[u8]) -> Option<(String, Option<Failure>)> {
     let answer = serde_json::from_slice(answer).ok()?;
-    Some(JobFacts::of(&answer).told())
+    Some(JobInfo::from_json(&answer).state_and_failure())
 }
 
 /// Returns the failure for an error response of BigQuery.
 pub fn refusal_answer(status: u16, answer: &[u8]) -> Failure {
-    refusal(status, answer)
+    failure_of_response(status, answer)
 }

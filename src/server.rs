@@ -1,74 +1,46 @@
-//! HTTP: routes, bounds, the one handler, and the one place that turns outcomes into statuses.
+//! HTTP: the routes, and the one place that turns outcomes into responses.
 
+mod body;
 mod listen;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::envelope;
+use crate::envelope::{self, OUTCOME_HEADER};
 use crate::failure::{Decision, Failure};
 use crate::push_auth::PushAuth;
-use crate::service::{Outcome, Report, Service};
+use crate::service::{self, Outcome, Service};
 use crate::telemetry;
+use body::{BodyError, BodyReader, MAX_LONG_BODIES_BYTES, PushBody};
 pub use listen::serve;
-
-/// The longest body: a message of ours has some hundred bytes, and one of 300 long terms 120 kB.
-pub const BODY: usize = 1024 * 1024;
-
-/// Bodies up to this length are always read. Only those with lists of terms are longer.
-const SMALL_BODY: usize = 32 * 1024;
-
-/// How many bytes all longer bodies may have in all, from their arrival to their answers: a hundred lists
-/// of 300 terms. With 1,000 connections of small bodies, bodies take up at most 48 MiB.
-const MAX_LONG_BODIES: usize = 16 * 1024 * 1024;
-
-/// Names the outcome of a push, for those who push by hand.
-pub const OUTCOME: &str = "spotify-bq-outcome";
 
 #[derive(Clone)]
 struct App {
     service: Arc<Service>,
     push_auth: Option<Arc<PushAuth>>,
     project: Option<Arc<str>>,
-    long_bodies: Arc<Semaphore>,
+    bodies: BodyReader,
 }
 
-/// A body, and its share of the memory for long bodies.
-struct Held {
-    bytes: Bytes,
-    share: Option<OwnedSemaphorePermit>,
-}
-
-/// Why a body was not read.
-enum Unread {
-    TooLong,
-    Cut,
-    NoMemory,
-}
-
-/// The service's routes: pushes at `/`, health at `/health`.
+/// Returns the service's routes: pushes at `/`, health at `/health`.
 pub fn router(service: Arc<Service>, push_auth: Option<PushAuth>, project: Option<&str>) -> Router {
     let app = App {
+        bodies: BodyReader::new(service.timing().request_body_timeout),
         service,
         push_auth: push_auth.map(Arc::new),
         project: project.map(Arc::from),
-        long_bodies: Arc::new(Semaphore::new(MAX_LONG_BODIES)),
     };
     Router::new()
         .route("/", post(push))
-        // Cloud Run's front end keeps /healthz for itself.
+        // Cloud Run's front end reserves /healthz.
         .route("/health", get(|| async { "ok\n" }))
         .layer(CatchPanicLayer::custom(|_| {
             (StatusCode::INTERNAL_SERVER_ERROR, "a defect of this service; its log says where\n")
@@ -79,103 +51,74 @@ pub fn router(service: Arc<Service>, push_auth: Option<PushAuth>, project: Optio
 
 async fn push(State(app): State<App>, request: Request) -> Response {
     let trace = trace_of(request.headers(), app.project.as_deref());
-    telemetry::with_trace(trace, answer(&app, request)).await
+    telemetry::with_trace(trace, respond(&app, request)).await
 }
 
-async fn answer(app: &App, request: Request) -> Response {
+async fn respond(app: &App, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Some(push_auth) = &app.push_auth {
         let authorization = parts.headers.get(header::AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok());
         if let Err(failure) = push_auth.check(authorization).await {
-            return refused(failure);
+            return refuse(failure);
         }
     }
-    let body = match body_of(app, &parts.headers, body).await {
+    // The permit is released after the response.
+    let PushBody { bytes, permit: _permit } = match app.bodies.read(body).await {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(error) => return unread(&error),
     };
-    let Held { bytes, share: _share } = body;
     match envelope::parse(&bytes) {
         Ok(envelope) => {
             drop(bytes);
-            respond(&app.service.handle(&envelope).await)
+            response(&app.service.handle(&envelope).await)
         }
-        Err(failure) => refused(failure),
+        Err(failure) => refuse(failure),
     }
 }
 
-async fn body_of(app: &App, headers: &HeaderMap, body: Body) -> Result<Held, Response> {
-    let too_large =
-        || (StatusCode::PAYLOAD_TOO_LARGE, "a push has at most 1 MiB\n").into_response();
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let announced: Option<usize> = announced.and_then(|length| length.parse().ok());
-    if announced.is_some_and(|length| length > BODY) {
-        return Err(too_large());
-    }
-    let body = read(Limited::new(body, BODY), announced, &app.long_bodies);
-    match timeout(app.service.timing().request_body_timeout, body).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(Unread::TooLong)) => Err(too_large()),
-        Ok(Err(Unread::Cut)) => {
-            Err((StatusCode::BAD_REQUEST, "the body was cut\n").into_response())
+/// Returns the response to a request whose body was not read.
+fn unread(error: &BodyError) -> Response {
+    match error {
+        BodyError::TooLong => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "a push has at most 1 MiB\n").into_response()
         }
-        Ok(Err(Unread::NoMemory)) => {
-            let mib = MAX_LONG_BODIES / 1024 / 1024;
-            let cause = format!("the body is long, and those of other requests take up {mib} MiB");
-            Err(refused(Failure::Overloaded(cause)))
+        BodyError::Truncated => (StatusCode::BAD_REQUEST, "the body was cut\n").into_response(),
+        BodyError::TimedOut => {
+            (StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()
         }
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response()),
+        BodyError::NoMemory => {
+            let mib = MAX_LONG_BODIES_BYTES / 1024 / 1024;
+            refuse(Failure::Overloaded(format!(
+                "the body is long, and those of other requests take up {mib} MiB"
+            )))
+        }
     }
 }
 
-/// Reads a body. A long one takes a share for its announced length or, if that is unknown, for the largest.
-async fn read(
-    mut body: Limited<Body>,
-    announced: Option<usize>,
-    long_bodies: &Arc<Semaphore>,
-) -> Result<Held, Unread> {
-    let mut read = BytesMut::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Unread::TooLong,
-            false => Unread::Cut,
-        })?;
-        // Trailers are of no use here.
-        let Ok(data) = frame.into_data() else { continue };
-        if share.is_none() && read.len() + data.len() > SMALL_BODY {
-            let length = announced.unwrap_or(BODY) as u32;
-            let taken = Arc::clone(long_bodies).try_acquire_many_owned(length);
-            share = Some(taken.map_err(|_| Unread::NoMemory)?);
-        }
-        read.extend_from_slice(&data);
-    }
-    // What a body of unknown length does not need.
-    if let Some(share) = &mut share {
-        drop(share.split(share.num_permits().saturating_sub(read.len())));
-    }
-    Ok(Held { bytes: read.freeze(), share })
+/// Logs a request that contains no message, and returns its response.
+fn refuse(failure: Failure) -> Response {
+    let outcome = Outcome::failed(failure);
+    service::log_refused_request(&outcome);
+    response(&outcome)
 }
 
-fn refused(failure: Failure) -> Response {
-    let report = Report::failed(failure);
-    report.log_refused_request();
-    respond(&report)
-}
-
-/// The one place where outcomes become statuses.
-fn respond(report: &Report) -> Response {
-    let (status, after) = match report.outcome {
-        Outcome::Loaded | Outcome::AlreadyLoaded | Outcome::FannedOut | Outcome::DeadLettered => {
-            (StatusCode::NO_CONTENT, None)
-        }
-        Outcome::Retry { after } => (StatusCode::SERVICE_UNAVAILABLE, after),
-        Outcome::Refused(Decision::Unauthenticated) => (StatusCode::UNAUTHORIZED, None),
-        Outcome::Refused(Decision::Forbidden) => (StatusCode::FORBIDDEN, None),
-        Outcome::Refused(_) => (StatusCode::BAD_REQUEST, None),
+/// Returns the response that reports an outcome to Pub/Sub. No other code chooses the status of a message.
+fn response(outcome: &Outcome) -> Response {
+    let failure = outcome.failure();
+    let status = match outcome {
+        Outcome::Loaded { .. }
+        | Outcome::AlreadyLoaded { .. }
+        | Outcome::FannedOut { .. }
+        | Outcome::DeadLettered(_) => StatusCode::NO_CONTENT,
+        Outcome::Retry { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Outcome::Refused { failure, .. } => match failure.decision() {
+            Decision::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Decision::Forbidden => StatusCode::FORBIDDEN,
+            _ => StatusCode::BAD_REQUEST,
+        },
     };
-    let mut response = match &report.failure {
+    let mut response = match failure {
         Some(failure) if status != StatusCode::NO_CONTENT => {
             let body = json!({
                 "reason": failure.reason(),
@@ -187,24 +130,28 @@ fn respond(report: &Report) -> Response {
         _ => status.into_response(),
     };
     let headers = response.headers_mut();
-    let outcome = match &report.failure {
-        Some(failure) => format!("{} {}", report.outcome.name(), failure.reason()),
-        None => report.outcome.name().to_owned(),
+    let name = match failure {
+        Some(failure) => format!("{} {}", outcome.name(), failure.reason()),
+        None => outcome.name().to_owned(),
     };
-    if let Ok(outcome) = HeaderValue::from_str(&outcome) {
-        headers.insert(OUTCOME, outcome);
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(OUTCOME_HEADER, name);
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Some(after) = after {
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    if let Outcome::Retry { after: Some(after), .. } = outcome {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*after)));
     }
     response
 }
 
-/// The trace that the platform put the request in, as log lines name it.
+/// Rounds up, so that no retry comes too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// Returns the trace that the platform assigned to the request, in the form that Cloud Logging links.
 fn trace_of(headers: &HeaderMap, project: Option<&str>) -> Option<String> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let id = header("traceparent")

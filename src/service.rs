@@ -1,37 +1,44 @@
-//! One message from its envelope to its end: what it asks for is done, or its failure is decided.
-//! How either is told to Pub/Sub is the server's.
+//! Processes one message, from its envelope to its [`Outcome`]. The server turns the outcome into a
+//! response.
 
-pub mod admission;
+mod admission;
 mod event;
-mod held;
-mod report;
+mod load_task;
+mod log_line;
+mod outcome;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
+use crate::context::{Context, Stage};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{About, Extracted, Extractor};
+use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Action, Job, TriggerMessage};
 use crate::letter;
-use crate::meter::{Meter, Stage};
+#[cfg(feature = "local")]
+use crate::names::{ChosenShow, Term};
 use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{Earlier, Load, Loaded, Origin, Standing, Warehouse};
-#[cfg(feature = "local")]
-use crate::{extraction::ChosenShow, names::Term};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
 use admission::Admission;
-use held::Held;
-pub use report::{Outcome, Report};
+use load_task::LoadTask;
+use log_line::LogLine;
+pub(crate) use log_line::log_refused_request;
+pub use outcome::Outcome;
 
-/// The service, but for its HTTP.
+/// A dead letter is published even if the message's own deadline has passed, but not for longer than
+/// this: the subscription's ack deadline (600 s) is 60 s later than the message's.
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The service without its HTTP.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
@@ -39,36 +46,23 @@ pub struct Service {
     warehouse: Arc<Warehouse>,
     publisher: Publisher,
     admission: Arc<Admission>,
-    /// Set at SIGTERM: no new message.
+    /// Set at SIGTERM: new messages are answered 503.
     pub draining: CancellationToken,
-    /// Set some seconds later: no message any more.
+    /// Set some seconds later: messages at work are answered 503, too.
     pub stopped: CancellationToken,
 }
 
-/// What came of a message that did not fail.
-enum Done {
-    Loaded { rows: u64, rows_before: Option<u64>, job_id: String, about: About },
-    AlreadyLoaded(Loaded),
-    FannedOut { messages: u64 },
-}
-
-/// What a load needs.
-struct Ready {
-    extracted: Extracted,
-    standing: Standing,
-}
-
-/// What the concurrent lookup of earlier loads found.
-enum Attempt {
+/// What is known about a message once Spotify is read and its earlier loads are looked up.
+enum Prepared {
     /// An earlier delivery loaded the table.
-    Done(Loaded),
-    /// The number of the next load, and what it needs.
-    Ready(u32, Ready),
+    AlreadyLoaded(CompletedLoad),
+    /// These rows must be loaded, as try number `n`.
+    Load { n: u32, extracted: Extracted, table_state: TableState },
 }
 
 impl Service {
-    /// The service as configured; nothing is called.
-    pub async fn new(config: Config) -> Result<Self, String> {
+    /// Creates the service. It makes no calls.
+    pub fn new(config: Config) -> Result<Self, String> {
         let google = Arc::new(GoogleCredentials::new(&config));
         let spotify = Spotify::new(&config).map_err(|error| crate::http::describe(&error))?;
         Ok(Self {
@@ -82,58 +76,60 @@ impl Service {
         })
     }
 
-    /// The term's show, without a call if a message has just found it. `None` if it can't be found.
+    /// Returns the term's show, without a call if a message has just found it. Returns `None` if it can't
+    /// be found.
     #[cfg(feature = "local")]
     pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Meter::new(deadline, admission::max_wait(deadline));
-        self.extractor.show(term, &meter).await.ok()
+        self.extractor.show(term, &Context::new(self.config.timing.message_deadline)).await.ok()
     }
 
-    /// How long things may take.
     pub(crate) fn timing(&self) -> &Timing {
         &self.config.timing
     }
 
-    /// Sees a message through and reports its outcome, in one log line and to the caller.
-    pub async fn handle(&self, envelope: &Envelope) -> Report {
-        let deadline = self.config.timing.message_deadline;
-        let meter = Arc::new(Meter::new(deadline, admission::max_wait(deadline)));
+    /// Processes a message, writes its log line, and returns its outcome.
+    pub async fn handle(&self, envelope: &Envelope) -> Outcome {
+        let context = Arc::new(Context::new(self.config.timing.message_deadline));
         let message = &envelope.message;
-        let mut line = report::Line::new(envelope, &meter);
-        let done = match job::parse(message, &self.config.naming) {
+        let request = job::parse(message, &self.config.naming);
+        let job = match &request {
+            Ok(Action::Load(job)) => Some(job),
+            _ => None,
+        };
+        let line = LogLine::new(envelope, job, &context);
+        let result = match &request {
             _ if self.draining.is_cancelled() => Err(Failure::ShuttingDown),
-            Err(refused) => Err(refused),
-            Ok(request) => {
-                line.names(&request);
-                self.within_bounds(&request, envelope, &meter).await
-            }
+            Ok(request) => self.process(request, envelope, &context).await,
+            Err(refused) => Err(refused.clone()),
         };
-        let report = match done {
-            Ok(done) => Report::done(done),
-            Err(failure) => self.decide(failure, message).await,
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(failure) => self.fail(failure, message).await,
         };
-        line.write(&report);
-        report
+        line.write(&outcome);
+        outcome
     }
 
-    async fn within_bounds(
+    /// Processes a request until its deadline, or until the service stops.
+    async fn process(
         &self,
         request: &Action,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
-    ) -> Result<Done, Failure> {
+        context: &Arc<Context>,
+    ) -> Result<Outcome, Failure> {
         let work = async {
             match request {
-                Action::Load(job) => self.load(job, envelope, meter).await,
+                Action::Load(job) => self.load(job, envelope, context).await,
                 Action::FanOut(orders) => self.fan_out(orders).await,
             }
         };
-        let deadline = self.config.timing.message_deadline;
         tokio::select! {
-            done = timeout_at(meter.deadline, work) => done.unwrap_or_else(|_| {
-                let (progress, job_id) = (meter.progress(), meter.followed());
-                Err(Failure::DeadlinePassed { deadline, progress, job_id })
+            result = timeout_at(context.deadline.answer_by(), work) => result.unwrap_or_else(|_| {
+                Err(Failure::DeadlinePassed {
+                    deadline: self.config.timing.message_deadline,
+                    progress: context.describe_progress(),
+                    job_id: context.progress.followed(),
+                })
             }),
             () = self.stopped.cancelled() => Err(Failure::ShuttingDown),
         }
@@ -143,86 +139,134 @@ impl Service {
         &self,
         job: &Job,
         envelope: &Envelope,
-        meter: &Arc<Meter>,
-    ) -> Result<Done, Failure> {
+        context: &Arc<Context>,
+    ) -> Result<Outcome, Failure> {
         let message = &envelope.message;
-        let load = Load::new(job, &self.warehouse.place(), &message.id, &message.publish_time);
-        // The turn first: a message that waits for a table must not hold a place that another table can use.
-        let turn = self.admission.turn(&load, meter).await?;
-        let _place = self.admission.place(meter).await?;
-        let held = &Arc::new(Held {
-            turn,
+        let load = Load::new(job, &self.warehouse.name(), &message.id, &message.publish_time);
+        // The lock comes first, so that a message that waits for its table takes no slot from another.
+        let lock = self.admission.lock_table(&load, context).await?;
+        let _slot = self.admission.acquire_slot(context).await?;
+        let task = Arc::new(LoadTask {
+            lock,
             admission: Arc::clone(&self.admission),
             extractor: Arc::clone(&self.extractor),
             warehouse: Arc::clone(&self.warehouse),
-            meter: Arc::clone(meter),
+            context: Arc::clone(context),
             job: job.clone(),
             message_id: message.id.clone(),
             publish_time: message.publish_time.clone(),
         });
-        let _given_up = held::GiveUp(meter);
+        // Once this function returns or is dropped, its tasks insert no load job.
+        let _cancel = context.cancelled.clone().drop_guard();
 
-        // While a load can't succeed, no call is made.
-        self.warehouse.ask_first(&load)?;
-        let (n, ready) = match envelope.delivery_attempt {
-            // The first delivery has no earlier load; if it is a duplicate, the load's id is taken.
-            Some(1) => (0, self.extract(&load, meter).await?),
+        let prepared = self.prepare(&load, &task, envelope.delivery_attempt).await?;
+        let (n, extracted, table_state) = match prepared {
+            Prepared::AlreadyLoaded(loaded) => {
+                return self.already_loaded(&load, loaded, context).await;
+            }
+            Prepared::Load { n, extracted, table_state } => (n, extracted, table_state),
+        };
+        context.progress.enter(Stage::Loading);
+        let mut loaded = task.replace(n, table_state, &extracted).await?;
+        if loaded.by_earlier_delivery {
+            return self.already_loaded(&load, loaded, context).await;
+        }
+        let (rows, origin) = (extracted.rows.count(), extracted.origin);
+        loaded.rows = Some(rows);
+        self.publish_event(&load, &loaded, Some(&origin), context).await?;
+        let rows_before = table_state.rows();
+        Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
+    }
+
+    /// Looks up earlier loads and reads Spotify, as far as this delivery needs either.
+    async fn prepare(
+        &self,
+        load: &Load<'_>,
+        task: &Arc<LoadTask>,
+        delivery_attempt: Option<u32>,
+    ) -> Result<Prepared, Failure> {
+        let context = &task.context;
+        // Fails without a call if a denial that is remembered rules out every load.
+        self.warehouse.fail_if_denied(load)?;
+        let (earlier, extracted) = match delivery_attempt {
+            // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
+            Some(1) => (EarlierLoads::NoneSucceeded { next: 0 }, self.extract(load, context).await),
+            // A redelivery may have one, so Spotify is read only if there is none.
             Some(_) => {
-                meter.enter(Stage::LookingUp);
-                match held.earlier().await? {
-                    Earlier::Done(loaded) => {
-                        return self.already_loaded(&load, loaded, meter).await;
-                    }
-                    Earlier::Next(n) => (n, self.extract(&load, meter).await?),
+                context.progress.enter(Stage::LookingUp);
+                match task.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
+                    next => (next, self.extract(load, context).await),
                 }
             }
-            None => match self.extract_unless_done(&load, held).await? {
-                Attempt::Done(loaded) => return self.already_loaded(&load, loaded, meter).await,
-                Attempt::Ready(n, ready) => (n, ready),
-            },
+            // Without an attempt number, the lookup costs no time alongside the first calls to Spotify.
+            None => {
+                let (earlier, extract) =
+                    (pin!(task.find_earlier_loads()), pin!(self.extract(load, context)));
+                match select(earlier, extract).await {
+                    Either::Left((earlier, extract)) => match earlier? {
+                        EarlierLoads::Succeeded(loaded) => {
+                            return Ok(Prepared::AlreadyLoaded(loaded));
+                        }
+                        next => (next, extract.await),
+                    },
+                    Either::Right((extracted, earlier)) => (earlier.await?, extracted),
+                }
+            }
         };
-        meter.enter(Stage::Loading);
-        let Ready { extracted, standing } = ready;
-        let about = &extracted.about;
-        let show = about.show.as_ref().map(|show| show.id.clone());
-        let show_match = about.show.as_ref().map(|show| show.matched_by);
-        let origin =
-            Origin { show, show_match, read_at: about.read_at, shared: Some(about.shared) };
-        let rows = &extracted.rows;
-        let mut loaded = held.replace(n, standing, &extracted, origin).await?;
-        if loaded.earlier {
-            return self.already_loaded(&load, loaded, meter).await;
+        match earlier {
+            EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => {
+                let (extracted, table_state) = extracted?;
+                Ok(Prepared::Load { n, extracted, table_state })
+            }
         }
-        loaded.rows = Some(rows.count());
-        self.tell(&load, &loaded, Some(about), meter).await?;
-        let rows_before = standing.rows_before();
-        let (rows, about) = (rows.count(), about.clone());
-        Ok(Done::Loaded { rows, rows_before, job_id: loaded.job_id, about })
+    }
+
+    /// Reads Spotify and looks at the table: concurrently, or the table first if BigQuery recently denied
+    /// something.
+    async fn extract(
+        &self,
+        load: &Load<'_>,
+        context: &Context,
+    ) -> Result<(Extracted, TableState), Failure> {
+        context.progress.enter(Stage::Reading);
+        let extract = async {
+            context.deadline.check_time_left()?;
+            self.extractor.extract(load.job, load.message_id, context).await
+        };
+        self.warehouse.fail_if_denied(load)?;
+        if self.warehouse.must_check_first(load) {
+            let table_state = self.warehouse.check_or_create_table(load).await?;
+            Ok((extract.await?, table_state))
+        } else {
+            try_join(extract, self.warehouse.check_table(load)).await
+        }
     }
 
     /// Ends a message whose table an earlier delivery loaded. That delivery may have ended before it
-    /// published the event.
+    /// published the event, so the event is published again.
     async fn already_loaded(
         &self,
         load: &Load<'_>,
-        loaded: Loaded,
-        meter: &Meter,
-    ) -> Result<Done, Failure> {
-        self.tell(load, &loaded, None, meter).await?;
-        Ok(Done::AlreadyLoaded(loaded))
+        loaded: CompletedLoad,
+        context: &Context,
+    ) -> Result<Outcome, Failure> {
+        self.publish_event(load, &loaded, None, context).await?;
+        Ok(Outcome::already_loaded(loaded))
     }
 
-    /// Publishes the event of a load, if there is a topic for it.
-    async fn tell(
+    /// Publishes the event of a load, if `LOADED_TOPIC` is set.
+    async fn publish_event(
         &self,
         load: &Load<'_>,
-        loaded: &Loaded,
-        about: Option<&About>,
-        meter: &Meter,
+        loaded: &CompletedLoad,
+        origin: Option<&Origin>,
+        context: &Context,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
-        meter.enter(Stage::Telling);
-        let event = event::event(load, loaded, about);
+        context.progress.enter(Stage::Publishing);
+        let event = event::loaded_event(load, loaded, origin);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
             table: load.job.table.clone(),
@@ -231,48 +275,9 @@ impl Service {
         })
     }
 
-    /// Reads Spotify and looks at the table concurrently, or before it if the warehouse denied something
-    /// recently.
-    async fn extract(&self, load: &Load<'_>, meter: &Meter) -> Result<Ready, Failure> {
-        meter.enter(Stage::Reading);
-        let extracted = async {
-            meter.check_time_left()?;
-            self.extractor.extract(load.job, load.message_id, meter).await
-        };
-        let (extracted, standing) = if self.warehouse.ask_first(load)? {
-            let standing = self.warehouse.prepare(load).await?;
-            (extracted.await?, standing)
-        } else {
-            try_join(extracted, self.warehouse.look(load)).await?
-        };
-        Ok(Ready { extracted, standing })
-    }
-
-    /// Asks for earlier loads beside the first calls to Spotify, where nothing says that there are
-    /// any.
-    async fn extract_unless_done(
-        &self,
-        load: &Load<'_>,
-        held: &Arc<Held>,
-    ) -> Result<Attempt, Failure> {
-        let earlier = pin!(held.earlier());
-        let ready = pin!(self.extract(load, &held.meter));
-        let (earlier, ready) = match select(earlier, ready).await {
-            Either::Left((earlier, ready)) => match earlier? {
-                Earlier::Done(loaded) => return Ok(Attempt::Done(loaded)),
-                next => (next, ready.await),
-            },
-            Either::Right((ready, earlier)) => (earlier.await?, ready),
-        };
-        match earlier {
-            Earlier::Done(loaded) => Ok(Attempt::Done(loaded)),
-            Earlier::Next(n) => Ok(Attempt::Ready(n, ready?)),
-        }
-    }
-
-    /// Publishes the messages that this one means. A fan-out that comes again publishes them again:
-    /// that loads the same tables anew, and each of them is whole.
-    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Done, Failure> {
+    /// Publishes one message for each table and term. A redelivery publishes them again, which loads the
+    /// same tables again.
+    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Outcome, Failure> {
         let Some(topic) = &self.config.pubsub.trigger_topic else {
             return Err(Failure::NoTriggerTopic(orders.len()));
         };
@@ -281,27 +286,37 @@ impl Service {
             .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
             .collect();
         let published = self.publisher.publish(topic, messages).await?;
-        Ok(Done::FannedOut { messages: published.len() as u64 })
+        Ok(Outcome::FannedOut { messages: published.len() as u64 })
     }
 
-    /// Dead-letters what can never succeed, and reports the rest as it is.
-    async fn decide(&self, failure: Failure, message: &Message) -> Report {
+    /// Dead-letters a message that can never succeed. All others are redelivered.
+    async fn fail(&self, failure: Failure, message: &Message) -> Outcome {
         if failure.decision() != Decision::DeadLetter {
-            return Report::failed(failure);
+            return Outcome::failed(failure);
         }
+        match self.publish_dead_letter(&failure, message).await {
+            Ok(()) => Outcome::DeadLettered(failure),
+            Err(why) => Outcome::Refused { failure, undelivered: Some(why) },
+        }
+    }
+
+    async fn publish_dead_letter(
+        &self,
+        failure: &Failure,
+        message: &Message,
+    ) -> Result<(), String> {
         let Some(topic) = &self.config.pubsub.dead_letter_topic else {
-            return Report::undeliverable(failure, "DEAD_LETTER_TOPIC is not set");
+            return Err("DEAD_LETTER_TOPIC is not set".to_owned());
         };
-        let letter = Outgoing {
+        let dead_letter = Outgoing {
             data: message.data.as_bytes().to_vec(),
-            attributes: letter::attributes(message, &failure),
+            attributes: letter::attributes(message, failure),
         };
-        // The message's own time may be up; the letter has a little of its own.
-        let time = Duration::from_secs(20).min(self.config.timing.google_call_timeout);
-        match tokio::time::timeout(time, self.publisher.publish(topic, vec![letter])).await {
-            Ok(Ok(_)) => Report::dead_lettered(failure),
-            Ok(Err(why)) => Report::undeliverable(failure, &why.to_string()),
-            Err(_) => Report::undeliverable(failure, "Pub/Sub did not answer in time"),
+        let time = DEAD_LETTER_TIMEOUT.min(self.config.timing.google_call_timeout);
+        match timeout(time, self.publisher.publish(topic, vec![dead_letter])).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(why)) => Err(why.to_string()),
+            Err(_) => Err("Pub/Sub did not answer in time".to_owned()),
         }
     }
 }

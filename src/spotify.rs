@@ -1,9 +1,9 @@
-//! The client of Spotify's Web API. Which calls are made, and what listings make of their answers, is
-//! for the extraction to say.
+//! The client of Spotify's Web API: authenticates, limits and retries calls, and parses their responses.
+//! The extraction decides which calls to make, and when a listing is complete.
 
+mod breaker;
 mod call;
-mod gate;
-mod refusal;
+mod error_kind;
 mod throttle;
 mod token;
 pub(crate) mod wire;
@@ -14,11 +14,11 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::http;
-use crate::meter::Meter;
 use crate::names::{ShowId, Term};
-use crate::retry::Backoff;
+use crate::retry::{self, Backoff};
 use call::Call;
 use throttle::Throttle;
 use token::Tokens;
@@ -33,13 +33,12 @@ pub struct Spotify {
     tokens: Tokens,
     throttle: Arc<Throttle>,
     backoff: Backoff,
-    second: Duration,
+    retry_after_unit: Duration,
 }
 
-/// Why a call has no result.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// Spotify says, in these words, that what was asked for does not exist.
+    /// The resource does not exist; with Spotify's words.
     NotFound(String),
     Failed(Failure),
 }
@@ -50,8 +49,14 @@ impl From<Failure> for CallError {
     }
 }
 
+impl From<Failure> for retry::Error<CallError> {
+    fn from(failure: Failure) -> Self {
+        Self::Permanent(failure.into())
+    }
+}
+
 impl Spotify {
-    /// Creates a client; no call is made.
+    /// Creates a client without making a call.
     pub fn new(config: &Config) -> Result<Self, http::ClientError> {
         let (timing, spotify) = (&config.timing, &config.spotify);
         Ok(Self {
@@ -59,59 +64,56 @@ impl Spotify {
             api: spotify.api_url.clone(),
             market: spotify.market.clone(),
             tokens: Tokens::new(config),
-            throttle: Arc::new(Throttle::new(
-                spotify.max_concurrent_calls,
-                timing.max_retry_after_wait,
-                timing.backoff,
-            )),
+            throttle: Arc::new(Throttle::new(spotify.max_concurrent_calls, timing.backoff)),
             backoff: timing.backoff,
-            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
+            retry_after_unit: config
+                .test_hooks
+                .retry_after_second
+                .unwrap_or(Duration::from_secs(1)),
         })
     }
 
-    /// Returns whether the last calls succeeded, so that several may be made at once.
-    pub(crate) fn is_open(&self) -> bool {
-        self.throttle.is_open()
+    /// Returns whether the last calls succeeded, so that several can be made at once.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.throttle.is_closed()
     }
 
-    /// Reads a page of the shows that a search for `term` finds.
-    pub(crate) async fn search<T>(
+    /// Returns a page of the shows that a search for `term` finds.
+    pub(crate) async fn search(
         &self,
         term: &Term,
         offset: u32,
         limit: u32,
-        meter: &Meter,
-        read: impl Fn(Paging<Show<'_>>) -> T,
-    ) -> Result<T, CallError> {
+        context: &Context,
+    ) -> Result<Paging<Show>, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::shows(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, wire::shows).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
-    /// Reads a page of a show's episodes, newest first.
-    pub(crate) async fn episodes<T>(
+    /// Returns a page of a show's episodes, newest first.
+    pub(crate) async fn episodes(
         &self,
         show: &ShowId,
         offset: u32,
         limit: u32,
-        meter: &Meter,
-        read: impl Fn(Paging<Episode<'_>>) -> T,
-    ) -> Result<T, CallError> {
+        context: &Context,
+    ) -> Result<Paging<Episode>, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.call(&call, meter, |body| wire::episodes(body, &read)).await?;
-        meter.pages.add(1);
+        let page = self.call(&call, context, wire::episodes).await?;
+        context.meter.pages.add(1);
         Ok(page)
     }
 
-    /// Asks whether a show exists. Returns its name, if the answer has one.
+    /// Looks up a show. Returns its name if the response has one.
     pub(crate) async fn show(
         &self,
         show: &ShowId,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<Option<String>, CallError> {
         let call = Call { path: &["shows", show.as_str()], term: None, page: None };
-        self.call(&call, meter, |body| wire::show(body)).await
+        self.call(&call, context, wire::show).await
     }
 }

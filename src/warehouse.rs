@@ -1,6 +1,5 @@
-//! Where tables live: BigQuery, or a SQLite file on one's own machine. Either replaces a table whole
-//! or not at all, and remembers which message's load it was, so that a message that comes again
-//! changes nothing.
+//! The warehouse: BigQuery, or a SQLite file on a developer's machine. Either replaces a table completely or
+//! not at all, and records which message's load it was, so that a redelivered message changes nothing.
 
 mod bigquery;
 pub(crate) mod labels;
@@ -14,110 +13,105 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::config::{self, Config};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
-use crate::meter::Meter;
-use crate::names::{ShowId, ShowMatch};
+use crate::names::ChosenShow;
 use crate::rows::Rows;
 
 pub use bigquery::BigQuery;
-pub(crate) use bigquery::answer::refusal;
-pub(crate) use bigquery::history::Mark;
-pub(crate) use bigquery::jobs::JobFacts;
-pub(crate) use bigquery::table::TableFacts;
-pub use bigquery::upload::multipart;
+pub(crate) use bigquery::Dataset;
+pub(crate) use bigquery::error::failure_of_response;
+pub(crate) use bigquery::jobs::JobInfo;
+pub(crate) use bigquery::table::TableInfo;
+pub use bigquery::upload::multipart_body;
 pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
 
-/// Where tables live.
+/// Where tables are.
 #[derive(Debug)]
 pub enum Warehouse {
-    /// BigQuery.
     BigQuery(Box<BigQuery>),
-    /// A SQLite file.
     #[cfg(feature = "local")]
     Sqlite(Sqlite),
 }
 
-/// One message's load of one table.
+/// The load of a table that a message asks for.
 #[derive(Debug)]
 pub struct Load<'a> {
-    /// What is loaded.
     pub job: &'a Job,
-    /// The message's id, as Pub/Sub gave it.
     pub message_id: &'a str,
-    /// The same for every delivery of the message: the load's id, but for the number of the try.
+    /// The same for every delivery of the message.
     pub id: String,
 }
 
-/// What the labels of a load job say about its rows.
+/// Where a table's rows come from. The load job's labels keep all but the show's name and `listed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The show whose episodes they are, if one is known.
-    pub show: Option<ShowId>,
-    /// Why that show was taken, if the labels say so.
-    pub show_match: Option<ShowMatch>,
+    pub show: Option<ChosenShow>,
     /// When Spotify was read.
     pub read_at: SystemTime,
-    /// Whether the message of another table read it, if the labels say so.
+    /// Whether the message of another table read it. `None` for a load job of an earlier version.
     pub shared: Option<bool>,
+    /// How many items Spotify lists, if it did not show all of them.
+    pub listed: Option<u64>,
 }
 
-/// A table that may be loaded. If it may not, the failure says why.
+/// A table that may be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TableState {
     /// The table does not exist. It is created before the load.
-    Absent,
-    /// The table has our columns, or no columns yet.
-    Ours {
+    Missing,
+    /// The table has the expected columns, or no columns yet.
+    Existing {
         /// The number of rows, if the warehouse returns it.
         rows: Option<u64>,
     },
 }
 
-impl Standing {
-    /// Returns the number of rows before the load.
-    pub fn rows_before(self) -> Option<u64> {
+impl TableState {
+    /// Returns the number of rows, if the table exists and the warehouse returns it.
+    pub fn rows(self) -> Option<u64> {
         match self {
-            Self::Absent => None,
-            Self::Ours { rows } => rows,
+            Self::Missing => None,
+            Self::Existing { rows } => rows,
         }
     }
 }
 
-/// What became of a message's earlier loads.
+/// The loads of a message's earlier deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Earlier {
+pub enum EarlierLoads {
     /// One of them replaced the table.
-    Done(Loaded),
-    /// None did; this is the number of the next try.
-    Next(u32),
+    Succeeded(CompletedLoad),
+    /// None replaced the table. `next` is the number of the next load job.
+    NoneSucceeded { next: u32 },
 }
 
-/// What a load came to.
+/// A load that replaced a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// The load job's id.
+pub struct CompletedLoad {
     pub job_id: String,
-    /// Whether another delivery of the message had done it already.
-    pub earlier: bool,
+    /// Whether another delivery of the message did it.
+    pub by_earlier_delivery: bool,
     /// The number of rows that the load wrote, if the job says so.
     pub rows: Option<u64>,
     /// When the load ended, if the job says so.
     pub ended_at: Option<SystemTime>,
-    /// What the job's labels say about the rows.
+    /// Where the rows come from, if the job's labels say so.
     pub origin: Option<Origin>,
 }
 
 impl<'a> Load<'a> {
-    /// The load that a message means. A message's id is unique within its topic only, and an
-    /// emulator counts from 1 at each start, so the id takes in where the table is and when the
-    /// message was published.
-    pub fn new(job: &'a Job, place: &str, message_id: &'a str, publish_time: &str) -> Self {
+    /// Derives the load's id from the message, the table and `warehouse`, a [`Warehouse::name`]. The
+    /// message's id alone is not enough: it is unique only within its topic, and an emulator counts from
+    /// 1 at each start.
+    pub fn new(job: &'a Job, warehouse: &str, message_id: &'a str, publish_time: &str) -> Self {
         let mut hash = Sha256::new();
-        for part in [place, &job.table, message_id, publish_time] {
+        for part in [warehouse, &job.table, message_id, publish_time] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -125,19 +119,19 @@ impl<'a> Load<'a> {
         Self { job, message_id, id: format!("spotify-bq_{}_{hex}", job.kind) }
     }
 
-    /// The id of try number `n`.
-    pub fn try_id(&self, n: u32) -> String {
+    /// Returns the id of load job number `n`, counted from 0.
+    pub fn job_id(&self, n: u32) -> String {
         format!("{}_{n}", self.id)
     }
 
-    /// Returns whether a job is one of this load's tries.
-    pub fn is_try(&self, job_id: &str) -> bool {
+    /// Returns whether this is the id of one of the load's jobs.
+    pub fn has_job(&self, job_id: &str) -> bool {
         job_id.rsplit_once('_').is_some_and(|(id, _)| id == self.id)
     }
 }
 
 impl Warehouse {
-    /// The configured warehouse; no call is made.
+    /// Makes no call.
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
         match &config.warehouse {
             config::Warehouse::BigQuery(bigquery) => BigQuery::new(bigquery, config, google)
@@ -145,93 +139,111 @@ impl Warehouse {
             #[cfg(feature = "local")]
             config::Warehouse::Sqlite(file) => Ok(Self::Sqlite(Sqlite::new(file))),
             #[cfg(not(feature = "local"))]
-            config::Warehouse::Sqlite(_) => Err("built without SQLite".to_owned()),
+            config::Warehouse::Sqlite(_) => Err("this build of spotify-bq has no SQLite: \
+                set WAREHOUSE=bigquery, or build it with the feature `local`"
+                .to_owned()),
         }
     }
 
-    /// BigQuery, if that is where tables live.
-    pub(crate) fn bigquery(&self) -> Option<&BigQuery> {
+    /// Returns the BigQuery dataset, or `None` for a SQLite file.
+    pub(crate) fn dataset(&self) -> Option<&Dataset> {
         match self {
-            Self::BigQuery(bigquery) => Some(bigquery),
+            Self::BigQuery(bigquery) => Some(bigquery.dataset()),
             #[cfg(feature = "local")]
             Self::Sqlite(_) => None,
         }
     }
 
-    /// Project and dataset, or the file: what tells this warehouse's tables from another's.
-    pub fn place(&self) -> String {
+    /// Returns `project.dataset`, or the path of the SQLite file.
+    pub fn name(&self) -> String {
         match self {
-            Self::BigQuery(bigquery) => bigquery.place(),
+            Self::BigQuery(bigquery) => bigquery.dataset().id(),
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.place(),
+            Self::Sqlite(sqlite) => sqlite.name(),
         }
     }
 
-    /// What became of the message's earlier loads. Waits for one that is running.
-    pub async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
+    /// Looks up the loads of the message's earlier deliveries. Waits for one that has not ended.
+    pub async fn find_earlier_loads(
+        &self,
+        load: &Load<'_>,
+        context: &Context,
+    ) -> Result<EarlierLoads, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.earlier(load, meter).await,
+            Self::BigQuery(bigquery) => bigquery.find_earlier_loads(load, context).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.earlier(load).await,
+            Self::Sqlite(sqlite) => sqlite.find_earlier_loads(load).await,
         }
     }
 
-    /// Waits until a load job has ended, whatever fails meanwhile. Returns whether it replaced the table.
-    pub async fn follow(&self, job_id: &str) -> bool {
+    /// Waits until the load job of a message that is gone has ended, whatever fails meanwhile. Returns
+    /// whether the job replaced the table.
+    pub async fn wait_for_job(&self, job_id: &str) -> bool {
         match self {
-            Self::BigQuery(bigquery) => bigquery.follow(job_id).await,
-            // A file has no jobs.
+            Self::BigQuery(bigquery) => bigquery.dataset().wait_for_job(job_id).await,
+            // A SQLite file has no jobs.
             #[cfg(feature = "local")]
             Self::Sqlite(_) => false,
         }
     }
 
-    /// Returns whether [`Self::prepare`] must succeed before Spotify is read, because the warehouse
-    /// denied something recently. Fails if a load can't succeed yet.
-    pub fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
+    /// Fails if the warehouse denied a load of this table recently and nothing but another load could find
+    /// out more.
+    pub fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.ask_first(load),
+            Self::BigQuery(bigquery) => bigquery.fail_if_denied(load),
             #[cfg(feature = "local")]
-            Self::Sqlite(_) => Ok(false),
+            Self::Sqlite(_) => Ok(()),
         }
     }
 
-    /// Looks at the table, and creates it if it does not exist.
-    pub async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    /// Returns whether [`Self::check_or_create_table`] must succeed before Spotify is read, because the
+    /// warehouse denied checking or creating the table recently.
+    pub fn must_check_first(&self, load: &Load<'_>) -> bool {
         match self {
-            Self::BigQuery(bigquery) => bigquery.prepare(load).await,
+            Self::BigQuery(bigquery) => bigquery.must_check_first(load),
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.look(load).await,
+            Self::Sqlite(_) => false,
         }
     }
 
-    /// Looks at the table once, before its load. Fails if it is not ours to load.
-    pub async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
+    /// Checks the table, and creates it if it does not exist.
+    pub async fn check_or_create_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.look(load).await,
+            Self::BigQuery(bigquery) => bigquery.check_or_create_table(load).await,
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.look(load).await,
+            Self::Sqlite(sqlite) => sqlite.check_table(load).await,
         }
     }
 
-    /// Replaces the table by `rows`, as try number `n` unless that was used meanwhile. A table that
-    /// the look found absent is created first, with its description.
-    pub async fn replace(
+    /// Checks the table before its load. Fails if the name belongs to a view, a table with other columns or
+    /// anything else that the service must not replace.
+    pub async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+        match self {
+            Self::BigQuery(bigquery) => bigquery.check_table(load).await,
+            #[cfg(feature = "local")]
+            Self::Sqlite(sqlite) => sqlite.check_table(load).await,
+        }
+    }
+
+    /// Replaces the table's rows, with load job number `n` unless that one exists. Creates a missing table
+    /// first, with its description.
+    pub async fn replace_table(
         &self,
         load: &Load<'_>,
         n: u32,
-        standing: Standing,
+        state: TableState,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
-    ) -> Result<Loaded, Failure> {
-        let _timed = meter.load_ms.timed();
+        context: &Context,
+    ) -> Result<CompletedLoad, Failure> {
+        let _timed = context.meter.load_ms.timed();
         match self {
             Self::BigQuery(bigquery) => {
-                bigquery.replace(load, n, standing, rows, origin, meter).await
+                bigquery.replace_table(load, n, state, rows, origin, context).await
             }
             #[cfg(feature = "local")]
-            Self::Sqlite(sqlite) => sqlite.replace(load, n, rows, origin).await,
+            Self::Sqlite(sqlite) => sqlite.replace_table(load, n, rows, origin).await,
         }
     }
 }
@@ -242,7 +254,7 @@ mod tests {
     use crate::names::{Kind, Term};
 
     #[test]
-    fn each_part_of_a_loads_identity_counts() {
+    fn a_loads_id_depends_on_each_part() {
         let job = |table: &str| Job {
             kind: Kind::Podcasts,
             term: Term::parse("x").unwrap(),

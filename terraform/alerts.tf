@@ -1,8 +1,8 @@
-# Alerts, and what to do about each. None of them reads a log-based metric: Cloud Monitoring refuses such a policy for up to
-# ten minutes after the metric was created, which would break a first apply.
+# Alert policies and their documentation. None of them uses a log-based metric: Cloud Monitoring refuses such a policy for
+# up to ten minutes after the metric is created, which would break a first apply.
 #
-# There is no alert on push answers other than 2xx: on the first day pushes are refused until IAM takes effect, and a 503
-# asks for a later delivery. A problem that stays is one of the others: a message that waits, or a dead letter.
+# There is no alert on push responses other than 2xx: pushes are refused until IAM takes effect, and a 503 requests
+# redelivery. A lasting problem triggers another alert: a message that waits, or a dead letter.
 
 resource "google_monitoring_notification_channel" "email" {
   count = var.alert_email == null ? 0 : 1
@@ -17,7 +17,7 @@ resource "google_monitoring_notification_channel" "email" {
 locals {
   alert_channels = concat(google_monitoring_notification_channel.email[*].name, var.notification_channels)
 
-  # Where the repository is published is said once, in Cargo.toml. OWNER is a placeholder.
+  # The repository's address, from Cargo.toml. OWNER is a placeholder.
   published  = try(regex("(?m)^repository = \"https://github.com/([^\"]+)\"", file("${path.module}/../Cargo.toml"))[0], "OWNER/spotify-bq")
   repository = var.github_repository != null ? var.github_repository : startswith(local.published, "OWNER/") ? null : local.published
 
@@ -25,7 +25,7 @@ locals {
     for repository in local.repository[*] : "https://github.com/${repository}/blob/main/docs/logs.md#alerts"
   ])
 
-  # Where each alert sends its reader: the page that explains it, and the log.
+  # Links in every alert: the page that explains it, and the log.
   alert_links = merge(
     { for url in local.runbook_url[*] : "Runbook" => url },
     { "Log of ${var.name}" = "https://console.cloud.google.com/logs/query;query=${replace(urlencode(local.service_log), "+", "%20")}?project=${var.project_id}" },
@@ -34,7 +34,7 @@ locals {
   subscription_metric = "resource.type = \"pubsub_subscription\" AND resource.labels.subscription_id = \"%s\" AND metric.type = \"pubsub.googleapis.com/subscription/%s\""
 
   metric_alerts = {
-    # Not Pub/Sub's own dead_letter_message_count: the service publishes dead letters itself too.
+    # Pub/Sub's dead_letter_message_count would miss the dead letters that the service publishes itself.
     dead_letters = {
       title     = "dead letters are waiting"
       severity  = "ERROR"
@@ -61,7 +61,7 @@ locals {
     }
   }
 
-  # Only for schedules that should run: without any, no load is expected.
+  # Without an active schedule, no load is expected.
   nothing_loaded = var.alerts && var.nothing_loaded_hours != null && anytrue([for schedule in values(var.schedules) : !schedule.paused])
 
   acknowledged = join("", [
@@ -77,7 +77,7 @@ locals {
         labels = {}
         advice = <<-EOT
           `retryAfterSeconds` in the log line says for how long. Until then the service answers 503 without calling Spotify, and Pub/Sub redelivers the messages.
-          You need to do nothing. If it happens often: load fewer terms, spread the schedules, or use one stack for each Spotify account.
+          No action is needed. If it happens often: load fewer terms, spread the schedules, or use one stack for each Spotify account.
         EOT
       }
       loaded_with_warning = {
@@ -85,7 +85,7 @@ locals {
         filter = local.loaded_with_warning
         labels = { table = "EXTRACT(jsonPayload.table)" }
         advice = <<-EOT
-          The table $${log.extracted_label.table} was replaced, but look at it. In the log line, `rows` is what it has now, `rowsBefore` what it had before, and `listed` how many items Spotify promised.
+          The table $${log.extracted_label.table} was replaced, but needs a check. In the log line, `rows` is its current number of rows, `rowsBefore` the previous one, and `listed` how many items Spotify announced.
           If Spotify's listing is wrong: pause the schedule, compare with the table as it was before the load (BigQuery's time travel reaches back seven days), and restore those rows as docs/restore.md says.
         EOT
       }
@@ -96,7 +96,7 @@ locals {
         filter = "resource.type=\"cloud_scheduler_job\" AND resource.labels.location=\"${var.region}\" AND resource.labels.job_id=~\"^${var.name}-(${join("|", keys(var.schedules))})$\" AND severity>=ERROR"
         labels = {}
         advice = <<-EOT
-          There was no message, so no table was loaded. The log line has the reason. Fix it, then run the job by hand:
+          No message was published, so no table was loaded. The log line has the reason. Fix it, then run the job manually:
           `gcloud scheduler jobs run JOB --location=${var.region} --project=${var.project_id}`
         EOT
       }
@@ -150,8 +150,8 @@ resource "google_monitoring_alert_policy" "metric" {
   }
 }
 
-# A schedule that was paused or deleted by hand publishes nothing, fails nothing and logs nothing. "Some in 30 days" keeps
-# the alert quiet before the first load.
+# A schedule that someone paused or deleted causes no failure and no log line, so this alert looks for missing loads.
+# "Some in 30 days" keeps it quiet before the first load.
 resource "google_monitoring_alert_policy" "nothing_loaded" {
   count = local.nothing_loaded ? 1 : 0
 
@@ -178,9 +178,9 @@ resource "google_monitoring_alert_policy" "nothing_loaded" {
   documentation {
     mime_type = "text/markdown"
     content   = <<-EOT
-      The service has acknowledged no message for ${var.nothing_loaded_hours} hours, so no table was loaded. Is a schedule paused or gone?
+      The service has acknowledged no message for ${var.nothing_loaded_hours} hours, so no table was loaded. Check whether a schedule is paused or missing:
       `gcloud scheduler jobs list --location=${var.region} --project=${var.project_id}`; resume it with `gcloud scheduler jobs resume JOB`, or restore it with `terraform apply`.
-      If messages come and fail, other alerts say so: the table is loaded when the cause is fixed. If your schedules run more rarely, raise `nothing_loaded_hours`.
+      If messages arrive but fail, another alert reports that, and the table is loaded once the cause is fixed. If your schedules run more rarely, raise `nothing_loaded_hours`.
     EOT
 
     dynamic "links" {

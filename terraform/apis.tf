@@ -1,4 +1,4 @@
-# The APIs, and the project as everything else names it.
+# The APIs, and the project as all other resources refer to it.
 
 locals {
   apis = toset(concat(
@@ -21,7 +21,7 @@ locals {
     var.github_repository == null ? [] : ["sts.googleapis.com"],
   ))
 
-  # Taken from the APIs, so that nothing is created before they are on.
+  # Depends on the APIs, so that nothing is created before they are enabled.
   project = one(distinct([for api in google_project_service.this : api.project]))
 
   labels = merge(var.labels, { app = var.name })
@@ -35,9 +35,9 @@ resource "google_project_service" "this" {
   disable_on_destroy = false # others in the project may need it
 }
 
-# Its number is in the names of Google's own agents. It is read at plan time, so on a new project the Cloud Resource Manager
-# API must be on before the first plan. The agents of Pub/Sub and Cloud Scheduler must exist before they are granted
-# something, and Google creates them only at their first use:
+# Provides the project number, which Google's service agents have in their names. It is read at plan time, so on a new
+# project the Cloud Resource Manager API must be enabled before the first plan. The service agents of Pub/Sub and Cloud
+# Scheduler must exist before they get roles, and Google creates them only at the first use of their service:
 #   gcloud services enable serviceusage.googleapis.com
 #   gcloud services enable cloudresourcemanager.googleapis.com pubsub.googleapis.com cloudscheduler.googleapis.com
 #   gcloud beta services identity create --service=pubsub.googleapis.com

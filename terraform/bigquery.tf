@@ -1,14 +1,15 @@
 # Dataset and the configured term's tables. The service creates all other tables, from the same schemas: those of other
 # terms, and those of the configured term if it is not the default one and `tables` is null.
 #
-# What exists already can be brought in instead of being left alone (create_dataset, create_tables): set dataset_id,
-# bigquery_location and tables to what is there, then, before the first apply,
+# To import an existing dataset and tables, set dataset_id, bigquery_location and tables to match them. Then, before the
+# first apply:
 #   terraform import 'google_bigquery_dataset.this[0]' projects/PROJECT/datasets/DATASET
 #   terraform import 'google_bigquery_table.this["podcasts"]' projects/PROJECT/datasets/DATASET/tables/TABLE
-# and read the plan: a table whose columns differ would be replaced, which deletion_protection refuses.
+# and check the plan: a table with other columns would be replaced, which deletion_protection refuses.
+# To leave them unmanaged instead, set create_dataset and create_tables to false.
 
 locals {
-  # Used for this term only, so that the tables of any other podcast are named after it.
+  # Only the default term has these names. Tables of any other term are named after the term.
   default_term = "data hackers"
   old_table_ids = {
     podcasts = "tb_datahackers_limitada"
@@ -23,7 +24,7 @@ locals {
   # Null: the service names and creates the configured term's tables.
   table_ids = var.tables != null ? var.tables : local.term == local.default_term ? local.old_table_ids : null
 
-  # As the service makes it (Term::slug in src/names.rs), as far as that needs no folding and no hash; null beyond that.
+  # The slug as the service computes it (Term::slug), where that needs neither folding nor a hash. Otherwise null.
   slug = can(regex("^[a-z0-9]+( [a-z0-9]+)*$", local.term)) && !can(regex(" [0-9a-f]{8}$", local.term)) ? replace(local.term, " ", "_") : null
 
   tables = local.table_ids == null ? {} : {
@@ -41,7 +42,7 @@ resource "google_bigquery_dataset" "this" {
   project                    = local.project
   dataset_id                 = var.dataset_id
   location                   = var.bigquery_location
-  description                = "Podcasts do Spotify, lidos pelo serviço ${var.name}: cada carga substitui uma tabela inteira."
+  description                = "Dados de podcasts do Spotify, carregados pelo serviço ${var.name}. Cada carga substitui a tabela inteira."
   labels                     = local.labels
   delete_contents_on_destroy = !var.deletion_protection
 
@@ -69,7 +70,7 @@ resource "google_bigquery_table" "this" {
   deletion_protection = var.deletion_protection
   labels              = merge(local.labels, { kind = each.key })
 
-  # A dataset that is not Terraform's keeps its own default.
+  # A dataset that Terraform does not manage keeps its own default.
   dynamic "encryption_configuration" {
     for_each = var.create_dataset ? var.kms_key[*] : []
 
@@ -85,7 +86,7 @@ resource "google_bigquery_table" "this" {
   ])
 }
 
-# Also for making other terms' tables, and for reading the dataset's location.
+# Also lets the service create other terms' tables and read the dataset's location.
 resource "google_bigquery_dataset_iam_member" "runtime" {
   project    = local.project
   dataset_id = local.dataset_id

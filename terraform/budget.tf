@@ -1,4 +1,4 @@
-# Tells when the project costs more than expected. It limits nothing.
+# Notifies when the project costs more than expected. It does not limit spending.
 
 resource "google_billing_budget" "this" {
   count = var.budget == null ? 0 : 1

@@ -1,8 +1,8 @@
-# Deploying from GitHub without a key, when github_repository is set. The deployer may push an image and change this one
-# service, nothing else: no rights, no secret's value, no other resource. Its workflow runs
+# Keyless deployment from GitHub, if github_repository is set. The deployer may push an image and change this service,
+# and nothing else: no IAM, no secret's value, no other resource. Its workflow runs
 #   terraform apply -refresh=false -var image=…
-# with the variables of the last apply by a person. -refresh=false, because it may not read most resources; a plan that
-# changes more than the image fails with 403, and is a person's to apply.
+# with the variables of the last full apply. It needs -refresh=false because it may not read most resources. A plan that
+# changes more than the image fails with 403 and must be applied from an account with full permissions.
 
 locals {
   github = var.github_repository == null ? {} : { this = var.github_repository }
@@ -31,8 +31,8 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "attribute.ref"                 = "assertion.ref"
   }
 
-  # Anyone on GitHub can get a token of this issuer. A name that its owner gave up can be taken by someone else, the
-  # owner's number can't.
+  # Anyone on GitHub can get a token from this issuer. Someone else can register a name that its owner has given up, but
+  # never gets the owner's number.
   attribute_condition = join(" && ", concat(
     ["assertion.repository == \"${each.value}\""],
     [for id in var.github_owner_id[*] : "assertion.repository_owner_id == \"${id}\""],
@@ -80,7 +80,7 @@ resource "google_cloud_run_v2_service_iam_member" "deployer" {
   member   = google_service_account.deployer[each.key].member
 }
 
-# A rollout is an operation of the project, not of the service, and has to be waited for.
+# Waiting for a rollout reads an operation, which belongs to the project, not to the service.
 resource "google_project_iam_member" "deployer" {
   for_each = local.github
 

@@ -1,4 +1,4 @@
-# Who acts. What each may do stands beside the resource it may do it to; only what is granted on the project stands here.
+# Service accounts. Their roles are next to the resources that they apply to. Only project-level roles are here.
 
 resource "google_service_account" "runtime" {
   project      = local.project
@@ -18,7 +18,7 @@ resource "google_service_account" "build" {
   display_name = "${var.name}: builds and pushes the image"
 }
 
-# Load jobs run in the project; on which data is said at the dataset.
+# Load jobs run in the project. Access to the data is granted on the dataset.
 resource "google_project_iam_member" "runtime_jobs" {
   project = local.project
   role    = "roles/bigquery.jobUser"

@@ -1,5 +1,5 @@
-# Log-based metrics and the dashboard that shows them. What they look for in a log line stands in log_metrics.json, which
-# the service's own tests read too: `where` are fields that must equal, `labels` and `value` fields that are taken.
+# Log-based metrics and the dashboard that shows them. log_metrics.json defines what they match, and the service's tests
+# read it too: `where` are fields that must be equal, `labels` and `value` are fields that are extracted.
 
 locals {
   log_metrics = jsondecode(file("${path.module}/log_metrics.json"))
@@ -17,11 +17,10 @@ locals {
     ))
   }
 
-  # Lines of a load that a person should look at: the table shrank to less than half, or items are missing within the
-  # tolerance.
+  # Loads that need a check: the table shrank to less than half, or items are missing within the tolerance.
   loaded_with_warning = "${local.log_filters.rows} AND severity=WARNING AND jsonPayload.reason=(\"table_shrank\" OR \"within_tolerance\")"
 
-  # PromQL writes _ for what it does not allow in a name. The sum of a distribution's values.
+  # The sum of a distribution's values. PromQL replaces characters that it does not allow in a name by _.
   spotify_calls_total = "logging_googleapis_com:user_${replace(google_logging_metric.this["spotify_calls"].name, "/[^a-zA-Z0-9_]/", "_")}_sum"
 }
 

@@ -1,4 +1,4 @@
-# What the deploy scripts, the workflow and a person at the command line need to know.
+# For the deploy scripts, the workflow and the command line.
 
 output "project_id" {
   description = "The project."
@@ -64,7 +64,7 @@ output "tables_rule" {
 }
 
 output "trigger_topic" {
-  description = "Where to publish messages."
+  description = "Topic to publish messages to."
   value       = google_pubsub_topic.trigger.id
 }
 
@@ -74,7 +74,7 @@ output "loaded_topic" {
 }
 
 output "dead_letter_topic" {
-  description = "Where messages go that can never succeed."
+  description = "Topic for messages that can never succeed."
   value       = google_pubsub_topic.dead_letter.id
 }
 
@@ -89,7 +89,7 @@ output "schedules" {
 }
 
 output "settings" {
-  description = "The service's environment, and what is left out of it and why."
+  description = "The service's environment variables, and those that are left unset, with the reason."
   value = {
     set      = { for name, value in local.settings : name => tostring(value) if value != null }
     left_out = local.settings_left_out
@@ -97,7 +97,7 @@ output "settings" {
 }
 
 output "operator_environment" {
-  description = "Environment for the commands publish, redrive and check of spotify-bq on your own machine, where they act with your rights."
+  description = "Environment for the commands publish, redrive and check of spotify-bq on your own machine, where they use your permissions."
   value = {
     for name, value in merge(local.settings, { DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letter.id }) :
     name => tostring(value) if value != null && !contains(["SPOTIFY_CREDENTIALS_FILE", "LOG_FORMAT", "RUST_LOG"], name)

@@ -1,8 +1,8 @@
-# The trigger topic and its push to the service; the dead letters and where they wait.
+# The trigger topic and its push subscription, the dead-letter topic and its subscription, the topic for loaded events.
 
 locals {
-  # The service answers within the first, Pub/Sub waits for the second, Cloud Run lets a request live for the third; the
-  # other way round a message would run twice at once.
+  # The service answers within the first, Pub/Sub waits for the second, and Cloud Run ends a request after the third. In
+  # any other order a message could be processed twice at once.
   message_deadline_seconds = 540
   ack_deadline_seconds     = 600
   request_timeout_seconds  = 600
@@ -40,7 +40,7 @@ resource "google_pubsub_topic" "dead_letter" {
   }
 }
 
-# Events that tell that a table was loaded. Each consumer brings a subscription of its own, filtered by attributes.table
+# An event for each load. Each consumer creates its own subscription, filtered by attributes.table
 # (examples/complete).
 resource "google_pubsub_topic" "loaded" {
   count = var.loaded_topic ? 1 : 0
@@ -81,13 +81,13 @@ resource "google_pubsub_subscription" "push" {
     maximum_backoff = "600s"
   }
 
-  # About 15 hours of retries, so that a night without Spotify costs nothing but time.
+  # About 15 hours of retries, enough for a night without Spotify.
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.dead_letter.id
     max_delivery_attempts = 100
   }
 
-  # Never: a stack whose schedules pause for a month would stop for good.
+  # Never expires: otherwise a stack whose schedules pause for a month would lose its subscription.
   expiration_policy {
     ttl = ""
   }
@@ -100,7 +100,7 @@ resource "google_pubsub_subscription" "push" {
   ]
 }
 
-# A topic without a subscription forgets what is published to it.
+# Keeps the dead letters: a topic without a subscription drops what is published to it.
 resource "google_pubsub_subscription" "dead_letter" {
   project                    = local.project
   name                       = "${var.name}-dead-letter"
@@ -114,7 +114,7 @@ resource "google_pubsub_subscription" "dead_letter" {
   }
 }
 
-# Pub/Sub itself forwards what is nacked too often, which needs both of these.
+# Pub/Sub needs both grants to forward messages whose delivery failed too often.
 resource "google_pubsub_topic_iam_member" "agent_dead_letter" {
   project = local.project
   topic   = google_pubsub_topic.dead_letter.name

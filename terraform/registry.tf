@@ -1,4 +1,4 @@
-# The image's home, and the bucket from which Cloud Build takes the source.
+# The image registry, and the bucket for the sources of Cloud Build.
 
 resource "google_artifact_registry_repository" "this" {
   project       = local.project
@@ -9,8 +9,8 @@ resource "google_artifact_registry_repository" "this" {
   kms_key_name  = var.kms_key
   labels        = local.labels
 
-  # A KEEP policy deletes nothing by itself: it exempts the newest images from the DELETE policy. Cloud Run keeps its own
-  # copy of what it serves, so a deleted image can no longer be deployed again, and nothing else.
+  # A KEEP policy only exempts the newest images from the DELETE policy. Cloud Run keeps its own copy of the images that it
+  # serves, so deleting an image only prevents deploying it again.
   cleanup_policies {
     id     = "keep-recent"
     action = "KEEP"
@@ -37,7 +37,7 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.build.member
 }
 
-# Not Cloud Build's own bucket: the build account would need rights on the sources of everything else built there.
+# With Cloud Build's default bucket, the build account could read the sources of all other builds.
 resource "google_storage_bucket" "build" {
   project                     = local.project
   name                        = "${var.project_id}-${var.name}-build"

@@ -1,4 +1,4 @@
-# Messages that come by themselves: one job for each entry of `schedules`.
+# One Cloud Scheduler job for each entry of `schedules`.
 
 resource "google_cloud_scheduler_job" "this" {
   for_each = var.schedules
@@ -10,10 +10,10 @@ resource "google_cloud_scheduler_job" "this" {
   schedule    = each.value.cron
   time_zone   = each.value.time_zone
 
-  # Google's sample would acknowledge the message and do nothing.
+  # Paused while the service runs Google's sample, which would acknowledge messages without loading.
   paused = each.value.paused || local.image_is_placeholder
 
-  # Of the publishing only; what becomes of the message is the subscription's to retry.
+  # Retries the publishing only. The subscription redelivers the message.
   retry_config {
     retry_count          = 3
     max_retry_duration   = "0s"
@@ -36,7 +36,7 @@ resource "google_cloud_scheduler_job" "this" {
   }
 }
 
-# Its agent's own role has this for the whole project, unless an organisation takes that away.
+# The service agent's default role includes this, but an organization can remove that role.
 resource "google_pubsub_topic_iam_member" "scheduler" {
   count = length(var.schedules) > 0 ? 1 : 0
 

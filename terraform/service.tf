@@ -1,10 +1,10 @@
-# The Cloud Run service, and who may call it: Pub/Sub, as the push account, and nobody else.
+# The Cloud Run service. Only Pub/Sub may call it, as the push account.
 
 locals {
   image_is_placeholder = !strcontains(var.image, "@sha256:")
 
-  # Cloud Run refuses a secret without a version, and Google's sample needs none: so a first apply without an image works
-  # before the credentials are there.
+  # Cloud Run refuses to mount a secret without a version. Google's sample mounts none, so that a first apply without an
+  # image works before the credentials are stored.
   mounted_secrets = local.image_is_placeholder ? {} : { spotify-credentials = google_secret_manager_secret.spotify.secret_id }
 }
 
@@ -95,7 +95,7 @@ resource "google_cloud_run_v2_service" "this" {
         }
       }
 
-      # Restarts an instance that hangs. It takes two minutes of silence: a restart ends the messages that are at work.
+      # Restarts an instance after two minutes without an answer. A restart interrupts the messages in progress.
       liveness_probe {
         period_seconds    = 30
         timeout_seconds   = 10
@@ -128,7 +128,7 @@ resource "google_cloud_run_v2_service" "this" {
   }
 
   lifecycle {
-    # gcloud writes its own name and version here.
+    # gcloud sets these to its own name and version.
     ignore_changes = [client, client_version]
   }
 
@@ -141,15 +141,15 @@ resource "google_cloud_run_v2_service" "this" {
 }
 
 # If a rollout fails, the old revision keeps serving while the state has the new image, so the next plan is empty. This
-# warning is shown at every plan and apply until a revision is ready. It is no postcondition, which would also refuse the
-# plan that fixes the service.
+# check warns at every plan and apply until a revision is ready. A postcondition would also refuse the plan that fixes
+# the service.
 check "rollout" {
   assert {
     condition = google_cloud_run_v2_service.this.latest_ready_revision == google_cloud_run_v2_service.this.latest_created_revision
     error_message = join(" ", [
       "The newest revision of ${var.name} (${try(basename(google_cloud_run_v2_service.this.latest_created_revision), "unknown")}) is not ready.",
       "Requests still go to the revision before it, if there is one: ${try(coalesce(basename(google_cloud_run_v2_service.this.latest_ready_revision)), "there is none")}.",
-      "Cloud Run says: ${try(trimsuffix(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "."), "nothing")}.",
+      "Cloud Run reports: ${try(trimsuffix(coalesce(google_cloud_run_v2_service.this.terminal_condition[0].message), "."), "nothing")}.",
       "Deploy a working image. If the cause was another one (a right, the secret) and is fixed, create a new revision of the same image:",
       "gcloud run services update ${var.name} --image=${var.image} --region=${var.region} --project=${var.project_id}",
     ])

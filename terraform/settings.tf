@@ -1,4 +1,4 @@
-# The service's settings: every name that it reads is in one of the two maps (tests/settings.tftest.hcl compares).
+# The service's settings. Every setting is in one of the two maps (tests/settings.tftest.hcl compares them with the code).
 
 locals {
   credentials_folder = "/secrets/spotify"
@@ -34,10 +34,10 @@ locals {
     SPOTIFY_API_URL                = "Spotify's own address is the default."
     SPOTIFY_ACCOUNTS_URL           = "Spotify's own address is the default."
     DEAD_LETTER_SUBSCRIPTION       = "Only `redrive` and `check` read it, and a person runs those: see output operator_environment."
-    PUSH_AUDIENCE                  = "Cloud Run has verified the token and removed its signature: nobody can verify it again."
+    PUSH_AUDIENCE                  = "Cloud Run verifies the token and removes its signature, so the service cannot verify it again."
     PUSH_SERVICE_ACCOUNT           = "As PUSH_AUDIENCE."
-    BIGQUERY_EMULATOR_HOST         = "For a machine of one's own."
-    PUBSUB_EMULATOR_HOST           = "For a machine of one's own."
+    BIGQUERY_EMULATOR_HOST         = "For local runs."
+    PUBSUB_EMULATOR_HOST           = "For local runs."
     GOOGLE_APPLICATION_CREDENTIALS = "The service acts as its own account; there is no key file."
     GCE_METADATA_HOST              = "Cloud Run's own metadata server is found without it."
   }

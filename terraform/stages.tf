@@ -1,10 +1,10 @@
-# What the service needs before it can start, as one target:
+# Everything that the service needs before it can start, as one target:
 #   terraform apply -target=terraform_data.first_stage
-# After it, add the secret's version and push the image; meanwhile the grants take effect, which takes minutes. An apply of
-# everything in one go can fail at the service, because Cloud Run checks at deployment that it can read the secret.
-# Called as a module, the target is module.NAME.terraform_data.first_stage.
+# Afterwards, add the secret's version and push the image. The grants take effect in the meantime, which takes minutes. A
+# single apply of everything can fail at the service, because Cloud Run checks at deployment that it can read the secret.
+# If you call this folder as a module, the target is module.NAME.terraform_data.first_stage.
 #
-# The dataset and the grant on it are not part of it: an existing dataset must be imported first (deploy.sh --adopt).
+# The dataset and its grant are not included, because an existing dataset must be imported first (deploy.sh --adopt).
 resource "terraform_data" "first_stage" {
   depends_on = [
     # the build, and where its image goes

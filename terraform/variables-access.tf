@@ -1,7 +1,7 @@
-# Who may publish messages, when messages are published on a schedule, who is notified, who may deploy.
+# Variables about publishers, schedules, alerts and deployment from GitHub.
 
 variable "publishers" {
-  description = "Who else may publish to the trigger topic: a name of your choice → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
+  description = "Additional publishers to the trigger topic: a name of your choice → member, such as { composer = \"serviceAccount:airflow@other.iam.gserviceaccount.com\" }."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -15,7 +15,7 @@ variable "publishers" {
 variable "loaded_topic" {
   description = <<-EOT
     Whether the service publishes an event to a topic of its own after each load, with attributes `kind` and `table`, for
-    whatever waits for a table. Each consumer needs a subscription with a filter, such as attributes.table = "my_table"
+    systems that wait for a table. Each consumer needs a subscription with a filter, such as attributes.table = "my_table"
     (examples/complete).
   EOT
   type        = bool
@@ -74,7 +74,7 @@ variable "schedules" {
 
   validation {
     condition     = alltrue([for s in values(var.schedules) : s.table != null || length(s.search_terms) > 0])
-    error_message = "schedules: each needs a table, search_terms, or both."
+    error_message = "schedules: each entry needs a table, search_terms, or both."
   }
 
   validation {
@@ -96,7 +96,7 @@ variable "schedules" {
 
   validation {
     condition     = alltrue([for s in values(var.schedules) : s.show_id == null || (length(s.search_terms) == 1 && s.table != "podcasts")])
-    error_message = "schedules: show_id says which show is meant by a term, so it needs exactly one of search_terms, and a table other than podcasts or none."
+    error_message = "schedules: show_id chooses the show of a term, so it needs exactly one search term, and either no table or one other than podcasts."
   }
 
   validation {
@@ -142,7 +142,7 @@ variable "notification_channels" {
 variable "nothing_loaded_hours" {
   description = <<-EOT
     Hours without an acknowledged message after which an alert says that nothing was loaded. 26 suits schedules that run
-    every day; for weekly ones set 170. Null: no such alert, for schedules that run more rarely than every 29 days.
+    every day; for weekly ones set 170. Null: no alert, for schedules that run less often than every 29 days.
   EOT
   type        = number
   default     = 26
@@ -150,7 +150,7 @@ variable "nothing_loaded_hours" {
   # The alert compares with the last 30 days.
   validation {
     condition     = var.nothing_loaded_hours == null ? true : var.nothing_loaded_hours >= 1 && var.nothing_loaded_hours <= 696 && floor(var.nothing_loaded_hours) == var.nothing_loaded_hours
-    error_message = "nothing_loaded_hours is a whole number from 1 to 696 (29 days), or null for no such alert."
+    error_message = "nothing_loaded_hours is a whole number from 1 to 696 (29 days), or null for no alert."
   }
 }
 
@@ -168,7 +168,7 @@ variable "runbook_url" {
 variable "budget" {
   description = <<-EOT
     Sends e-mail when the project's spending reaches 50, 90 and 100 % of an amount a month, in the billing account's own
-    currency. It needs rights on the billing account, and with a person's login USER_PROJECT_OVERRIDE=true and
+    currency. It needs permissions on the billing account and, with a user's login, USER_PROJECT_OVERRIDE=true and
     GOOGLE_BILLING_PROJECT=PROJECT in the environment.
   EOT
   type = object({
@@ -207,7 +207,7 @@ variable "github_repository" {
 
 variable "github_owner_id" {
   description = <<-EOT
-    The number of the repository's owner, which no one can take over, as a name can be. Set it with github_repository:
+    The number of the repository's owner, which, unlike a name, nobody else can register. Set it with github_repository:
     `gh api repos/OWNER/REPOSITORY --jq .owner.id`.
   EOT
   type        = string

@@ -1,4 +1,4 @@
-# What is read from Spotify and where it is stored in BigQuery.
+# Variables about what is read from Spotify and where it is stored in BigQuery.
 
 variable "dataset_id" {
   description = "The BigQuery dataset. Ids are case-sensitive: Spotify_podcasts is another dataset than spotify_podcasts."
@@ -28,14 +28,14 @@ variable "bigquery_location" {
 }
 
 variable "create_dataset" {
-  description = "False if the dataset exists and others own it: the service uses it, and Terraform never changes or destroys it."
+  description = "False if the dataset already exists and is managed elsewhere: the service uses it, and Terraform neither changes nor destroys it."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "create_tables" {
-  description = "False if the three tables exist and Terraform should not touch them: the service replaces their rows. Their columns must be those of schemas/."
+  description = "False if the three tables already exist and Terraform should not manage them: the service replaces their rows. Their columns must match schemas/."
   type        = bool
   default     = true
   nullable    = false
@@ -43,9 +43,9 @@ variable "create_tables" {
 
 variable "tables" {
   description = <<-EOT
-    The configured term's tables, by kind; a name that is left out is the old one, so {} means the three old names. Null: the
-    old names if search_term is the default one, and otherwise the service names and creates the tables (podcasts_TERM and
-    so on), as it does for all other terms.
+    The configured term's tables, by kind; an omitted name is the default one, so {} means the three default names. Null:
+    the default names if search_term is the default; otherwise the service names and creates the tables (podcasts_TERM
+    and so on), as it does for all other terms.
   EOT
   type = object({
     podcasts = optional(string, "tb_datahackers_limitada")
@@ -86,12 +86,12 @@ variable "column_policy_tags" {
       for tag in flatten([for columns in values(var.column_policy_tags) : values(columns)]) :
       can(regex("^projects/[^/]+/locations/[^/]+/taxonomies/[^/]+/policyTags/[^/]+$", tag))
     ])
-    error_message = "column_policy_tags: a tag is projects/PROJECT/locations/PLACE/taxonomies/ID/policyTags/ID."
+    error_message = "column_policy_tags: a tag is projects/PROJECT/locations/LOCATION/taxonomies/ID/policyTags/ID."
   }
 }
 
 variable "search_term" {
-  description = "The configured term, which a message without a term means. If it is not the default, its tables are named after it unless `tables` is set."
+  description = "The configured term, used by messages that name no term. If it is not the default, its tables are named after it unless `tables` is set."
   type        = string
   default     = "data hackers"
   nullable    = false
@@ -106,7 +106,7 @@ variable "search_term" {
 }
 
 variable "mention" {
-  description = "What an episode's name or description must contain to be in the mentions tables: a phrase, or up to 20 phrases separated by `|`, of which any one is enough."
+  description = "Phrases that make an episode a mention if its name or description contains one of them: up to 20, separated by `|`."
   type        = string
   default     = "Grupo Boticário"
   nullable    = false

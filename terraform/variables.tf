@@ -1,4 +1,5 @@
-# Where the stack is and how it runs. What it reads and writes: variables-data.tf; who and when: variables-access.tf.
+# Variables about where the stack is and how it runs. What it reads and writes: variables-data.tf. Access, schedules and
+# alerts: variables-access.tf.
 
 variable "project_id" {
   description = "The Google Cloud project, which must exist and have billing."
@@ -32,7 +33,7 @@ variable "name" {
   default     = "spotify-bq"
   nullable    = false
 
-  # 22: the longest name made of it, a service account's id, ends at 30.
+  # At most 22, because the longest derived name, a service account's id, has at most 30.
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,20}[a-z0-9]$", var.name)) && !can(regex("^goog|^gcp-|google", var.name))
     error_message = "name has 3 to 22 lower-case letters, digits and hyphens, starts with a letter, ends with no hyphen, and neither starts with goog or gcp- nor contains google (Google keeps those for itself)."
@@ -41,7 +42,7 @@ variable "name" {
 
 variable "image" {
   description = <<-EOT
-    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…), since a moved tag creates no new
+    The service's image by digest (REGION-docker.pkg.dev/PROJECT/NAME/spotify-bq@sha256:…), because moving a tag creates no new
     revision. The default is Google's sample image, for a first apply before you have built one. It acknowledges messages
     without loading anything, so the schedules are paused until the image is the service's.
   EOT
@@ -51,14 +52,14 @@ variable "image" {
 
   validation {
     condition     = var.image == "us-docker.pkg.dev/cloudrun/container/hello" || can(regex("^[a-z0-9./:_-]+@sha256:[0-9a-f]{64}$", var.image))
-    error_message = "image ends with a digest: IMAGE@sha256: and 64 hex digits. A tag alone is not accepted, since moving it makes no new revision."
+    error_message = "image ends with a digest: IMAGE@sha256: and 64 hex digits. A tag alone is not accepted, because moving it creates no new revision."
   }
 }
 
 variable "max_instances" {
   description = <<-EOT
-    Most instances of the service, all revisions together. Above 1 the instances do not share what each keeps in memory:
-    the cooldown after a 429 (another instance goes on calling during a ban), the turns of messages for one table (an older
+    The maximum number of instances, all revisions together. Instances do not share what each keeps in memory: the
+    cooldown after a 429 (another instance keeps calling during a ban), the order of messages for one table (an older
     reading may replace a newer one), the reading that `episodes` and `mentions` share, and what BigQuery denied. One
     Spotify account has one quota, so more instances do not load more.
   EOT
@@ -73,7 +74,7 @@ variable "max_instances" {
 }
 
 variable "log_level" {
-  description = "What the service logs. Levels below info are not allowed, because metrics and alerts count lines of that level."
+  description = "The log level. It is at least info, because metrics and alerts count lines of that level."
   type        = string
   default     = "info"
   nullable    = false
@@ -92,7 +93,7 @@ variable "deletion_protection" {
 }
 
 variable "labels" {
-  description = "Labels of everything that can have labels, in addition to app = NAME."
+  description = "Labels for all resources that support them, in addition to app = NAME."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -105,7 +106,7 @@ variable "labels" {
   }
 }
 
-# For organizations: docs/organization.md says which organization policy needs which of these.
+# For organizations. docs/organization.md lists the organization policies that need these.
 
 variable "kms_key" {
   description = <<-EOT
@@ -139,7 +140,7 @@ variable "kms_key" {
 }
 
 variable "secret_locations" {
-  description = "Regions that the secret's value is kept in. Empty: Google chooses, which the policy gcp.resourceLocations can forbid; with kms_key, `region`. A change replaces the secret, and its value must be added again."
+  description = "Regions that store the secret's value. Empty: Google chooses, which the policy gcp.resourceLocations can forbid; with kms_key, `region`. A change replaces the secret, and its value must be added again."
   type        = list(string)
   default     = []
   nullable    = false
@@ -153,7 +154,7 @@ variable "secret_locations" {
 }
 
 variable "message_storage_regions" {
-  description = "Regions that Pub/Sub may keep messages in. Empty: wherever they are published, within the organization's policy."
+  description = "Regions in which Pub/Sub may store messages. Empty: where they are published, within the organization's policy."
   type        = list(string)
   default     = []
   nullable    = false
@@ -170,7 +171,7 @@ variable "vpc_access" {
   description = <<-EOT
     Direct VPC egress of the service: network, subnetwork or both (full names for a Shared VPC), network tags, and egress.
     PRIVATE_RANGES_ONLY sends only calls to private addresses through the network; ALL_TRAFFIC sends all, so the network
-    then needs Cloud NAT for Spotify and Private Google Access. Null: no network of yours.
+    then needs Cloud NAT for Spotify and Private Google Access. Null: no VPC network.
   EOT
   type = object({
     network    = optional(string)

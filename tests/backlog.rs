@@ -1,19 +1,20 @@
-//! How often a message is delivered if many are published at once: a model of the subscription, of Cloud
-//! Run and of admission, in which no real time passes. docs/performance.md has its figures.
+//! How often a message is delivered if many are published at once. A model of the subscription, Cloud Run
+//! and admission, without real time. docs/performance.md has its figures.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use spotify_bq::service::admission::max_wait;
+use spotify_bq::context::max_wait;
 
 use crate::documents::read;
 
 /// What a fan-out of 300 terms publishes.
 const MESSAGES: usize = 900;
 
-/// Terraform's defaults: requests that Cloud Run lets in, messages at work, deliveries before a dead letter.
-const LET_IN: usize = 80;
-const AT_WORK: usize = 8;
+/// Terraform's defaults: concurrent requests of Cloud Run, `MAX_CONCURRENT_MESSAGES`, and delivery attempts
+/// before a dead letter.
+const MAX_REQUESTS: usize = 80;
+const MAX_IN_PROGRESS: usize = 8;
 const MAX_ATTEMPTS: u32 = 100;
 
 /// The deadline of a message.
@@ -24,36 +25,36 @@ fn backoff(attempt: u32, jitter: f64) -> f64 {
     (10.0 * 2_f64.powi(attempt.min(20) as i32 - 1)).min(600.0) * (1.0 - jitter / 10.0)
 }
 
-/// A moment in milliseconds, what happens then, and to which message.
+/// A time in milliseconds, what happens then, and to which message.
 type Event = Reverse<(u64, What, usize)>;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Done,
-    GivenUp,
+    TimedOut,
     Delivered,
 }
 
-/// What a backlog came to.
+/// What became of a backlog.
 struct Backlog {
     /// The highest `deliveryAttempt`.
     attempts: u32,
-    /// Messages answered `overloaded`, in all their deliveries.
+    /// Deliveries answered `overloaded`.
     overloaded: usize,
     hours: f64,
 }
 
-/// Publishes all messages at once to a service whose messages are at work for `work_s`.
+/// Publishes all messages at once to a service whose messages each take `work_s`.
 fn backlog(work_s: f64) -> Backlog {
     let wait_s = max_wait(std::time::Duration::from_secs_f64(DEADLINE_S)).as_secs_f64();
     let ms = |seconds: f64| (seconds * 1000.0).round() as u64;
     let mut events: BinaryHeap<Event> =
         (0..MESSAGES).map(|message| Reverse((0, What::Delivered, message))).collect();
     let mut attempts = vec![0; MESSAGES];
-    // Who waits, with the moment at which it is given up.
+    // Waiting messages, and when each is answered 503.
     let mut waiting: VecDeque<(usize, u64)> = VecDeque::new();
-    let (mut at_work, mut overloaded, mut end) = (0, 0, 0);
-    // A fixed sequence in place of chance (the multiplier and increment of Numerical Recipes).
+    let (mut in_progress, mut overloaded, mut end) = (0, 0, 0);
+    // A fixed pseudo-random sequence (the multiplier and increment of Numerical Recipes).
     let mut seed = 1_u32;
     let mut jitter = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -62,8 +63,8 @@ fn backlog(work_s: f64) -> Backlog {
     while let Some(Reverse((now, what, message))) = events.pop() {
         end = end.max(now);
         match what {
-            What::Done => at_work -= 1,
-            What::GivenUp => {
+            What::Done => in_progress -= 1,
+            What::TimedOut => {
                 let before = waiting.len();
                 waiting.retain(|(other, until)| (*other, *until) != (message, now));
                 if waiting.len() < before {
@@ -74,10 +75,10 @@ fn backlog(work_s: f64) -> Backlog {
             }
             What::Delivered => {
                 attempts[message] += 1;
-                if at_work + waiting.len() < LET_IN {
+                if in_progress + waiting.len() < MAX_REQUESTS {
                     let until = now + ms(wait_s);
                     waiting.push_back((message, until));
-                    events.push(Reverse((until, What::GivenUp, message)));
+                    events.push(Reverse((until, What::TimedOut, message)));
                 } else {
                     // Cloud Run answers 429.
                     let pause = ms(backoff(attempts[message], jitter()));
@@ -85,10 +86,10 @@ fn backlog(work_s: f64) -> Backlog {
                 }
             }
         }
-        while at_work < AT_WORK
+        while in_progress < MAX_IN_PROGRESS
             && let Some((message, _)) = waiting.pop_front()
         {
-            at_work += 1;
+            in_progress += 1;
             events.push(Reverse((now + ms(work_s), What::Done, message)));
         }
     }
@@ -97,7 +98,7 @@ fn backlog(work_s: f64) -> Backlog {
 }
 
 #[test]
-fn an_overload_alone_never_makes_a_dead_letter() {
+fn overload_alone_never_dead_letters_a_message() {
     let mut rows = Vec::new();
     for work_s in [1.0, 3.0, 10.0, 30.0, 100.0, 405.0] {
         let Backlog { attempts, overloaded, hours } = backlog(work_s);

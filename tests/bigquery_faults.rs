@@ -1,16 +1,16 @@
-//! Each failure of BigQuery's calls, alone: what is answered, what the next delivery then does, and
-//! that the table is replaced once or left as it was.
+//! Each failure of BigQuery's calls on its own: the response to the push, what the next delivery does, and
+//! that the table is replaced once or not at all.
 
 use std::time::Duration;
 
-use crate::support::bigquery::error_body;
+use crate::support::bigquery::{Fate, error_body};
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::{Act, Fault, answer};
 use crate::support::{App, EPISODES, World, table};
 
 const ATTEMPTS: usize = 5;
 
-/// A service that has filled the table of episodes once, and is to do it again.
+/// Returns a service that has loaded the episodes once.
 async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(3, 60).await).await;
     let mut config = world.config();
@@ -21,7 +21,7 @@ async fn ready() -> (World, App) {
     (world, app)
 }
 
-/// How often the table was replaced, always by what Spotify shows.
+/// Returns how often the table was replaced. Checks that it has what Spotify shows.
 fn loads(world: &World) -> u32 {
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
     world.bigquery.table(EPISODES).unwrap().loads
@@ -31,8 +31,8 @@ fn google(status: u16, reason: &'static str) -> impl Fn() -> Act + Send + Clone 
     move || answer(status, &error_body(status, reason, "simulated"))
 }
 
-/// Failures that may pass within the time of a message.
-fn passing() -> Vec<(&'static str, Fault)> {
+/// Failures that are retried within one delivery.
+fn transient() -> Vec<(&'static str, Fault)> {
     vec![
         ("503", || answer(503, &error_body(503, "backendError", "Backend Error"))),
         ("500", || answer(500, &error_body(500, "internalError", "Internal"))),
@@ -44,14 +44,14 @@ fn passing() -> Vec<(&'static str, Fault)> {
             answer(403, &error_body(403, "jobRateLimitExceeded", "fast"))
         }),
         ("200 with HTML", || answer(200, "<html>")),
-        ("a cut connection", || Act::Cut),
-        ("no answer", || Act::Hang),
+        ("a closed connection", || Act::Cut),
+        ("no response", || Act::Hang),
     ]
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_in_passing_is_sent_again_under_the_same_id() {
-    for (name, fault) in passing() {
+async fn an_upload_with_a_transient_failure_is_retried_with_the_same_job_id() {
+    for (name, fault) in transient() {
         let (world, app) = ready().await;
         world.bigquery.stub.next(ATTEMPTS - 1, "/upload/", fault);
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
@@ -61,8 +61,8 @@ async fn an_upload_that_fails_in_passing_is_sent_again_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn an_upload_that_does_not_get_through_hands_the_message_back() {
-    for (name, fault) in passing() {
+async fn a_message_is_redelivered_if_all_uploads_fail() {
+    for (name, fault) in transient() {
         let (world, app) = ready().await;
         world.bigquery.stub.always("/upload/", fault);
         let push = table("episodes");
@@ -76,7 +76,7 @@ async fn an_upload_that_does_not_get_through_hands_the_message_back() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_done_although_its_answer_was_lost_is_not_done_again() {
+async fn an_upload_whose_response_was_lost_is_not_repeated() {
     let (world, app) = ready().await;
     world.bigquery.stub.next(1, "/upload/", || Act::DoneThenCut);
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
@@ -84,7 +84,7 @@ async fn an_upload_that_was_done_although_its_answer_was_lost_is_not_done_again(
 }
 
 #[tokio::test]
-async fn a_load_whose_every_answer_is_lost_is_found_by_the_next_delivery() {
+async fn the_next_delivery_finds_a_load_whose_responses_were_all_lost() {
     for attempt in [Some(2), None] {
         let (world, app) = ready().await;
         let mut sent = false;
@@ -96,7 +96,7 @@ async fn a_load_whose_every_answer_is_lost_is_found_by_the_next_delivery() {
         let push = table("episodes");
         assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
         world.bigquery.stub.heal();
-        // Another process, which remembers nothing.
+        // Another process, without any memory of the first delivery.
         let other = world.app().await;
         let again = crate::support::Push { attempt, ..push };
         assert_eq!(other.push(&again).await.told(), (204, "already_loaded"));
@@ -105,7 +105,7 @@ async fn a_load_whose_every_answer_is_lost_is_found_by_the_next_delivery() {
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_waited_for_outside() {
+async fn an_exceeded_quota_is_answered_with_retry_after() {
     let (world, app) = ready().await;
     world.bigquery.stub.always("/upload/", google(403, "quotaExceeded"));
     let push = table("episodes");
@@ -118,7 +118,7 @@ async fn a_quota_that_is_used_up_is_waited_for_outside() {
 }
 
 #[tokio::test]
-async fn missing_rights_are_told_with_the_roles_that_are_needed() {
+async fn missing_rights_are_reported_with_the_roles() {
     for path in ["/upload/", "/tables/", "/datasets/"] {
         let world = World::new(Spotify::showing(3, 60).await).await;
         let app = world.app().await;
@@ -134,7 +134,7 @@ async fn missing_rights_are_told_with_the_roles_that_are_needed() {
 }
 
 #[tokio::test]
-async fn a_dataset_that_is_missing_is_named_and_waited_for() {
+async fn a_missing_dataset_is_named_and_the_message_retried() {
     let (world, app) = ready().await;
     let fresh = world.app().await;
     world.bigquery.state.lock().unwrap().dataset = false;
@@ -148,14 +148,14 @@ async fn a_dataset_that_is_missing_is_named_and_waited_for() {
 }
 
 #[tokio::test]
-async fn questions_that_fail_in_passing_are_asked_again() {
-    for (name, fault) in passing() {
+async fn lookups_with_a_transient_failure_are_retried() {
+    for (name, fault) in transient() {
         for path in ["/datasets/", "/tables/", "/projects/p1/jobs/"] {
             let world = World::new(Spotify::showing(1, 5).await).await;
             let mut config = world.config();
             config.timing.google_call_timeout = Duration::from_millis(1500);
             let app = App::start(config).await;
-            world.bigquery.fate(|_| crate::support::bigquery::Fate { looks: 2, fails: None });
+            world.bigquery.fate(|_| Fate { polls: 2, fails: None });
             world.bigquery.stub.next(2, path, fault);
             let told = app.push(&table("episodes")).await;
             assert_eq!(told.told(), (204, "loaded"), "{name} at {path}: {told:?}");
@@ -165,11 +165,11 @@ async fn questions_that_fail_in_passing_are_asked_again() {
 }
 
 #[tokio::test]
-async fn questions_that_are_not_answered_hand_the_message_back() {
+async fn a_message_is_redelivered_if_all_lookups_fail() {
     for path in ["/datasets/", "/tables/", "/projects/p1/jobs/"] {
         let world = World::new(Spotify::showing(1, 5).await).await;
         let app = world.app().await;
-        world.bigquery.fate(|_| crate::support::bigquery::Fate { looks: 2, fails: None });
+        world.bigquery.fate(|_| Fate { polls: 2, fails: None });
         world.bigquery.stub.always(path, || answer(502, "<html>Bad Gateway</html>"));
         let push = table("episodes");
         assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"), "{path}");
@@ -181,7 +181,7 @@ async fn questions_that_are_not_answered_hand_the_message_back() {
 }
 
 #[tokio::test]
-async fn two_processes_that_make_a_table_at_once_both_go_on() {
+async fn a_table_that_another_process_creates_first_is_loaded() {
     let world = World::new(Spotify::showing(1, 5).await).await;
     let app = world.app().await;
     let conflict = google(409, "duplicate");
@@ -193,7 +193,7 @@ async fn two_processes_that_make_a_table_at_once_both_go_on() {
 }
 
 #[tokio::test]
-async fn an_insert_that_lost_a_race_and_is_told_so_with_400_is_no_failure() {
+async fn an_insert_that_is_rejected_with_400_because_the_job_exists_is_not_a_failure() {
     let (world, app) = ready().await;
     let push = table("episodes");
     assert_eq!(world.app().await.push(&push).await.told(), (204, "loaded"));
@@ -203,7 +203,7 @@ async fn an_insert_that_lost_a_race_and_is_told_so_with_400_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_insert_that_is_refused_for_what_it_says_waits_for_the_operator() {
+async fn a_rejected_insert_is_retried_until_the_operator_fixes_the_cause() {
     let (world, app) = ready().await;
     world.bigquery.stub.always("/upload/", google(400, "invalid"));
     let push = table("episodes");
@@ -216,7 +216,7 @@ async fn an_insert_that_is_refused_for_what_it_says_waits_for_the_operator() {
 }
 
 #[tokio::test]
-async fn what_an_insert_is_refused_for_is_told_with_advice_of_its_own() {
+async fn each_cause_of_a_rejected_insert_has_its_own_advice() {
     let cases: [(u16, &str, &str, &str, &str); 7] = [
         (400, "tableUnavailable", "Table is unavailable", "warehouse_unavailable", "status.cloud"),
         (400, "resourceInUse", "in use", "warehouse_unavailable", "status.cloud"),
@@ -263,7 +263,7 @@ async fn what_an_insert_is_refused_for_is_told_with_advice_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_status_tells_although_the_body_is_no_json_or_lacks_its_list() {
+async fn the_status_decides_if_the_body_is_not_json_or_lacks_the_errors() {
     let bodies = ["<html>Error</html>", "", r#"{"error":{"code":0,"message":"words"}}"#];
     for (status, outcome) in [
         (403, "retry warehouse_denied"),
@@ -283,7 +283,7 @@ async fn a_status_tells_although_the_body_is_no_json_or_lacks_its_list() {
 }
 
 #[tokio::test]
-async fn a_session_that_leads_elsewhere_is_not_followed() {
+async fn an_upload_session_on_another_host_is_not_used() {
     let mut shown = crate::support::spotify::catalog(1, 120);
     for episode in shown.episodes.values_mut().flatten() {
         episode["description"] = "x".repeat(60_000).into();

@@ -1,4 +1,4 @@
-//! `check` against each broken thing in turn: the right line, and what to do.
+//! `check` against one problem at a time: the right finding, with advice.
 
 use std::process::Command;
 
@@ -9,17 +9,17 @@ use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, answer};
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, client};
 
-/// What `check` says: its lines, each problem's with the advice joined to it, and its exit code.
+/// Runs `check`. Returns its lines, each with its advice appended, and its exit code.
 async fn check(world: &World, arguments: &[&str]) -> (Vec<String>, Option<i32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spotify-bq"));
     command.arg("check").args(arguments).env_clear().envs(&world.settings);
     let checked = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert!(checked.stderr.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let said = String::from_utf8(checked.stdout).unwrap().replace("\n        → ", " → ");
-    (said.lines().map(str::to_owned).collect(), checked.status.code())
+    let stdout = String::from_utf8(checked.stdout).unwrap().replace("\n        → ", " → ");
+    (stdout.lines().map(str::to_owned).collect(), checked.status.code())
 }
 
-/// The one problem that `check` finds, but that the world has no topics.
+/// Returns the only problem that `check` finds, apart from the topics that are not set.
 async fn problem(world: &World) -> String {
     let (lines, code) = check(world, &[]).await;
     assert_eq!(code, Some(1), "{lines:#?}");
@@ -33,28 +33,28 @@ async fn problem(world: &World) -> String {
     problem
 }
 
-/// A world in which all is well, but that it has no topics.
+/// A world without problems, except that no topics are set.
 async fn world() -> World {
     let world = World::new(Spotify::showing(3, 7).await).await;
     world.set("TRIGGER_TOPIC", "").set("DEAD_LETTER_TOPIC", "")
 }
 
 #[tokio::test]
-async fn each_thing_has_a_line() {
+async fn prints_one_line_per_check() {
     let (lines, code) = check(&world().await, &[]).await;
     let expected = [
         "ok      settings: all valid",
-        "ok      Spotify: answers a search for \"data hackers\"",
+        "ok      Spotify: responds to a search for \"data hackers\"",
         "ok      show: \"Programa 0\" (",
         "ok      Spotify app: Development Mode: search pages have at most 10 items",
         "ok      dataset p1.spotify_podcasts: in southamerica-east1",
-        "ok      table tb_datahackers_limitada: not there yet; the first load makes it",
-        "ok      table tb_datahackers_episodios_total: not there yet; the first load makes it",
-        "ok      table tb_datahackers_episodios_boticario: not there yet; the first load makes it",
+        "ok      table tb_datahackers_limitada: does not exist yet; the first load creates it",
+        "ok      table tb_datahackers_episodios_total: does not exist yet; the first load creates it",
+        "ok      table tb_datahackers_episodios_boticario: does not exist yet; the first load creates it",
         "PROBLEM TRIGGER_TOPIC: not set → set it to the topic's name",
         "PROBLEM DEAD_LETTER_TOPIC: not set → set it to the topic's name",
         "PROBLEM DEAD_LETTER_SUBSCRIPTION: not set → set it to the subscription's name",
-        "ok      push verification: left to the platform (as on Cloud Run)",
+        "ok      push verification: off; the platform must verify pushes, as Cloud Run does",
     ];
     assert_eq!((lines.len(), code), (expected.len(), Some(1)), "{lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {
@@ -63,18 +63,18 @@ async fn each_thing_has_a_line() {
 }
 
 #[tokio::test]
-async fn tables_that_follow_another_term_are_told_with_the_names_they_had_before() {
+async fn names_derived_from_the_term_are_shown_with_the_default_names() {
     let (lines, _) = check(&world().await.set("SEARCH_TERM", "Café"), &[]).await;
     let names: Vec<&String> = lines.iter().filter(|line| line.contains(" table names: ")).collect();
     let [line] = names[..] else { panic!("{lines:#?}") };
     for words in [
-        "podcasts_cafe, episodes_cafe, mentions_cafe, since SEARCH_TERM is \"Café\"",
+        "podcasts_cafe, episodes_cafe, mentions_cafe, because SEARCH_TERM is \"Café\"",
         "set PODCASTS_TABLE=tb_datahackers_limitada EPISODES_TABLE=",
         "MENTIONS_TABLE=tb_datahackers_episodios_boticario (Terraform: `tables = {}`)",
     ] {
         assert!(line.contains(words), "{line}");
     }
-    assert!(lines.iter().any(|line| line.contains("table podcasts_cafe: not there yet")));
+    assert!(lines.iter().any(|line| line.contains("table podcasts_cafe: does not exist yet")));
 
     let world = world().await.set("SEARCH_TERM", "Café");
     let world = world.set("PODCASTS_TABLE", "a").set("EPISODES_TABLE", "b");
@@ -89,7 +89,7 @@ async fn tables_that_follow_another_term_are_told_with_the_names_they_had_before
 }
 
 #[tokio::test]
-async fn for_a_script_each_line_is_an_object() {
+async fn json_prints_one_object_per_line() {
     let (lines, _) = check(&world().await, &["--json"]).await;
     let findings: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -98,7 +98,7 @@ async fn for_a_script_each_line_is_an_object() {
 }
 
 #[tokio::test]
-async fn what_spotify_refuses_is_told_with_what_to_do() {
+async fn errors_of_spotify_have_advice() {
     for (path, status, body, expected) in [
         (
             "token",
@@ -129,7 +129,7 @@ async fn what_spotify_refuses_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
+async fn problems_in_bigquery_have_advice() {
     let world = self::world().await;
     let tables = format!(
         "{}/bigquery/v2/projects/p1/datasets/spotify_podcasts/tables",
@@ -145,14 +145,14 @@ async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
     let problem = problem(&world).await;
     for words in [
         "table tb_datahackers_limitada",
-        "total_episodes is FLOAT, ours is INTEGER; index INTEGER is not ours",
+        "total_episodes is FLOAT, expected INTEGER; unexpected column index INTEGER",
         "docs/from-the-notebook.md",
     ] {
         assert!(problem.contains(words), "{problem}");
     }
 
     for (status, reason, expected) in [
-        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "ids are case-sensitive"]),
+        (404, "notFound", ["dataset p1.spotify_podcasts does not exist", "IDs are case-sensitive"]),
         (403, "accessDenied", ["BigQuery denies", "roles/bigquery.dataEditor"]),
     ] {
         let world = self::world().await;
@@ -165,7 +165,7 @@ async fn what_is_wrong_in_bigquery_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_show_is_named() {
+async fn prints_the_show_and_why_it_was_chosen() {
     let world = self::world().await;
     let named = world.set("SEARCH_TERM", " PROGRAMA 1");
     let (lines, _) = check(&named, &["--json"]).await;
@@ -190,17 +190,17 @@ async fn the_show_is_named() {
 }
 
 #[tokio::test]
-async fn the_dataset_is_asked_for_though_its_location_is_configured() {
+async fn the_dataset_is_checked_even_if_its_location_is_configured() {
     let world = self::world().await.set("BIGQUERY_LOCATION", "US");
     let problem = problem(&world).await;
-    assert!(problem.contains("in southamerica-east1, and BIGQUERY_LOCATION is US"), "{problem}");
+    assert!(problem.contains("in southamerica-east1, but BIGQUERY_LOCATION is US"), "{problem}");
     world.bigquery.state.lock().unwrap().dataset = false;
     let problem = self::problem(&world).await;
     assert!(problem.contains("does not exist"), "{problem}");
 }
 
 #[tokio::test]
-async fn all_tables_of_ours_are_listed_with_rows_and_age() {
+async fn all_tables_of_the_service_are_listed_with_rows_and_age() {
     let world = self::world().await;
     let app = world.app().await;
     for message in [
@@ -235,26 +235,25 @@ async fn all_tables_of_ours_are_listed_with_rows_and_age() {
         (&json!(7), &json!("2025-11-25T09:00:00Z"))
     );
     assert_eq!(tables[1].get("rows"), None);
-    // The topics are not set.
+    // No topics are set.
     assert_eq!(code, Some(1));
 
     let (lines, _) = check(&world, &["--max-age", "26h"]).await;
-    let late: Vec<&String> =
-        lines.iter().filter(|line| line.starts_with("PROBLEM table")).collect();
-    assert_eq!(late.len(), 5, "{lines:#?}");
+    let old: Vec<&String> = lines.iter().filter(|line| line.starts_with("PROBLEM table")).collect();
+    assert_eq!(old.len(), 5, "{lines:#?}");
     assert!(
-        late[0].contains("3 rows, last changed") && late[0].contains("older than 93600 s"),
-        "{late:#?}"
+        old[0].contains("3 rows, last changed") && old[0].contains("older than 93600 s"),
+        "{old:#?}"
     );
-    assert!(late[1].contains("not there"), "{late:#?}");
+    assert!(old[1].contains("was never loaded"), "{old:#?}");
     let (lines, _) = check(&world, &["--max-age", "100000d"]).await;
     assert_eq!(lines.iter().filter(|line| line.starts_with("PROBLEM table")).count(), 2);
-    let (_, code) = check_with_usage(&world, "soon").await;
+    let (_, code) = check_invalid(&world, "soon").await;
     assert_eq!(code, Some(2));
 }
 
-/// As `check`, for a command line that is refused.
-async fn check_with_usage(world: &World, max_age: &str) -> (String, Option<i32>) {
+/// Runs `check` with an invalid `--max-age`. Returns stderr and the exit code.
+async fn check_invalid(world: &World, max_age: &str) -> (String, Option<i32>) {
     let arguments = ["check", "--max-age", max_age];
     let output =
         crate::support::binary::command(&arguments, &world.settings).output().await.unwrap();
@@ -262,7 +261,7 @@ async fn check_with_usage(world: &World, max_age: &str) -> (String, Option<i32>)
 }
 
 #[tokio::test]
-async fn topics_and_the_subscription_must_lead_somewhere() {
+async fn messages_of_topics_must_reach_a_subscription() {
     let world = World::new(Spotify::showing(3, 7).await)
         .await
         .set("DEAD_LETTER_SUBSCRIPTION", "letters-kept")
@@ -270,16 +269,16 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     let (lines, code) = check(&world, &[]).await;
     assert_eq!(code, Some(0), "{lines:#?}");
     for line in [
-        "topics/trigger: there, with a subscription",
-        "topics/letters: there, with a subscription",
-        "topics/loaded: there, with a subscription",
-        "subscriptions/letters-kept: there, receives from projects/p1/topics/letters",
+        "topics/trigger: exists and has a subscription",
+        "topics/letters: exists and has a subscription",
+        "topics/loaded: exists and has a subscription",
+        "subscriptions/letters-kept: receives from projects/p1/topics/letters",
     ] {
         assert!(lines.iter().any(|found| found.contains(line)), "{line}: {lines:#?}");
     }
-    let problems = async |break_it: fn(&mut crate::support::subscriber::State)| {
+    let problems = async |change: fn(&mut crate::support::subscriber::State)| {
         *world.pubsub.subscription.lock().unwrap() = Default::default();
-        break_it(&mut world.pubsub.subscription.lock().unwrap());
+        change(&mut world.pubsub.subscription.lock().unwrap());
         let (lines, code) = check(&world, &[]).await;
         assert_eq!(code, Some(1), "{lines:#?}");
         lines.into_iter().filter(|line| line.starts_with("PROBLEM")).collect::<Vec<_>>()
@@ -296,10 +295,10 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     let found =
         problems(|state| state.subscription.topic = "projects/p1/topics/x".to_owned()).await;
     assert!(
-        found.len() == 1 && found[0].contains("topics/x, and DEAD_LETTER_TOPIC is"),
+        found.len() == 1 && found[0].contains("topics/x, but DEAD_LETTER_TOPIC is"),
         "{found:#?}"
     );
-    // Who may not list subscriptions learns that, and it is no problem.
+    // A missing permission to list subscriptions is not a problem.
     world.pubsub.subscription.lock().unwrap().subscription.topic =
         "projects/p1/topics/letters".to_owned();
     world.pubsub.subscription.lock().unwrap().refuses = Box::new(|method| {
@@ -307,7 +306,10 @@ async fn topics_and_the_subscription_must_lead_somewhere() {
     });
     let (lines, code) = check(&world, &[]).await;
     assert_eq!(code, Some(0), "{lines:#?}");
-    assert!(lines.iter().any(|line| line.contains("is unknown: Pub/Sub fails")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("is unknown: the Pub/Sub request")),
+        "{lines:#?}"
+    );
 
     let same = world.set("DEAD_LETTER_TOPIC", "trigger");
     let output =

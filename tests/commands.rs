@@ -1,4 +1,4 @@
-//! The operator's commands as the real binary, against the emulators.
+//! The operator's commands of the real binary, against the emulators.
 
 use std::process::Output;
 
@@ -18,24 +18,24 @@ async fn cloud() -> Cloud {
     Cloud::new(Spotify::showing(3, 9).await).await
 }
 
-/// Which letters are there, by their data.
-async fn letters(cloud: &Cloud) -> Vec<String> {
+/// Returns the data of the dead letters, sorted.
+async fn dead_letters(cloud: &Cloud) -> Vec<String> {
     let mut data: Vec<String> = cloud.letters().await.into_iter().map(|(data, _)| data).collect();
     data.sort();
     data
 }
 
-/// What was published to the trigger topic after this, in a subscription that nobody else reads.
+/// Creates a subscription that keeps what is published to the trigger topic from now on.
 async fn listen(cloud: &Cloud) {
     cloud.subscribe("ears", &json!({"topic": cloud.topic("trigger")})).await;
 }
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_shows_takes_some_and_brings_back_what_then_succeeds() {
+async fn emulators_redrive_lists_selects_and_republishes() {
     let cloud = cloud().await;
     let app = cloud.world.app().await;
-    // Refused by an older service, which knew no table 6 and found no show.
+    // As from an older service, which rejected the first two.
     for (data, reason) in [
         (r#"{"table":"episodes"}"#, "refused"),
         (r#"{"table":"podcasts"}"#, "no_results"),
@@ -47,10 +47,10 @@ async fn emulators_redrive_shows_takes_some_and_brings_back_what_then_succeeds()
         });
         cloud.publish_to("letters", data, &attributes).await;
     }
-    let all = letters(&cloud).await;
+    let all = dead_letters(&cloud).await;
     assert_eq!(all.len(), 3);
 
-    // Only looked at: nothing is published and all letters stay.
+    // A dry run publishes nothing, and all dead letters stay.
     listen(&cloud).await;
     let dry = cloud.run(&["redrive", "--dry-run"]).await;
     assert!(dry.status.success(), "{}", text(&dry));
@@ -59,28 +59,28 @@ async fn emulators_redrive_shows_takes_some_and_brings_back_what_then_succeeds()
     {
         assert!(text(&dry).contains(shown), "{shown}: {}", text(&dry));
     }
-    assert!(text(&dry).contains("3 of 3 letters would be published"), "{}", text(&dry));
-    assert_eq!(letters(&cloud).await, all);
+    assert!(text(&dry).contains("3 of 3 dead letters would be republished"), "{}", text(&dry));
+    assert_eq!(dead_letters(&cloud).await, all);
 
-    // One reason alone.
+    // One reason.
     cloud.push_to(&app.url).await;
     let some = cloud.run(&["redrive", "--reason", "no_results"]).await;
-    assert!(text(&some).contains("1 of 3 letters published"), "{}", text(&some));
+    assert!(text(&some).contains("1 of 3 dead letters republished"), "{}", text(&some));
     let shows = in_bigquerys_text(podcast_rows(&cloud.world.spotify.catalog.shows));
     cloud.until_filled(&[(PODCASTS, shows)]).await;
-    assert_eq!(letters(&cloud).await.len(), 2);
+    assert_eq!(dead_letters(&cloud).await.len(), 2);
 
-    // The rest, one by one; what is hopeless comes back as a letter with its reason.
+    // The rest, one by one. The invalid message becomes a dead letter again.
     let one = cloud.run(&["redrive", "--limit", "1"]).await;
     assert!(one.status.success() && text(&one).contains("1 of "), "{}", text(&one));
-    eventually("both were redriven", || async {
-        // Once nothing is left, the limit is not reached.
+    eventually("both were republished", || async {
+        // Fails once nothing is left.
         cloud.run(&["redrive", "--limit", "1"]).await;
         let episodes = in_bigquerys_text(episode_rows(cloud.world.spotify.episodes()));
         (cloud.rows(EPISODES).await == Some(episodes)).then_some(())
     })
     .await;
-    let left = eventually("the hopeless one", || async {
+    let left = eventually("the invalid message", || async {
         Some(cloud.letters().await).filter(|letters| !letters.is_empty())
     })
     .await;
@@ -91,9 +91,9 @@ async fn emulators_redrive_shows_takes_some_and_brings_back_what_then_succeeds()
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_passes_over_a_letter_of_which_nothing_is_left() {
+async fn emulators_redrive_skips_a_dead_letter_without_original_content() {
     let cloud = cloud().await;
-    // A message of Google's attributes only: without ours and theirs Pub/Sub takes no such message.
+    // Without the service's and Google's attributes, the message is empty, and Pub/Sub rejects it.
     let attributes = json!({"reason": "refused", "detail": "x", "googclient_x": "1"});
     cloud.publish_to("letters", "", &attributes).await;
     for _ in 0..3 {
@@ -101,27 +101,27 @@ async fn emulators_redrive_passes_over_a_letter_of_which_nothing_is_left() {
     }
     let redriven = cloud.run(&["redrive"]).await;
     assert_eq!(redriven.status.code(), Some(1), "{}", text(&redriven));
-    assert!(text(&redriven).contains("3 of 4 letters published"), "{}", text(&redriven));
+    assert!(text(&redriven).contains("3 of 4 dead letters republished"), "{}", text(&redriven));
     assert!(text(&redriven).contains("neither data nor attributes"), "{}", text(&redriven));
-    assert_eq!(letters(&cloud).await, [""]);
+    assert_eq!(dead_letters(&cloud).await, [""]);
 }
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_brings_back_more_letters_than_one_pull_holds() {
+async fn emulators_redrive_republishes_more_dead_letters_than_one_pull_returns() {
     let cloud = cloud().await;
     for n in 0..230 {
         let data = json!({"table": "podcasts", "search_term": format!("t{n}")});
         cloud.publish_to("letters", &data.to_string(), &json!({"reason": "x"})).await;
     }
     let redriven = cloud.run(&["redrive"]).await;
-    assert!(text(&redriven).contains("230 of 230 letters published"), "{}", text(&redriven));
-    assert!(letters(&cloud).await.is_empty());
+    assert!(text(&redriven).contains("230 of 230 dead letters republished"), "{}", text(&redriven));
+    assert!(dead_letters(&cloud).await.is_empty());
 }
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_gives_letters_back_at_once_when_it_fails() {
+async fn emulators_redrive_releases_dead_letters_when_it_fails() {
     let mut cloud = cloud().await;
     for _ in 0..3 {
         cloud.publish_to("letters", r#"{"table":"podcasts"}"#, &json!({"reason": "x"})).await;
@@ -131,7 +131,7 @@ async fn emulators_redrive_gives_letters_back_at_once_when_it_fails() {
     assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
     assert!(text(&failed).contains("topics/no-such-topic"), "{}", text(&failed));
     assert!(text(&failed).contains("roles/pubsub.publisher"), "{}", text(&failed));
-    assert_eq!(letters(&cloud).await.len(), 3);
+    assert_eq!(dead_letters(&cloud).await.len(), 3);
 }
 
 #[tokio::test]
@@ -176,23 +176,27 @@ async fn emulators_publish_reaches_a_topic_or_a_running_service() {
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_check_finds_all_in_order_and_says_what_is_not() {
+async fn emulators_check_finds_no_problem_or_the_right_ones() {
     let mut cloud = cloud().await;
     let app = cloud.world.app().await;
-    let lonely = cloud.run(&["check"]).await;
-    assert_eq!(lonely.status.code(), Some(1), "{}", text(&lonely));
-    assert!(text(&lonely).contains("topics/trigger: it has no subscription"), "{}", text(&lonely));
+    let checked = cloud.run(&["check"]).await;
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
+    assert!(
+        text(&checked).contains("topics/trigger: it has no subscription"),
+        "{}",
+        text(&checked)
+    );
     listen(&cloud).await;
     let checked = cloud.run(&["check"]).await;
     assert!(checked.status.success(), "{}", text(&checked));
     for line in [
-        "Spotify: answers a search for \"data hackers\"",
+        "Spotify: responds to a search for \"data hackers\"",
         "at most 10 items",
         "spotify_podcasts: in US",
-        "table tb_datahackers_limitada: not there yet",
-        "topics/trigger: there",
-        "topics/letters: there",
-        "subscriptions/letters-kept: there",
+        "table tb_datahackers_limitada: does not exist yet",
+        "topics/trigger: exists",
+        "topics/letters: exists",
+        "subscriptions/letters-kept: receives from",
         "push verification",
     ] {
         assert!(text(&checked).contains(line), "{line}: {}", text(&checked));
@@ -227,7 +231,7 @@ async fn emulators_check_finds_all_in_order_and_says_what_is_not() {
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_brings_back_letters_of_any_size() {
+async fn emulators_redrive_republishes_dead_letters_of_any_size() {
     let cloud = cloud().await;
     listen(&cloud).await;
     let sizes = [vec![20; 20], vec![60_000; 100], vec![5_000_000], vec![30; 20]].concat();
@@ -238,24 +242,24 @@ async fn emulators_redrive_brings_back_letters_of_any_size() {
     }
     let redriven = cloud.run(&["redrive"]).await;
     assert!(redriven.status.success(), "{}", text(&redriven));
-    let said = text(&redriven);
-    assert!(said.contains("141 of 141 letters published to"), "{said}");
-    assert!(said.contains("141 acknowledged, 0 left"), "{said}");
-    assert!(letters(&cloud).await.is_empty());
-    let mut heard: Vec<usize> =
+    let output = text(&redriven);
+    assert!(output.contains("141 of 141 dead letters republished to"), "{output}");
+    assert!(output.contains("141 acknowledged, 0 left"), "{output}");
+    assert!(dead_letters(&cloud).await.is_empty());
+    let mut received: Vec<usize> =
         cloud.take("ears", sizes.len()).await.iter().map(String::len).collect();
-    heard.sort_unstable();
-    let largest = heard.last().unwrap();
-    assert!(heard.len() == 141 && *largest > 5_000_000, "{} {largest}", heard.len());
+    received.sort_unstable();
+    let largest = received.last().unwrap();
+    assert!(received.len() == 141 && *largest > 5_000_000, "{} {largest}", received.len());
 }
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_redrive_ends_though_what_it_publishes_fails_at_once() {
+async fn emulators_redrive_ends_although_its_messages_fail_again() {
     let cloud = cloud().await;
     let app = cloud.world.app().await;
     cloud.world.spotify.stub.always("/v1/", || answer(403, "Forbidden"));
-    // The subscription gives a message up within the second.
+    // The subscription dead-letters a message within a second.
     cloud.subscribe("push", &json!({
         "topic": cloud.topic("trigger"), "pushConfig": {"pushEndpoint": app.url},
         "deadLetterPolicy": {"deadLetterTopic": cloud.topic("letters"), "maxDeliveryAttempts": 5},
@@ -264,7 +268,7 @@ async fn emulators_redrive_ends_though_what_it_publishes_fails_at_once() {
     cloud.publish_to("letters", r#"{"table":"podcasts"}"#, &json!({"origin": "x"})).await;
     let redriven = cloud.run(&["redrive"]).await;
     assert!(redriven.status.success(), "{}", text(&redriven));
-    let left = eventually("it is a letter again", || async {
+    let left = eventually("it is a dead letter again", || async {
         Some(cloud.letters().await).filter(|letters| !letters.is_empty())
     })
     .await;
@@ -273,7 +277,7 @@ async fn emulators_redrive_ends_though_what_it_publishes_fails_at_once() {
 
 #[tokio::test]
 #[ignore = "needs the emulators: BIGQUERY_EMULATOR_HOST and PUBSUB_EMULATOR_HOST"]
-async fn emulators_check_finds_subscriptions_that_lead_nowhere() {
+async fn emulators_check_finds_subscriptions_that_receive_nothing() {
     let mut cloud = cloud().await;
     listen(&cloud).await;
     let letters = cloud.topic("letters");
@@ -281,8 +285,8 @@ async fn emulators_check_finds_subscriptions_that_lead_nowhere() {
     let push = json!({"topic": letters, "pushConfig": {"pushEndpoint": "http://127.0.0.1:9/"}});
     cloud.subscribe("pushed", &push).await;
     for (subscription, says) in [
-        ("elsewhere", "topics/trigger, and DEAD_LETTER_TOPIC is"),
-        ("pushed", "sends its messages to http://127.0.0.1:9/"),
+        ("elsewhere", "topics/trigger, but DEAD_LETTER_TOPIC is"),
+        ("pushed", "delivers messages to http://127.0.0.1:9/"),
         ("no-such-subscription", "NotFound"),
     ] {
         cloud.world = cloud.world.set("DEAD_LETTER_SUBSCRIPTION", subscription);

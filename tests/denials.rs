@@ -1,17 +1,17 @@
-//! What BigQuery denied is remembered for a while: meanwhile BigQuery is asked before Spotify, or,
-//! where only a load job could ask, nothing is.
+//! Denials of BigQuery are remembered for a while. Meanwhile the service checks the table before it reads
+//! Spotify, or makes no call at all if a load job was denied.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::bigquery::{Table, error_body};
+use crate::support::bigquery::{Fate, Table, error_body};
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::{Act, answer};
 use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
 
-/// A service that remembers denials for so long.
+/// Returns a service that remembers denials for `memory`.
 async fn ready(memory: Duration) -> (World, App) {
     let world = World::new(Spotify::showing(3, 60).await).await;
     let mut config = world.config();
@@ -32,10 +32,10 @@ fn foreign() -> Table {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_ours_is_looked_at_before_spotify_is_read() {
-    for theirs in [foreign(), Table { r#type: Some("VIEW"), ..Table::default() }] {
+async fn a_table_with_other_columns_is_checked_before_spotify_is_read() {
+    for other in [foreign(), Table { r#type: Some("VIEW"), ..Table::default() }] {
         let (world, app) = ready(LONG).await;
-        world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), theirs);
+        world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), other);
         let push = table("episodes");
         let log = Log::start();
         assert_eq!(app.push(&push).await.status, 503);
@@ -44,31 +44,31 @@ async fn a_table_that_is_not_ours_is_looked_at_before_spotify_is_read() {
         let (spotify, _) = calls(&world);
         for attempt in 2..6 {
             let told = app.push(&push.again(attempt)).await;
-            assert_eq!((told.status, told.retry_after), (503, None), "asking is cheap");
+            assert_eq!((told.status, told.retry_after), (503, None), "a check is cheap");
         }
-        assert_eq!(app.push(&table("episodes")).await.status, 503, "whichever message it is");
+        assert_eq!(app.push(&table("episodes")).await.status, 503, "all messages for the table");
         assert_eq!(calls(&world).0, spotify, "Spotify was read for a table that can't be loaded");
         assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"), "only that table");
 
         world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
-        assert_eq!(app.push(&push.again(6)).await.told(), (204, "loaded"), "it was asked");
+        assert_eq!(app.push(&push.again(6)).await.told(), (204, "loaded"), "it was checked");
         assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
         assert!(world.bigquery.table(EPISODES).unwrap().description.is_string());
-        assert!(looks_beside_spotify(&world, &app).await, "a success ends it");
+        assert!(checks_concurrently(&world, &app).await, "a success ends the denial");
     }
 }
 
-/// Whether the table of episodes is looked at while Spotify does not answer.
-async fn looks_beside_spotify(world: &World, app: &App) -> bool {
+/// Returns whether the table of episodes is checked while Spotify does not respond.
+async fn checks_concurrently(world: &World, app: &App) -> bool {
     let held = tokio_util::sync::CancellationToken::new();
     let until = held.clone();
     world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
     let (before, _) = calls(world);
-    let looks = || world.bigquery.stub.calls_to("GET", "/tables/").len();
-    let looked = looks();
+    let checks = || world.bigquery.stub.calls_to("GET", "/tables/").len();
+    let checked = checks();
     let push = table("episodes");
     let (told, ()) = futures_util::future::join(app.push(&push), async {
-        while looks() == looked || calls(world).0 == before {
+        while checks() == checked || calls(world).0 == before {
             tokio::task::yield_now().await;
         }
         held.cancel();
@@ -79,7 +79,7 @@ async fn looks_beside_spotify(world: &World, app: &App) -> bool {
 }
 
 #[tokio::test]
-async fn a_table_that_may_not_be_created_is_tried_before_spotify_is_read() {
+async fn a_table_that_may_not_be_created_is_retried_before_spotify_is_read() {
     let (world, app) = ready(LONG).await;
     let body = error_body(403, "accessDenied", "Access Denied: Dataset p1:spotify_podcasts");
     world.bigquery.stub.on(move |call| match call.method.as_str() {
@@ -91,13 +91,13 @@ async fn a_table_that_may_not_be_created_is_tried_before_spotify_is_read() {
     let (spotify, _) = calls(&world);
     assert_eq!(app.push(&push.again(2)).await.told(), (503, "retry warehouse_denied"));
     assert_eq!(calls(&world).0, spotify);
-    assert_eq!(world.bigquery.stub.calls_to("POST", "/tables").len(), 2, "it was asked");
+    assert_eq!(world.bigquery.stub.calls_to("POST", "/tables").len(), 2, "it was checked");
     world.bigquery.stub.heal();
     assert_eq!(app.push(&push.again(3)).await.told(), (204, "loaded"));
 }
 
 #[tokio::test]
-async fn a_dataset_that_is_missing_is_asked_for_before_spotify_is_read_for_any_table() {
+async fn a_missing_dataset_is_looked_up_before_spotify_is_read_for_any_table() {
     let (world, app) = ready(LONG).await;
     world.bigquery.state.lock().unwrap().dataset = false;
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry dataset_missing"));
@@ -110,8 +110,8 @@ async fn a_dataset_that_is_missing_is_asked_for_before_spotify_is_read_for_any_t
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
 }
 
-/// Denials that only a load job finds out: status, reason, words, and whether all tables share it.
-const OF_JOBS: [(u16, &str, &str, bool); 6] = [
+/// Denials of load jobs: status, reason, message, and whether they apply to all tables.
+const LOAD_JOB_DENIALS: [(u16, &str, &str, bool); 6] = [
     (403, "accessDenied", "Access Denied: Project p1: bigquery.jobs.create denied", true),
     (403, "accessDenied", "Access Denied: Table p1:d.t: bigquery.tables.updateData denied", false),
     (403, "quotaExceeded", "Quota exceeded: Your project exceeded quota for load jobs", true),
@@ -121,8 +121,8 @@ const OF_JOBS: [(u16, &str, &str, bool); 6] = [
 ];
 
 #[tokio::test]
-async fn what_only_a_job_finds_out_is_not_tried_until_its_time_is_over() {
-    for (status, reason, words, shared) in OF_JOBS {
+async fn a_denied_load_job_is_not_repeated_until_the_denial_expires() {
+    for (status, reason, words, shared) in LOAD_JOB_DENIALS {
         let (world, app) = ready(LONG).await;
         let body = error_body(status, reason, words);
         world.bigquery.stub.always("/upload/", move || answer(status, &body));
@@ -144,14 +144,14 @@ async fn what_only_a_job_finds_out_is_not_tried_until_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn when_its_time_is_over_the_next_message_finds_out_again() {
-    for (status, reason, words, _) in OF_JOBS {
+async fn after_a_denial_expires_the_next_message_sends_a_load_job() {
+    for (status, reason, words, _) in LOAD_JOB_DENIALS {
         let (world, app) = ready(Duration::from_millis(500)).await;
         let body = error_body(status, reason, words);
         world.bigquery.stub.always("/upload/", move || answer(status, &body));
         let push = table("episodes");
         assert_eq!(app.push(&push).await.status, 503);
-        // Denied again, once.
+        // A second load job is sent, and denied.
         let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len();
         let mut attempt = 1;
         while uploads() < 2 {
@@ -167,16 +167,14 @@ async fn when_its_time_is_over_the_next_message_finds_out_again() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_for_the_table_or_a_quota_is_remembered_like_an_insert() {
+async fn a_failed_job_is_remembered_like_a_rejected_insert() {
     for fails in [
         "invalid: Provided Schema does not match Table p1:d.t. Field id has changed mode",
         "quotaExceeded: Your table exceeded quota for imports",
         "accessDenied: Access Denied: Permission denied on Cloud KMS key",
     ] {
         let (world, app) = ready(LONG).await;
-        world
-            .bigquery
-            .fate(move |_| crate::support::bigquery::Fate { fails: Some(fails), looks: 0 });
+        world.bigquery.fate(move |_| Fate { fails: Some(fails), polls: 0 });
         let push = table("episodes");
         assert_eq!(app.push(&push).await.status, 503);
         world.bigquery.fate(|_| Default::default());
@@ -190,9 +188,9 @@ async fn a_job_that_fails_for_the_table_or_a_quota_is_remembered_like_an_insert(
 }
 
 #[tokio::test]
-async fn a_load_that_succeeds_ends_a_denial_for_all() {
+async fn a_successful_load_ends_a_denial_for_all() {
     let (world, app) = ready(LONG).await;
-    // One message's load is under way when another's is denied.
+    // One message's load is running when another's is denied.
     let held = tokio_util::sync::CancellationToken::new();
     let until = held.clone();
     let mut first = true;

@@ -1,5 +1,5 @@
-//! The event after a load: published before the message is answered, published again by a delivery that
-//! finds the load done, and never without a load.
+//! The event after a load: published before the message is answered, and again by a redelivery, but never
+//! without a load.
 
 use std::path::PathBuf;
 
@@ -26,10 +26,10 @@ fn data(event: &Published) -> Value {
 }
 
 fn failing(reason: &'static str) -> Fate {
-    Fate { fails: Some(reason), looks: 0 }
+    Fate { fails: Some(reason), polls: 0 }
 }
 
-/// Publishing to the topic of events fails this many times, after whatever the service retries itself.
+/// Makes publishing events fail this many times, with an error that the service does not retry itself.
 fn refuse_events(world: &World, mut times: u32) {
     world.pubsub.on(move |topic| {
         let refused = topic.ends_with("/loaded") && times > 0;
@@ -39,7 +39,7 @@ fn refuse_events(world: &World, mut times: u32) {
 }
 
 #[tokio::test]
-async fn each_load_is_told_before_the_answer() {
+async fn each_load_publishes_an_event_before_the_response() {
     let world = world().await;
     let app = world.app().await;
     for (kind, name, rows) in [("podcasts", PODCASTS, 3), ("episodes", EPISODES, 9)] {
@@ -74,7 +74,7 @@ async fn without_a_topic_nothing_is_published() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_published_is_published_by_the_next_delivery() {
+async fn the_next_delivery_publishes_an_event_that_failed() {
     for attempt in [Some(2), Some(1), None] {
         let world = world().await;
         let app = world.app().await;
@@ -90,7 +90,7 @@ async fn an_event_that_is_not_published_is_published_by_the_next_delivery() {
         assert_eq!(line["job_id"], world.bigquery.accepted()[0]);
         assert!(events(&world).is_empty());
 
-        // In another process, which knows only the job.
+        // Another process knows only the job.
         let again = Push { attempt, ..push.clone() };
         assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
         let [event] = &events(&world)[..] else { panic!("one event") };
@@ -109,11 +109,11 @@ async fn an_event_that_is_not_published_is_published_by_the_next_delivery() {
 }
 
 #[tokio::test]
-async fn the_event_that_comes_again_is_the_same_but_for_the_shows_name() {
+async fn a_repeated_event_differs_only_in_the_shows_name() {
     let world = world().await;
     let app = world.app().await;
     app.push(&table("episodes")).await;
-    // A shared reading, which a later delivery can't know but from the job.
+    // Only the job's labels tell a later delivery that the reading was shared.
     let push = table("mentions");
     app.push(&push).await;
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
@@ -125,7 +125,7 @@ async fn the_event_that_comes_again_is_the_same_but_for_the_shows_name() {
 }
 
 #[tokio::test]
-async fn a_show_that_the_message_names_is_in_both() {
+async fn both_events_have_the_show_id_of_the_message() {
     let world = world().await;
     let app = world.app().await;
     let id = &world.spotify.catalog.shows[0]["id"];
@@ -140,7 +140,7 @@ async fn a_show_that_the_message_names_is_in_both() {
 }
 
 #[tokio::test]
-async fn an_outage_of_pubsub_is_waited_for() {
+async fn a_short_outage_of_pubsub_is_retried() {
     let world = world().await;
     let app = world.app().await;
     let mut times = 3;
@@ -153,7 +153,7 @@ async fn an_outage_of_pubsub_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_loaded_is_not_told() {
+async fn no_event_is_published_without_a_load() {
     let world = world().await;
     let app = world.app().await;
     world.spotify.stub.always("/v1/", || answer(403, "Forbidden"));
@@ -174,7 +174,7 @@ async fn what_is_not_loaded_is_not_told() {
     let fan_out = message(&json!({"search_term": "x"}));
     assert_eq!(app.push(&fan_out).await.told(), (204, "fanned_out"));
     assert!(events(&world).is_empty());
-    // The job that replaces the table in the end is told once.
+    // The job that replaces the table after a failed one has one event.
     let mut fails = true;
     world.bigquery.fate(move |_| {
         if std::mem::take(&mut fails) { failing("backendError") } else { Fate::default() }
@@ -185,7 +185,7 @@ async fn what_is_not_loaded_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_load_of_a_sqlite_file_is_told_too() {
+async fn a_load_into_sqlite_publishes_an_event() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("events.sqlite");
     let _ = std::fs::remove_file(&file);
     let world = world().await.set("WAREHOUSE", &format!("sqlite:{}", file.display()));
@@ -213,7 +213,7 @@ async fn the_page_shows_an_event_with_its_keys() {
     let world = world().await;
     world.app().await.push(&table("episodes")).await;
     let page = crate::documents::read("docs/tables.md");
-    let section = page.split("## Be told of each load").nth(1).unwrap();
+    let section = page.split("## Get an event after each load").nth(1).unwrap();
     let shown = section.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let keys =
         |event: &Value| -> Vec<String> { event.as_object().unwrap().keys().cloned().collect() };

@@ -1,5 +1,5 @@
-//! One message that means several: published as one message for each table and term, in one
-//! publish, and each of those replaces its table.
+//! A fan-out: one publish request with one message for each table and term, each of which replaces its
+//! table.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn a_term_alone_means_its_three_tables_in_their_order() {
+async fn a_term_alone_fans_out_to_its_three_tables_in_order() {
     let world = world().await;
     let app = world.app().await;
     let answer = app.push(&message(&json!({"search_term": "data hackers"}))).await;
@@ -35,7 +35,7 @@ async fn a_term_alone_means_its_three_tables_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_is_published_fills_the_tables() {
+async fn the_published_messages_fill_the_tables() {
     let world = world().await;
     let app = world.app().await;
     let show = &world.spotify.catalog.shows[0]["id"];
@@ -56,7 +56,7 @@ async fn what_is_published_fills_the_tables() {
 }
 
 #[tokio::test]
-async fn what_may_be_missing_goes_with_each_of_the_messages() {
+async fn max_missing_percent_is_kept_in_each_message() {
     let world = world().await;
     let app = world.app().await;
     let attributes = json!({"search_term": "x", "max_missing_percent": "15"});
@@ -76,7 +76,7 @@ async fn what_may_be_missing_goes_with_each_of_the_messages() {
 }
 
 #[tokio::test]
-async fn the_command_publishes_what_may_be_missing() {
+async fn the_command_publishes_max_missing_percent() {
     let world = world().await;
     let app = world.app().await;
     let publish = async |percent: &str| {
@@ -106,7 +106,7 @@ async fn three_hundred_terms_are_nine_hundred_messages_in_one_publish() {
 }
 
 #[tokio::test]
-async fn a_term_that_is_listed_twice_is_meant_once() {
+async fn a_duplicate_term_is_published_once() {
     let world = world().await;
     let app = world.app().await;
     app.push(&message(&json!({"table": "podcasts", "search_term": ["Café", "cafe", "x"]}))).await;
@@ -114,7 +114,7 @@ async fn a_term_that_is_listed_twice_is_meant_once() {
 }
 
 #[tokio::test]
-async fn a_fan_out_that_pubsub_does_not_take_comes_again() {
+async fn a_fan_out_that_cannot_be_published_is_retried() {
     for code in [tonic::Code::Unavailable, tonic::Code::NotFound, tonic::Code::PermissionDenied] {
         let world = world().await;
         let app = world.app().await;
@@ -130,7 +130,7 @@ async fn a_fan_out_that_pubsub_does_not_take_comes_again() {
 }
 
 #[tokio::test]
-async fn without_a_trigger_topic_it_waits_for_one() {
+async fn without_a_trigger_topic_it_is_retried() {
     let world = world().await.set("TRIGGER_TOPIC", "");
     let answer = world.app().await.push(&message(&json!({"search_term": "x"}))).await;
     assert_eq!(answer.told(), (503, "retry no_trigger_topic"));

@@ -1,5 +1,4 @@
-//! Those who mean ill: senders that are slow or send nonsense, messages whose values want to be
-//! something else, and upstreams that answer with traps.
+//! Attacks: slow or malformed requests, injection through message values, and malicious upstream answers.
 
 mod bodies;
 mod clients;

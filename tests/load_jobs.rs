@@ -1,4 +1,4 @@
-//! Load jobs that run for a while, fail after they were accepted, or were another delivery's.
+//! Load jobs that run for a while, fail after they were accepted, or were sent by another delivery.
 
 use serde_json::json;
 
@@ -14,25 +14,25 @@ async fn ready() -> (World, App) {
     (world, app)
 }
 
-fn is_whole(world: &World, loads: u32) {
+fn assert_loaded(world: &World, loads: u32) {
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, loads);
 }
 
-/// Jobs of this reason fail `times` times; the rest succeed.
+/// Lets the first `times` jobs fail for this reason.
 fn failing(times: usize, reason: &'static str) -> impl FnMut(&str) -> Fate + Send {
     let mut left = times;
     move |_| {
         let fails = (left > 0).then_some(reason);
         left = left.saturating_sub(1);
-        Fate { fails, looks: 1 }
+        Fate { fails, polls: 1 }
     }
 }
 
 const INVALID_ROWS: &str =
     "invalid: Error while reading data, error message: JSON table encountered too many errors";
 
-fn tries(world: &World) -> Vec<String> {
+fn job_numbers(world: &World) -> Vec<String> {
     let ids = world.bigquery.accepted();
     ids.iter().map(|id| id.rsplit('_').next().unwrap().to_owned()).collect()
 }
@@ -40,41 +40,41 @@ fn tries(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn a_job_that_runs_for_a_while_is_waited_for() {
     let (world, app) = ready().await;
-    world.bigquery.fate(|_| Fate { looks: 6, fails: None });
+    world.bigquery.fate(|_| Fate { polls: 6, fails: None });
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    is_whole(&world, 1);
-    // The accepted job's own answer counts as the first look.
+    assert_loaded(&world, 1);
+    // The response to the upload counts as the first poll.
     assert_eq!(world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/").len(), 7);
 }
 
 #[tokio::test]
-async fn a_job_that_fails_in_passing_is_followed_by_the_next() {
+async fn a_job_with_a_transient_failure_is_followed_by_the_next_number() {
     for reason in ["backendError", "internalError", "stopped", "rateLimitExceeded", "newReason"] {
         let (world, app) = ready().await;
         world.bigquery.fate(failing(2, reason));
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{reason}");
-        is_whole(&world, 1);
-        assert_eq!(tries(&world), ["0", "1", "2"], "{reason}");
+        assert_loaded(&world, 1);
+        assert_eq!(job_numbers(&world), ["0", "1", "2"], "{reason}");
     }
 }
 
 #[tokio::test]
-async fn jobs_that_go_on_failing_hand_the_message_back_and_the_next_delivery_counts_on() {
+async fn a_message_whose_jobs_keep_failing_is_redelivered_and_continues_the_numbers() {
     let (world, app) = ready().await;
     world.bigquery.fate(failing(6, "backendError"));
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
     assert!(told.detail().contains("backendError: simulated"), "{}", told.detail());
-    assert_eq!(tries(&world), ["0", "1", "2", "3", "4"]);
+    assert_eq!(job_numbers(&world), ["0", "1", "2", "3", "4"]);
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(tries(&world), ["0", "1", "2", "3", "4", "5", "6"]);
-    is_whole(&world, 1);
+    assert_eq!(job_numbers(&world), ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_loaded(&world, 1);
 }
 
 #[tokio::test]
-async fn a_delivery_that_does_not_know_of_earlier_failures_counts_on_too() {
-    // A plain duplicate may carry attempt 1 although jobs of its message have failed.
+async fn a_delivery_without_knowledge_of_earlier_failures_continues_the_numbers_too() {
+    // A duplicate may have delivery attempt 1 although jobs of its message have failed.
     for attempt in [Some(1), None] {
         let (world, app) = ready().await;
         world.bigquery.fate(failing(5, "backendError"));
@@ -82,25 +82,25 @@ async fn a_delivery_that_does_not_know_of_earlier_failures_counts_on_too() {
         assert_eq!(app.push(&push).await.status, 503);
         let again = crate::support::Push { attempt, ..push };
         assert_eq!(app.push(&again).await.told(), (204, "loaded"));
-        is_whole(&world, 1);
-        assert_eq!(tries(&world).last().unwrap(), "5");
+        assert_loaded(&world, 1);
+        assert_eq!(job_numbers(&world).last().unwrap(), "5");
     }
 }
 
 #[tokio::test]
-async fn a_jobs_quota_is_waited_for_outside() {
+async fn an_exceeded_job_quota_is_answered_with_retry_after() {
     let (world, app) = ready().await;
     world.bigquery.fate(failing(1, "quotaExceeded"));
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!((told.told(), told.retry_after), ((503, "retry warehouse_unavailable"), Some(600)));
-    assert_eq!(tries(&world), ["0"]);
+    assert_eq!(job_numbers(&world), ["0"]);
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    is_whole(&world, 1);
+    assert_loaded(&world, 1);
 }
 
 #[tokio::test]
-async fn a_job_that_is_denied_waits_for_the_operator() {
+async fn a_denied_job_is_retried_until_the_operator_fixes_the_cause() {
     for (reason, outcome) in [
         ("accessDenied", "retry warehouse_denied"),
         ("billingTierLimitExceeded", "retry load_refused"),
@@ -112,12 +112,12 @@ async fn a_job_that_is_denied_waits_for_the_operator() {
         assert_eq!(told.told(), (503, outcome));
         assert!(told.detail().contains(reason), "{}", told.detail());
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-        is_whole(&world, 1);
+        assert_loaded(&world, 1);
     }
 }
 
 #[tokio::test]
-async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
+async fn rows_that_are_invalid_for_the_expected_columns_are_a_dead_letter() {
     let (world, app) = ready().await;
     app.push(&table("episodes")).await;
     world.bigquery.fate(failing(9, INVALID_ROWS));
@@ -129,14 +129,14 @@ async fn rows_that_are_invalid_for_our_own_columns_are_a_dead_letter() {
     for part in [EPISODES, INVALID_ROWS, &job] {
         assert!(letter.attributes["detail"].contains(part), "{letter:?}");
     }
-    is_whole(&world, 1);
+    assert_loaded(&world, 1);
 }
 
 #[tokio::test]
-async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
+async fn a_load_that_fails_because_its_table_was_dropped_is_retried() {
     let (world, app) = ready().await;
     app.push(&table("episodes")).await;
-    // Dropped between the look at it and the load.
+    // Drop it between its check and the load.
     let state = std::sync::Arc::clone(&world.bigquery.state);
     let mut dropped = false;
     world.bigquery.stub.on(move |call| {
@@ -149,68 +149,70 @@ async fn a_load_that_is_invalid_because_its_table_was_dropped_comes_again() {
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("is gone"), "{}", told.detail());
+    assert!(told.detail().contains("was dropped"), "{}", told.detail());
     assert!(world.pubsub.published("letters").is_empty());
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES).len(), 60);
 }
 
 #[tokio::test]
-async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
+async fn a_table_with_other_columns_is_not_touched_until_it_is_fixed() {
     let (world, app) = ready().await;
-    let foreign = json!({"fields": [
+    let other_columns = json!({"fields": [
         {"name": "id", "type": "STRING"}, {"name": "nome", "type": "STRING"},
         {"name": "duration_ms", "type": "STRING"},
     ]});
-    let theirs = crate::support::bigquery::Table {
-        schema: foreign.clone(),
-        rows: vec![json!({"id": "theirs"})],
+    let other = crate::support::bigquery::Table {
+        schema: other_columns,
+        rows: vec![json!({"id": "other"})],
         ..Default::default()
     };
-    world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), theirs);
+    world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), other);
     let push = table("episodes");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry foreign_columns"));
-    for difference in
-        ["name is missing", "duration_ms is STRING, ours is INTEGER", "nome STRING is not ours"]
-    {
+    for difference in [
+        "name is missing",
+        "duration_ms is STRING, expected INTEGER",
+        "unexpected column nome STRING",
+    ] {
         assert!(told.detail().contains(difference), "{}", told.detail());
     }
     assert!(world.pubsub.published("letters").is_empty());
     assert!(world.bigquery.accepted().is_empty(), "no load is tried");
-    assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "theirs"})]);
+    assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "other"})]);
 
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    is_whole(&world, 1);
+    assert_loaded(&world, 1);
 }
 
 #[tokio::test]
-async fn a_job_of_an_earlier_delivery_that_still_runs_is_waited_for() {
+async fn a_running_job_of_an_earlier_delivery_is_waited_for() {
     let (world, app) = ready().await;
-    world.bigquery.fate(|_| Fate { looks: 8, fails: None });
+    world.bigquery.fate(|_| Fate { polls: 8, fails: None });
     let push = table("episodes");
     // The first delivery's time is up while its job runs.
     let mut config = world.config();
     config.timing.first_poll_delay = std::time::Duration::from_secs(60);
     config.timing.message_deadline = std::time::Duration::from_secs(4);
-    let hasty = App::start(config).await;
-    let told = hasty.push(&push).await;
+    let impatient = App::start(config).await;
+    let told = impatient.push(&push).await;
     assert_eq!(told.told(), (503, "retry deadline_passed"));
     let job = world.bigquery.accepted()[0].clone();
-    let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+    let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
     assert!(told.detail().contains(&progress), "{}", told.detail());
 
     let read = world.spotify.api_calls().len();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
-    assert_eq!(world.spotify.api_calls().len(), read, "Spotify is not asked again");
-    is_whole(&world, 1);
+    assert_eq!(world.spotify.api_calls().len(), read, "Spotify is not read again");
+    assert_loaded(&world, 1);
 }
 
 #[tokio::test]
-async fn a_job_that_stays_pending_is_named_on_each_delivery() {
+async fn a_pending_job_is_named_on_each_delivery() {
     let (world, _) = ready().await;
-    world.bigquery.fate(|_| Fate { looks: u32::MAX, fails: None });
+    world.bigquery.fate(|_| Fate { polls: u32::MAX, fails: None });
     let mut config = world.config();
     config.timing.message_deadline = std::time::Duration::from_secs(3);
     let app = App::start(config).await;
@@ -221,18 +223,18 @@ async fn a_job_that_stays_pending_is_named_on_each_delivery() {
         let told = app.push(&again).await;
         assert_eq!(told.told(), (503, "retry deadline_passed"), "{attempt:?}: {}", told.body);
         let job = world.bigquery.accepted()[0].clone();
-        let progress = format!("the load job {job} is PENDING since 2025-11-25T09:00:00Z");
+        let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
         assert!(told.detail().contains(&progress), "{}", told.detail());
         assert!(told.body["advice"].as_str().unwrap().contains("bq cancel"), "{}", told.body);
         let line = log.outcome(&push.id);
         assert_eq!(line["job_id"], job);
         assert_ne!(line["load_ms"], "0", "{line:?}");
     }
-    assert_eq!(world.bigquery.accepted().len(), 1, "no second load is sent while one is pending");
+    assert_eq!(world.bigquery.accepted().len(), 1, "a second load was sent while one was pending");
 }
 
 #[tokio::test]
-async fn a_job_that_is_done_is_found_whatever_the_delivery_says() {
+async fn a_completed_job_is_found_at_any_delivery_attempt() {
     let (world, app) = ready().await;
     let push = table("episodes");
     app.push(&push).await;
@@ -240,20 +242,20 @@ async fn a_job_that_is_done_is_found_whatever_the_delivery_says() {
         let again = crate::support::Push { attempt, ..push.clone() };
         assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
     }
-    is_whole(&world, 1);
+    assert_loaded(&world, 1);
     assert_eq!(world.bigquery.accepted().len(), 1);
 }
 
 #[tokio::test]
-async fn a_table_that_vanishes_under_a_load_is_made_anew() {
+async fn a_table_that_is_dropped_during_a_load_is_created_again() {
     let (world, app) = ready().await;
     world.bigquery.fate(failing(1, "notFound"));
     let push = table("episodes");
     assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    is_whole(&world, 1);
-    // Made by us both times, with what a load job can't give it.
+    assert_loaded(&world, 1);
+    // The service created it both times, with the description that a load job can't set.
     assert_eq!(world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables").len(), 2);
     assert!(world.bigquery.table(EPISODES).unwrap().description.is_string());
 }

@@ -1,5 +1,5 @@
-//! The log lines of the real binary, provoked one by one: `docs/logs.md` lists each event and field of
-//! them, and Terraform's metrics find in them what they look for.
+//! The log lines of the real binary, one for each event and outcome: `docs/logs.md` lists their events and
+//! fields, and Terraform's metrics match them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -16,14 +16,14 @@ use crate::support::spotify::{Spotify, episode, episode_page, search_page, show}
 use crate::support::wire::{Act, answer, answer_with};
 use crate::support::{EPISODES, Push, World, client, message, table};
 
-/// The binary at work, with its log on a pipe.
+/// The running binary, with its log on a pipe.
 struct Binary {
     child: Child,
     port: u16,
 }
 
 impl Binary {
-    /// Starts the service as an operator would, with at most `files` open files.
+    /// Starts the service with at most `files` open files.
     async fn start(world: &World, files: u32) -> Self {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = free.local_addr().unwrap().port();
@@ -61,7 +61,7 @@ impl Binary {
         self.post(push.envelope().to_string()).await
     }
 
-    /// Ends it as Cloud Run would, and reads all its lines.
+    /// Ends it with SIGTERM, as Cloud Run does, and returns its log.
     fn stop(mut self) -> Vec<Value> {
         let terminated = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(terminated.success() && self.child.wait().unwrap().success());
@@ -73,18 +73,18 @@ impl Binary {
     }
 }
 
-/// A line for each event, and for each outcome of a message.
-async fn provoked() -> Vec<Value> {
+/// Returns at least one line for each event, and for each outcome of a message.
+async fn all_lines() -> Vec<Value> {
     let world = World::new(Spotify::showing(3, 7).await).await;
     let binary = Binary::start(&world, 1024).await;
     let podcasts = table("podcasts");
     assert_eq!(binary.push(&podcasts).await, 204);
     assert_eq!(binary.push(&podcasts.again(1)).await, 204);
     assert_eq!(binary.push(&podcasts.again(2)).await, 204);
-    // Half as many shows would be no news.
+    // One of three shows is less than half.
     world.spotify.stub.always("/v1/search", || search_page(&[show(0)], 1));
     assert_eq!(binary.push(&table("podcasts")).await, 204);
-    // 6 of 7 episodes, which the tolerance allows.
+    // 6 of 7 episodes, which is within the tolerance.
     world.spotify.stub.on(|call| match call.path.ends_with("/episodes") {
         true => episode_page(&(0..6).map(episode).collect::<Vec<_>>(), 7),
         false => Act::Pass,
@@ -103,18 +103,18 @@ async fn provoked() -> Vec<Value> {
     assert_eq!(binary.push(&table("podcasts")).await, 503);
     let mut lines = binary.stop();
 
-    // More connections than files: the listener runs dry.
+    // More connections than open files allow.
     let binary = Binary::start(&world, 24).await;
     let many: Vec<_> =
         (0..40).map(|_| TcpStream::connect(("127.0.0.1", binary.port)).unwrap()).collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     drop(many);
     lines.extend(binary.stop());
-    lines.extend(crate::panics::provoked().0.into_iter().filter(|line| line["event"] == "panic"));
+    lines.extend(crate::panics::lines().0.into_iter().filter(|line| line["event"] == "panic"));
     lines
 }
 
-/// The text under a heading, up to the next of the same or a higher level.
+/// Returns the text under a heading, up to the next heading of the same or a higher level.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let (_, rest) =
         page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{heading}"));
@@ -126,7 +126,7 @@ fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     &rest[..end.unwrap_or(rest.len())]
 }
 
-/// The first cells of a text's tables, without their backticks; heads and rules left out.
+/// Returns the first cells of a text's tables, without backticks and without table headers.
 fn first_cells(text: &str) -> BTreeSet<String> {
     let cell = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
     text.lines().filter_map(cell).collect()
@@ -137,12 +137,12 @@ fn keys(line: &Value) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn the_page_lists_what_is_written_and_metrics_find_it() {
-    let lines = provoked().await;
+async fn the_page_and_the_metrics_match_the_log() {
+    let lines = all_lines().await;
     the_page_lists_every_event_field_and_outcome(&lines);
-    every_line_is_as_cloud_logging_wants_it(&lines);
-    metrics_find_event_labels_and_value(&lines);
-    queries_ask_for_fields_that_there_are(&lines);
+    every_line_has_the_fields_of_cloud_logging(&lines);
+    metrics_match_event_labels_and_value(&lines);
+    queries_use_existing_fields(&lines);
 }
 
 fn the_page_lists_every_event_field_and_outcome(lines: &[Value]) {
@@ -179,7 +179,7 @@ fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_else(|| panic!("no {key} in {line}"))
 }
 
-fn every_line_is_as_cloud_logging_wants_it(lines: &[Value]) {
+fn every_line_has_the_fields_of_cloud_logging(lines: &[Value]) {
     for line in lines {
         assert!(["INFO", "WARNING", "ERROR"].contains(&text(line, "severity")), "{line}");
         assert!(!text(line, "message").is_empty() && text(line, "time").ends_with('Z'), "{line}");
@@ -196,7 +196,7 @@ fn every_line_is_as_cloud_logging_wants_it(lines: &[Value]) {
     }
 }
 
-fn metrics_find_event_labels_and_value(lines: &[Value]) {
+fn metrics_match_event_labels_and_value(lines: &[Value]) {
     let metrics: Value = serde_json::from_str(&read("terraform/log_metrics.json")).unwrap();
     for (metric, definition) in metrics.as_object().unwrap() {
         let wanted = definition["where"].as_object().unwrap();
@@ -212,28 +212,28 @@ fn metrics_find_event_labels_and_value(lines: &[Value]) {
         }
         if let Some(value) = definition["value"].as_str() {
             let without: Vec<_> = matching.iter().filter(|line| !line[value].is_u64()).collect();
-            // A request that never became a message has no duration; a distribution leaves it out.
+            // A request without a message has no duration; distributions ignore it.
             let told = without.iter().all(|line| line["reason"] == "no_envelope");
-            assert!(told, "{metric}: {value} is no number in {without:?}");
+            assert!(told, "{metric}: {value} is not a number in {without:?}");
             assert!(without.len() < matching.len(), "{metric}: {value}");
         }
     }
 }
 
-fn queries_ask_for_fields_that_there_are(lines: &[Value]) {
+fn queries_use_existing_fields(lines: &[Value]) {
     let fields: BTreeSet<String> = lines.iter().flat_map(keys).collect();
-    for path in ["README.md", "README.pt-BR.md", "docs/logs.md", "deploy/deploy.sh"] {
+    for path in ["docs/operations.md", "docs/logs.md", "deploy/deploy.sh"] {
         let text = read(path);
         for (at, _) in text.match_indices("jsonPayload.") {
             let rest = &text[at + "jsonPayload.".len()..];
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-            assert!(fields.contains(&rest[..end]), "{path} asks for {}", &rest[..end]);
+            assert!(fields.contains(&rest[..end]), "{path} uses {}", &rest[..end]);
         }
     }
 }
 
 #[tokio::test]
-async fn a_message_whose_client_has_gone_has_its_line() {
+async fn a_message_whose_client_disconnects_has_its_line() {
     let world = World::new(Spotify::showing(3, 7).await).await;
     let app = world.app().await;
     let log = Log::start();
@@ -248,13 +248,13 @@ async fn a_message_whose_client_has_gone_has_its_line() {
                 () = tokio::time::sleep(Duration::from_millis(5)) => {}
             }
         }
-        // The connection is closed with it.
+        // Dropping the request closes the connection.
     }
     eventually("a line", || async { log.lines("message").pop() }).await;
     let line = log.outcome(&push.id);
     assert_eq!((line["outcome"].as_str(), line["reason"].as_str()), ("retry", "client_gone"));
     assert_eq!(line["table"], EPISODES);
-    // The table is free, and the next delivery loads it.
+    // The table's lock is released, and the next delivery loads it.
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     assert_eq!(log.lines("message").len(), 2);

@@ -24,7 +24,7 @@ async fn three_messages_fill_three_tables() {
 }
 
 #[tokio::test]
-async fn a_message_that_comes_again_loads_once() {
+async fn a_redelivered_message_loads_once() {
     let world = World::new(Spotify::start(catalog(3, 7)).await).await;
     let app = world.app().await;
     let push = table("episodes");
@@ -38,7 +38,7 @@ async fn a_message_that_comes_again_loads_once() {
 }
 
 #[tokio::test]
-async fn a_fan_out_is_published_and_a_refused_message_is_a_dead_letter() {
+async fn a_fan_out_is_published_and_a_refused_message_is_dead_lettered() {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let app = world.app().await;
     let answer = app.push(&message(&json!({"search_term": ["a", "b"]}))).await;
@@ -48,13 +48,13 @@ async fn a_fan_out_is_published_and_a_refused_message_is_a_dead_letter() {
 
     let answer = app.push(&message(&json!({"tabel": "x"}))).await;
     assert_eq!((answer.status, answer.outcome.as_str()), (204, "dead_lettered refused"));
-    let letters = world.pubsub.published("letters");
-    assert_eq!(letters[0].data, br#"{"tabel":"x"}"#);
-    assert!(letters[0].attributes["detail"].contains("unknown field `tabel`"));
+    let dead_letters = world.pubsub.published("letters");
+    assert_eq!(dead_letters[0].data, br#"{"tabel":"x"}"#);
+    assert!(dead_letters[0].attributes["detail"].contains("unknown field `tabel`"));
 }
 
 #[tokio::test]
-async fn each_delivery_has_one_line_that_tells_its_outcome() {
+async fn each_delivery_writes_one_line_with_its_outcome() {
     let log = Log::start();
     let world = World::new(Spotify::showing(3, 120).await).await;
     let app = world.app().await;
@@ -68,15 +68,15 @@ async fn each_delivery_has_one_line_that_tells_its_outcome() {
     let lines = log.lines("message");
     let outcomes: Vec<&str> = lines.iter().map(|line| line["outcome"].as_str()).collect();
     assert_eq!(outcomes, ["loaded", "already_loaded", "dead_lettered", "fanned_out", "retry"]);
-    let told = |line: usize, keys: &[&str]| -> Vec<String> {
+    let fields = |line: usize, keys: &[&str]| -> Vec<String> {
         keys.iter().map(|key| lines[line].get(*key).cloned().unwrap_or_default()).collect()
     };
     let of_job = ["table", "kind", "term", "rows", "spotify_calls", "delivery_attempt"];
-    assert_eq!(told(0, &of_job), [EPISODES, "episodes", "data hackers", "120", "5", "1"]);
+    assert_eq!(fields(0, &of_job), [EPISODES, "episodes", "data hackers", "120", "5", "1"]);
     assert_eq!(lines[0]["job_id"], world.bigquery.accepted()[0]);
-    assert_eq!(told(1, &["message_id", "delivery_attempt"]), [good.id.as_str(), "2"]);
-    assert_eq!(told(2, &["reason", "table"]), ["refused", ""]);
-    assert_eq!(told(3, &["messages"]), ["3"]);
-    assert_eq!(told(4, &["reason"]), ["spotify_refused"]);
+    assert_eq!(fields(1, &["message_id", "delivery_attempt"]), [good.id.as_str(), "2"]);
+    assert_eq!(fields(2, &["reason", "table"]), ["refused", ""]);
+    assert_eq!(fields(3, &["messages"]), ["3"]);
+    assert_eq!(fields(4, &["reason"]), ["spotify_refused"]);
     assert!(lines[4]["advice"].contains("SPOTIFY_MARKET"));
 }

@@ -1,24 +1,24 @@
-//! Every failure that a person can meet, with the words and the advice that it comes with: the pages
-//! that list them say the same.
+//! Every failure with its text and its advice, as docs/logs.md and ARCHITECTURE.md list them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, Subject};
+use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, RefusalCause};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
 
-/// One of each. The match below does not compile where one is missing from it.
+/// Returns at least one of each variant. The match below does not compile if a variant is missing.
 fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
-    let refused = |reason, detail: &str| Failure::Refused { reason, detail: detail.to_owned() };
+    let refused =
+        |reason, detail: &str| Failure::InvalidMessage { reason, detail: detail.to_owned() };
     let denied = |denial| Failure::WarehouseDenied {
         what: "a load job for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
         denial,
     };
-    let remembered = |failure, after| Failure::Denied {
+    let remembered = |failure, after| Failure::RememberedDenial {
         failure: std::sync::Arc::new(failure),
         until: UNIX_EPOCH + Duration::from_secs(1_795_597_200),
         after,
@@ -33,10 +33,10 @@ fn every_failure() -> Vec<Failure> {
         progress: progress.to_owned(),
         job_id: job_id.map(str::to_owned),
     };
-    let spotify_refused = |detail: &str, subject| Failure::SpotifyRefused {
+    let spotify_refused = |detail: &str, cause| Failure::SpotifyRefused {
         call: "the search".to_owned(),
         detail: detail.to_owned(),
-        subject,
+        cause,
     };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
@@ -55,14 +55,14 @@ fn every_failure() -> Vec<Failure> {
             "Active premium subscription required for the owner of the app".to_owned(),
         ),
         Failure::SpotifyCredentials("…".to_owned()),
-        spotify_refused("400 Invalid limit", Subject::PageSize),
-        spotify_refused("400 Invalid market code", Subject::Market),
-        spotify_refused("403 Forbidden", Subject::App),
-        spotify_refused("302", Subject::Address),
-        spotify_refused("400 Bad request", Subject::Request),
-        Failure::SpotifyOdd {
+        spotify_refused("400 Invalid limit", RefusalCause::PageSize),
+        spotify_refused("400 Invalid market code", RefusalCause::Market),
+        spotify_refused("403 Forbidden", RefusalCause::App),
+        spotify_refused("302", RefusalCause::Address),
+        spotify_refused("400 Bad request", RefusalCause::Request),
+        Failure::SpotifyUnexpected {
             call: "the search".to_owned(),
-            detail: "the answer is not JSON: …".to_owned(),
+            detail: "the response is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
             call: "the search".to_owned(),
@@ -77,7 +77,7 @@ fn every_failure() -> Vec<Failure> {
         },
         Failure::ForeignColumns {
             table: "tb_datahackers_episodios_total".to_owned(),
-            differences: "release_date is STRING, ours is DATE".to_owned(),
+            differences: "release_date is STRING, expected DATE".to_owned(),
         },
         Failure::NotATable {
             table: "podcasts_mamilos".to_owned(),
@@ -117,26 +117,26 @@ fn every_failure() -> Vec<Failure> {
             }),
         },
         Failure::GoogleCredentials("…".to_owned()),
-        deadline_passed("1250 of 4000 episodes were read in 27 calls", None),
+        deadline_passed("1250 of 4000 items were read in 27 calls", None),
         deadline_passed(
-            "the load job spotify-bq_episodes_…_0 is PENDING since 2026-11-25T09:00:00Z",
+            "the load job spotify-bq_episodes_…_0 has been PENDING since 2026-11-25T09:00:00Z; the next delivery waits for it",
             Some("spotify-bq_episodes_…_0"),
         ),
         Failure::Overloaded(
-            "after 135 s there is not enough time left to start: as many messages are at work as MAX_CONCURRENT_MESSAGES allows (8)"
+            "after 135 s there is not enough time left to start: the limit MAX_CONCURRENT_MESSAGES (8) is reached"
                 .to_owned(),
         ),
-        Failure::ClientGone { progress: "1250 of 4000 episodes were read in 27 calls".to_owned() },
+        Failure::ClientGone { progress: "1250 of 4000 items were read in 27 calls".to_owned() },
         Failure::ShuttingDown,
         Failure::KeysUnreachable("…".to_owned()),
-        Failure::NotAnEnvelope("it is no JSON object".to_owned()),
+        Failure::NotAnEnvelope("it is not a JSON object".to_owned()),
         Failure::Unauthenticated("…".to_owned()),
         Failure::Forbidden("…".to_owned()),
     ];
     let variants: BTreeSet<u8> = all
         .iter()
         .map(|failure| match failure {
-            Failure::Refused { .. } => 0,
+            Failure::InvalidMessage { .. } => 0,
             Failure::NoResults { .. } => 1,
             Failure::NoSuchShow(_) => 2,
             Failure::InvalidRows { .. } => 3,
@@ -165,15 +165,15 @@ fn every_failure() -> Vec<Failure> {
             Failure::Overloaded(_) => 101,
             Failure::NotATable { .. } => 25,
             Failure::LoadRefused { .. } => 11,
-            Failure::SpotifyOdd { .. } => 26,
-            Failure::Denied { .. } => 27,
+            Failure::SpotifyUnexpected { .. } => 26,
+            Failure::RememberedDenial { .. } => 27,
         })
         .collect();
     assert_eq!(variants.len(), 31, "a failure is missing from the list above");
     all
 }
 
-/// A failure as a row of docs/logs.md.
+/// Returns the row of a failure in docs/logs.md.
 fn row(failure: &Failure) -> String {
     let answer = match failure.decision() {
         Decision::DeadLetter => "dead letter",
@@ -186,7 +186,7 @@ fn row(failure: &Failure) -> String {
 }
 
 #[test]
-fn every_failure_is_in_the_page_with_its_words_and_its_advice() {
+fn docs_list_every_failure_with_its_text_and_advice() {
     let page = read("docs/logs.md");
     let missing: Vec<String> =
         every_failure().iter().map(row).filter(|row| !page.contains(row)).collect();
@@ -194,7 +194,7 @@ fn every_failure_is_in_the_page_with_its_words_and_its_advice() {
 }
 
 #[test]
-fn the_architecture_names_each_reason_beside_its_answer() {
+fn the_architecture_lists_each_reason_under_its_decision() {
     let page = read("ARCHITECTURE.md");
     for failure in every_failure() {
         let start = match failure.decision() {
@@ -211,7 +211,7 @@ fn the_architecture_names_each_reason_beside_its_answer() {
 }
 
 #[test]
-fn advice_is_advice() {
+fn texts_and_advice_have_one_form() {
     for failure in every_failure() {
         let (words, advice) = (failure.to_string(), failure.advice());
         assert!(advice.len() > 20 && !advice.ends_with('.'), "{words}: {advice}");
@@ -220,12 +220,12 @@ fn advice_is_advice() {
 }
 
 #[test]
-fn nobody_at_a_terminal_is_told_that_a_message_is_delivered_again() {
+fn advice_at_a_terminal_does_not_mention_redelivery() {
     for failure in every_failure() {
         let advice = failure.advice_at_terminal();
         for untrue in ["comes again", "deliver", "retried", "nothing"] {
             assert!(!advice.contains(untrue), "{}: {advice}", failure.reason());
         }
-        assert!(failure.explained_at_terminal().ends_with(&advice));
+        assert!(failure.explain_at_terminal().ends_with(&advice));
     }
 }

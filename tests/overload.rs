@@ -1,5 +1,5 @@
-//! More messages than can be done in time: those that start too late are handed back without a call, and
-//! what is at work is done. Load jobs whose message is gone.
+//! More messages than the service can process in time: those that would start too late are answered 503
+//! without a call, and the others complete. Load jobs whose client disconnected.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ async fn world() -> World {
     World::new(Spotify::showing(3, 120).await).await
 }
 
-/// A service whose messages wait for two seconds at most.
-async fn hasty(world: &World) -> App {
+/// A service whose messages wait at most two seconds to start.
+async fn impatient(world: &World) -> App {
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_secs(8);
     App::start(config).await
 }
 
-/// Waits until a call that satisfies `is` has arrived.
+/// Waits until `is` holds.
 async fn until(is: impl Fn() -> bool) {
     while !is() {
         tokio::task::yield_now().await;
@@ -32,10 +32,10 @@ async fn until(is: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_message_that_would_start_too_late_is_handed_back_without_a_call() {
+async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
     let log = Log::start();
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
-    let app = hasty(&world).await;
+    let app = impatient(&world).await;
     let held = CancellationToken::new();
     let until_then = held.clone();
     world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
@@ -48,8 +48,8 @@ async fn a_message_that_would_start_too_late_is_handed_back_without_a_call() {
         let (same, other) = (table("podcasts"), table("episodes"));
         let answers = join(app.push(&same), app.push(&other)).await;
         for (push, answer, cause) in [
-            (&same, &answers.0, "other messages for tb_datahackers_limitada are at work"),
-            (&other, &answers.1, "MAX_CONCURRENT_MESSAGES allows (1)"),
+            (&same, &answers.0, "other messages for tb_datahackers_limitada are in progress"),
+            (&other, &answers.1, "MAX_CONCURRENT_MESSAGES (1)"),
         ] {
             assert_eq!(answer.told(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));
@@ -68,9 +68,9 @@ async fn a_message_that_would_start_too_late_is_handed_back_without_a_call() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_the_reading_of_another_makes_none() {
+async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     let world = world().await;
-    let app = hasty(&world).await;
+    let app = impatient(&world).await;
     let held = CancellationToken::new();
     let until_then = held.clone();
     world.spotify.stub.next(1, "/episodes", move || Act::Held(until_then.clone()));
@@ -92,15 +92,15 @@ async fn who_waits_too_long_for_the_reading_of_another_makes_none() {
     assert_eq!(first.told(), (204, "loaded"));
     let read = world.spotify.api_calls().len();
     assert_eq!(app.push(&mentions.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(world.spotify.api_calls().len(), read, "it uses the reading that it waited for");
+    assert_eq!(world.spotify.api_calls().len(), read, "it uses the other message's reading");
 }
 
 #[tokio::test]
-async fn earlier_jobs_that_take_long_to_look_up_leave_no_time_to_read() {
+async fn a_slow_lookup_of_earlier_jobs_leaves_no_time_to_read() {
     let world = world().await;
-    let app = hasty(&world).await;
+    let app = impatient(&world).await;
     let push = table("podcasts");
-    world.bigquery.fate(|_| Fate { fails: Some("stopped"), looks: 0 });
+    world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
     assert_eq!(world.bigquery.accepted().len(), 5);
     world.bigquery.stub.always("/jobs/", || Act::Late(Duration::from_millis(900)));
@@ -111,7 +111,7 @@ async fn earlier_jobs_that_take_long_to_look_up_leave_no_time_to_read() {
     assert_eq!(world.spotify.api_calls().len(), read);
 }
 
-/// Each reading of the episodes shows one more.
+/// Each reading contains one more episode.
 fn growing(world: &World) {
     let mut shown = catalog(1, 120);
     let episodes = shown.episodes.drain().next().unwrap().1;
@@ -131,8 +131,8 @@ fn readings(world: &World) -> usize {
     calls.iter().filter(|call| call.number("offset") == 0).count()
 }
 
-/// Pushes a message whose sender goes away once `sent` holds.
-async fn push_and_go(app: &App, push: &Push, sent: impl Fn() -> bool) {
+/// Pushes a message, and disconnects once `sent` holds.
+async fn push_and_disconnect(app: &App, push: &Push, sent: impl Fn() -> bool) {
     tokio::select! {
         answer = app.push(push) => panic!("{answer:?}"),
         () = until(sent) => {}
@@ -140,8 +140,8 @@ async fn push_and_go(app: &App, push: &Push, sent: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_message_whose_sender_goes_before_its_job_is_sent_is_cancelled() {
-    // While the table is looked at, and while it is created.
+async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
+    // While the table is looked up, and while it is created.
     for method in ["GET", "POST"] {
         let world = world().await;
         let app = world.app().await;
@@ -155,7 +155,7 @@ async fn a_message_whose_sender_goes_before_its_job_is_sent_is_cancelled() {
         let log = Log::start();
         let push = table("episodes");
         let held_calls = || world.bigquery.stub.calls_to(method, "/tables").len();
-        push_and_go(&app, &push, || held_calls() > 0 && readings(&world) > 0).await;
+        push_and_disconnect(&app, &push, || held_calls() > 0 && readings(&world) > 0).await;
         until(|| !log.lines("message").is_empty()).await;
         held.cancel();
         assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
@@ -165,7 +165,7 @@ async fn a_message_whose_sender_goes_before_its_job_is_sent_is_cancelled() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_sender_goes_lands_before_the_next_reading() {
+async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
     let world = world().await;
     growing(&world);
     let app = world.app().await;
@@ -173,11 +173,11 @@ async fn an_upload_whose_sender_goes_lands_before_the_next_reading() {
     let until_then = held.clone();
     world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
     let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len();
-    push_and_go(&app, &table("episodes"), || uploads() > 0).await;
+    push_and_disconnect(&app, &table("episodes"), || uploads() > 0).await;
 
     let next = table("episodes");
     let release = async {
-        // Time for an eager message to read.
+        // The second message would have had time to read Spotify.
         assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
         assert_eq!(readings(&world), 1);
         held.cancel();
@@ -185,11 +185,11 @@ async fn an_upload_whose_sender_goes_lands_before_the_next_reading() {
     let (next, ()) = join(app.push(&next), release).await;
     assert_eq!(next.told(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
-    assert_eq!(world.bigquery.rows(EPISODES).len(), 102, "the latest reading is in the table");
+    assert_eq!(world.bigquery.rows(EPISODES).len(), 102, "the table has the latest reading");
 }
 
 #[tokio::test]
-async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_ends() {
+async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked() {
     for fails in [None, Some("backendError")] {
         let world = world().await;
         growing(&world);
@@ -198,10 +198,10 @@ async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_e
         let until_then = held.clone();
         let mut first = true;
         world.bigquery.fate(move |_| match std::mem::take(&mut first) {
-            true => Fate { fails, looks: 1 },
+            true => Fate { fails, polls: 1 },
             false => Fate::default(),
         });
-        // Whatever BigQuery answers about the job meanwhile, its end is not known.
+        // These answers do not say whether the job has ended.
         let mut looks = 0;
         world.bigquery.stub.on(move |call| {
             if call.method != "GET" || !call.path.contains("/jobs/") {
@@ -215,7 +215,7 @@ async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_e
             }
         });
         let looked = || !world.bigquery.stub.calls_to("GET", "/jobs/").is_empty();
-        push_and_go(&app, &table("episodes"), looked).await;
+        push_and_disconnect(&app, &table("episodes"), looked).await;
 
         let release = async {
             assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
@@ -231,8 +231,8 @@ async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_e
         assert!(looks > 8, "{fails:?}: {looks}");
         let accepted = world.bigquery.accepted();
         let episodes = accepted.iter().filter(|id| id.starts_with("spotify-bq_episodes"));
-        assert_eq!(episodes.count(), 2, "{fails:?}: no other job was sent for the first message");
-        // A table that was loaded is read again.
+        assert_eq!(episodes.count(), 2, "{fails:?}: one job for each message");
+        // A table that has used the reading is read again.
         let read = readings(&world);
         assert!(read == 2 || fails.is_some(), "{read}");
         assert_eq!(world.bigquery.rows(EPISODES).len(), 100 + read, "{fails:?}");
@@ -241,7 +241,7 @@ async fn a_job_whose_sender_goes_is_only_followed_and_keeps_its_table_until_it_e
 }
 
 #[tokio::test]
-async fn long_bodies_are_bounded_in_all_and_short_ones_pass() {
+async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
     let app = world.app().await;
     let held = CancellationToken::new();
@@ -255,7 +255,7 @@ async fn long_bodies_are_bounded_in_all_and_short_ones_pass() {
         ),
         ..table("podcasts")
     };
-    // 933 kB each as base64: 17 are within 16 MiB.
+    // 933 kB each as base64: 17 fit in 16 MiB.
     let pushes: Vec<Push> = (0..20).map(long).collect();
     let answers = join_all(pushes.iter().map(|push| async {
         let answer = app.push(push).await;
@@ -267,7 +267,7 @@ async fn long_bodies_are_bounded_in_all_and_short_ones_pass() {
     }));
     let release = async {
         until(|| !world.spotify.api_calls().is_empty()).await;
-        // A short message is read and waits for its turn.
+        // A short message is read.
         let list = json!({"search_term": (0..3).map(|n| format!("x {n}")).collect::<Vec<_>>()});
         assert_eq!(app.push(&message(&list)).await.told(), (204, "fanned_out"));
         held.cancel();

@@ -1,7 +1,7 @@
-//! What the pages say can be followed: links lead somewhere, commands parse, example messages are
-//! messages of ours, and the two READMEs say the same.
+//! The pages can be followed: links resolve, commands parse, example messages are valid, and the
+//! Portuguese pages have the structure of the English ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,13 +13,14 @@ use spotify_bq::names::{Naming, Term};
 
 use crate::documents::{default, read};
 
-const READMES: [&str; 2] = ["README.md", "README.pt-BR.md"];
+/// A README is read from top to bottom; details go to docs/.
+const MAX_README_LINES: usize = 150;
 
-/// Every page of the repository, by its path in it.
+/// Every page, by its path in the repository.
 fn pages() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut pages = BTreeMap::new();
-    for folder in ["", "docs", "deploy", "terraform", "examples/dbt"] {
+    for folder in ["", "docs", "docs/pt-BR", "deploy", "terraform", "examples/dbt"] {
         let Ok(files) = std::fs::read_dir(root.join(folder)) else { continue };
         for file in files.map(|file| file.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "md") {
@@ -31,7 +32,7 @@ fn pages() -> BTreeMap<String, String> {
     pages
 }
 
-/// A page's blocks of code, each with its language, and the rest of its lines.
+/// Splits a page into its code blocks, each with its language, and its other lines.
 fn parts(page: &str) -> (Vec<(String, String)>, Vec<&str>) {
     let (mut blocks, mut prose, mut block) = (Vec::new(), Vec::new(), None);
     for line in page.lines() {
@@ -42,20 +43,26 @@ fn parts(page: &str) -> (Vec<(String, String)>, Vec<&str>) {
             (None, None) => prose.push(line),
         }
     }
-    assert!(block.is_none(), "a block of code has no end");
+    assert!(block.is_none(), "a code block has no end");
     (blocks, prose)
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
-fn anchors(page: &str) -> BTreeSet<String> {
-    let headings = parts(page).1.into_iter().filter(|line| line.starts_with('#'));
-    headings
-        .map(|line| {
-            let text = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-        })
-        .collect()
+fn headings(page: &str) -> Vec<&str> {
+    parts(page).1.into_iter().filter(|line| line.starts_with('#')).collect()
+}
+
+fn levels(page: &str) -> Vec<usize> {
+    headings(page).iter().map(|line| line.find(' ').unwrap()).collect()
+}
+
+/// The anchors of a page's headings in their order, as GitHub generates them.
+fn anchors(page: &str) -> Vec<String> {
+    let anchor = |line: &str| {
+        let text = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings(page).into_iter().map(anchor).collect()
 }
 
 /// The targets of a page's links.
@@ -65,31 +72,12 @@ fn links(page: &str) -> Vec<String> {
     ends.map(|rest| rest.split(')').next().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn links_lead_somewhere() {
-    let pages = pages();
-    assert!(pages.len() >= 9, "{:?}", pages.keys());
-    let mut dead = Vec::new();
-    for (name, page) in &pages {
-        for link in links(page) {
-            if link.starts_with("https://") {
-                continue;
-            }
-            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if path.is_empty() { name.clone() } else { resolved(name, path) };
-            let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(&target).exists();
-            let anchored = anchor.is_empty()
-                || pages.get(&target).is_some_and(|page| anchors(page).contains(anchor));
-            if !there || !anchored {
-                dead.push(format!("{name}: {link}"));
-            }
-        }
+/// Splits a link of a page into its path in the repository and its anchor.
+fn resolved<'a>(page: &str, link: &'a str) -> (String, &'a str) {
+    let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+    if path.is_empty() {
+        return (page.to_owned(), anchor);
     }
-    assert!(dead.is_empty(), "{dead:#?}");
-}
-
-/// A link's path in the repository.
-fn resolved(page: &str, path: &str) -> String {
     let mut full = PathBuf::from(page);
     full.pop();
     for part in path.split('/') {
@@ -99,14 +87,36 @@ fn resolved(page: &str, path: &str) -> String {
             part => full.push(part),
         }
     }
-    full.to_str().unwrap().to_owned()
+    (full.to_str().unwrap().to_owned(), anchor)
+}
+
+fn is_external(link: &str) -> bool {
+    link.starts_with("https://")
+}
+
+#[test]
+fn links_resolve() {
+    let pages = pages();
+    assert!(pages.len() >= 9, "{:?}", pages.keys());
+    let mut dead = Vec::new();
+    for (name, page) in &pages {
+        for link in links(page).iter().filter(|link| !is_external(link)) {
+            let (target, anchor) = resolved(name, link);
+            let exists = Path::new(env!("CARGO_MANIFEST_DIR")).join(&target).exists();
+            let has_anchor = anchor.is_empty()
+                || pages.get(&target).is_some_and(|page| anchors(page).iter().any(|a| a == anchor));
+            if !exists || !has_anchor {
+                dead.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
 }
 
 #[test]
 fn a_page_has_one_title_and_skips_no_level() {
     for (name, page) in pages() {
-        let headings = parts(&page).1.into_iter().filter(|line| line.starts_with('#'));
-        let levels: Vec<usize> = headings.map(|line| line.find(' ').unwrap()).collect();
+        let levels = levels(&page);
         assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{name}");
         let skips = levels.windows(2).any(|pair| pair[1] > pair[0] + 1);
         assert!(levels[0] == 1 && !skips, "{name}: {levels:?}");
@@ -114,58 +124,100 @@ fn a_page_has_one_title_and_skips_no_level() {
 }
 
 #[test]
-fn both_readmes_say_the_same() {
-    let [english, portuguese] = READMES.map(read);
-    let ((blocks, prose), (their_blocks, their_prose)) = (parts(&english), parts(&portuguese));
-    let levels = |prose: &[&str]| -> Vec<usize> {
-        let headings = prose.iter().filter(|line| line.starts_with('#'));
-        headings.map(|line| line.find(' ').unwrap()).collect()
-    };
-    assert_eq!(levels(&prose), levels(&their_prose), "headings");
-
-    let languages = |blocks: &[(String, String)]| -> Vec<String> {
-        blocks.iter().map(|(language, _)| language.clone()).collect()
-    };
-    assert_eq!(languages(&blocks), languages(&their_blocks));
-    for (ours, theirs) in blocks.iter().zip(&their_blocks).filter(|(ours, _)| ours.0 != "mermaid") {
-        assert_eq!(ours, theirs, "blocks of code");
+fn the_readmes_are_short() {
+    for name in ["README.md", "README.pt-BR.md"] {
+        let lines = read(name).lines().count();
+        assert!(lines <= MAX_README_LINES, "{name} has {lines} lines: move details to docs/");
     }
-
-    // Of each row of a table: what is code in its first cell, and how many cells it has.
-    let rows = |prose: &[&str]| -> Vec<(Vec<String>, usize)> {
-        let rows = prose.iter().filter(|line| line.starts_with('|'));
-        rows.map(|row| {
-            let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
-            (codes(cells[0]), cells.len())
-        })
-        .collect()
-    };
-    assert_eq!(rows(&prose), rows(&their_prose), "tables");
-
-    let settings = |prose: &[&str]| -> Vec<String> {
-        let rows =
-            prose.iter().filter(|line| line.starts_with("| `") && line.split('|').count() == 5);
-        rows.map(|row| row.rsplit_once("| ").unwrap().0.to_owned())
-            .filter(|row| row.bytes().skip(3).take(3).all(|byte| byte.is_ascii_uppercase()))
-            .collect()
-    };
-    assert_eq!(settings(&prose), settings(&their_prose), "settings and their defaults");
-    assert_eq!(settings(&prose).len(), spotify_bq::config::SETTINGS.len());
-
-    let targets = |page: &str| -> Vec<String> {
-        let mut links = links(page);
-        links.retain(|link| !READMES.contains(&link.as_str()));
-        links
-    };
-    assert_eq!(targets(&english), targets(&portuguese), "links");
 }
 
-/// What stands between backticks.
+/// The English page of a Portuguese one; `None` if the page is not a translation.
+fn english_of(path: &str) -> Option<String> {
+    let name = path.strip_prefix("docs/pt-BR/").map(|name| format!("docs/{name}"));
+    name.or_else(|| path.strip_suffix(".pt-BR.md").map(|name| format!("{name}.md")))
+}
+
+/// The links of a page in a form that is the same in both languages: the English page, and the
+/// position of the heading.
+fn comparable_links(name: &str, page: &str, pages: &BTreeMap<String, String>) -> Vec<String> {
+    let comparable = |link: String| {
+        if is_external(&link) {
+            return link;
+        }
+        let (target, anchor) = resolved(name, &link);
+        let heading = pages
+            .get(&target)
+            .and_then(|page| anchors(page).iter().position(|candidate| candidate == anchor));
+        format!("{} {heading:?}", english_of(&target).unwrap_or(target))
+    };
+    links(page).into_iter().map(comparable).collect()
+}
+
+/// For each row of a page's tables: the code in its first cell, and the number of its cells.
+fn rows(page: &str) -> Vec<(Vec<String>, usize)> {
+    let rows = parts(page).1.into_iter().filter(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        (codes(cells[0]), cells.len())
+    })
+    .collect()
+}
+
+#[test]
+fn each_portuguese_page_has_the_structure_of_its_english_page() {
+    let pages = pages();
+    let pairs: Vec<(&String, String)> =
+        pages.keys().filter_map(|name| Some((name, english_of(name)?))).collect();
+    for english in ["README.md", "docs/settings.md", "docs/deploy.md", "docs/from-the-notebook.md"]
+    {
+        assert!(pairs.iter().any(|(_, name)| name == english), "{english} has no translation");
+    }
+    for (name, english_name) in pairs {
+        let (page, english) = (&pages[name], &pages[&english_name]);
+        assert_eq!(levels(page), levels(english), "{name}: headings");
+        let (blocks, english_blocks) = (parts(page).0, parts(english).0);
+        assert_eq!(blocks.len(), english_blocks.len(), "{name}: code blocks");
+        for (block, english) in blocks.iter().zip(&english_blocks) {
+            assert_eq!(block.0, english.0, "{name}: language of a code block");
+            // The labels of a diagram are translated.
+            assert!(block.0 == "mermaid" || block == english, "{name}: {block:?}\n{english:?}");
+        }
+        assert_eq!(rows(page), rows(english), "{name}: tables");
+        assert_eq!(
+            comparable_links(name, page, &pages),
+            comparable_links(&english_name, english, &pages),
+            "{name}: links"
+        );
+    }
+}
+
+#[test]
+fn portuguese_pages_link_to_portuguese_pages() {
+    let pages = pages();
+    let translation: BTreeMap<String, &String> =
+        pages.keys().filter_map(|name| Some((english_of(name)?, name))).collect();
+    let mut wrong = Vec::new();
+    for (name, page) in &pages {
+        let Some(english) = english_of(name) else { continue };
+        for link in links(page).iter().filter(|link| !is_external(link)) {
+            let (target, _) = resolved(name, link);
+            // Each page links to its own other language.
+            if target != english
+                && let Some(translated) = translation.get(&target)
+            {
+                wrong.push(format!("{name}: {link} has a translation, {translated}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The text between backticks.
 fn codes(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// All that is a command: lines of shell, lines after a prompt, and code in a sentence.
+/// The commands of a page: shell lines, lines after a prompt, and code in sentences.
 fn commands(page: &str) -> Vec<String> {
     let (blocks, prose) = parts(page);
     let mut commands = Vec::new();
@@ -182,7 +234,7 @@ fn commands(page: &str) -> Vec<String> {
     commands
 }
 
-/// A command's words; quotes hold a word together, and settings before the command are left out.
+/// Splits a command into words, respecting quotes, without the settings before it.
 fn words(command: &str) -> Vec<String> {
     let command = command.split(" # ").next().unwrap_or_default();
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
@@ -205,18 +257,20 @@ fn words(command: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_of_ours_parses() {
+fn every_command_parses() {
     let mut parsed = 0;
     for (name, page) in pages() {
         for command in commands(&page) {
             let words = words(&command);
-            let ours = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            let arguments = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["cargo", "run", "--", ..] => &words[2..],
                 ["spotify-bq", _, ..] => &words[..],
                 _ => continue,
             };
-            // Help and version are no command's run, and no error either.
-            if let Some(error) = Cli::try_parse_from(ours).err().filter(clap::Error::use_stderr) {
+            // clap reports --help and --version as errors that do not go to stderr.
+            if let Some(error) =
+                Cli::try_parse_from(arguments).err().filter(clap::Error::use_stderr)
+            {
                 panic!("{name}: {command}\n{error}");
             }
             parsed += 1;
@@ -227,7 +281,7 @@ fn every_command_of_ours_parses() {
 
 #[test]
 fn options_of_the_deploy_scripts_exist() {
-    let mut looked_at = 0;
+    let mut checked = 0;
     for (name, page) in pages() {
         for command in commands(&page) {
             let words = words(&command);
@@ -241,20 +295,20 @@ fn options_of_the_deploy_scripts_exist() {
             for option in words[1..].iter().filter(|word| word.starts_with("--")) {
                 let known = text.contains(&format!("    {option})")) || option == "--help";
                 assert!(known, "{name}: {script} has no option {option}");
-                looked_at += 1;
+                checked += 1;
             }
         }
     }
-    assert!(looked_at > 8, "{looked_at} options were found");
+    assert!(checked > 8, "{checked} options were found");
 }
 
 #[test]
-fn variables_that_are_named_are_terraforms() {
+fn every_terraform_variable_in_a_page_exists() {
     let variables: String = ["", "-access", "-data"]
         .iter()
         .map(|part| read(&format!("terraform/variables{part}.tf")))
         .collect();
-    // A variable of its own, or a key of one that is an object.
+    // A variable, or a key of a variable that is an object.
     let is_known = |name: &str| {
         let key = |line: &str| line.trim().split_once('=').map(|(key, _)| key.trim() == name);
         variables.contains(&format!("variable \"{name}\""))
@@ -280,7 +334,7 @@ fn variables_that_are_named_are_terraforms() {
 }
 
 #[test]
-fn every_example_message_is_a_message_of_ours() {
+fn every_example_message_is_valid() {
     let naming = Naming {
         term: Term::parse(default("SEARCH_TERM")).unwrap(),
         tables: ["PODCASTS_TABLE", "EPISODES_TABLE", "MENTIONS_TABLE"]
@@ -315,7 +369,7 @@ fn every_example_message_is_a_message_of_ours() {
 }
 
 #[test]
-fn the_query_asks_where_the_dataset_is_made() {
+fn the_query_uses_the_default_location_of_the_dataset() {
     let variables = read("terraform/variables-data.tf");
     let variable = variables.split("variable \"bigquery_location\"").nth(1).unwrap();
     let location = variable.split("default     = \"").nth(1).unwrap().split('"').next().unwrap();
@@ -323,7 +377,7 @@ fn the_query_asks_where_the_dataset_is_made() {
 }
 
 #[test]
-fn the_demo_looks_as_it_is_shown() {
+fn the_demo_prints_what_the_page_shows() {
     let folder = std::env::temp_dir().join(format!("spotify-bq-demo-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let demo = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
@@ -334,19 +388,36 @@ fn the_demo_looks_as_it_is_shown() {
         .unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(demo.status.success(), "{demo:?}");
-    let seen = same_each_time(&String::from_utf8(demo.stdout).unwrap());
+    let printed = comparable_output(&String::from_utf8(demo.stdout).unwrap());
     let page = read("docs/captures.md");
     let (blocks, _) = parts(&page);
     let shown = blocks.iter().find_map(|(_, text)| text.strip_prefix("$ spotify-bq demo\n"));
-    assert_eq!(same_each_time(shown.unwrap()), seen);
+    assert_eq!(comparable_output(shown.unwrap()), printed);
     assert!(
-        seen.lines().all(|line| line.contains(".sqlite") || line.chars().count() <= 80),
-        "{seen}"
+        printed.lines().all(|line| line.contains(".sqlite") || line.chars().count() <= 80),
+        "{printed}"
     );
 }
 
-/// An output without what differs with each run: ports, times, where the file is.
-fn same_each_time(output: &str) -> String {
+#[test]
+fn the_readme_shows_a_part_of_what_the_demo_prints() {
+    let captures = read("docs/captures.md");
+    let (_, full) = captures.split_once("$ spotify-bq demo\n").unwrap();
+    let full = comparable_output(full.split("```").next().unwrap());
+    let readme = read("README.md");
+    let (_, shown) = readme.split_once("$ cargo run -- demo\n").unwrap();
+    let shown = comparable_output(shown.split("$ cargo test").next().unwrap());
+    let mut printed = full.lines();
+    for line in shown.lines().filter(|line| *line != "…") {
+        assert!(
+            printed.any(|printed| printed == line),
+            "the demo does not print this here: {line}"
+        );
+    }
+}
+
+/// An output without what differs with each run: ports, times, and the path of the file.
+fn comparable_output(output: &str) -> String {
     let line = |line: &str| match line.split_once("127.0.0.1:").or_else(|| line.rsplit_once(" (")) {
         Some((before, after)) if after.ends_with(" s)") => before.to_owned(),
         Some((before, after)) if line.contains("127.0.0.1") => {

@@ -1,4 +1,4 @@
-//! A panic in the handler: 500, and the service goes on. A panic anywhere is one line of the log.
+//! A panic in the handler is answered 500, and the service continues. Every panic is one log line.
 
 use std::process::Command;
 
@@ -11,30 +11,30 @@ use crate::support::spotify::Spotify;
 use crate::support::{EPISODES, World, table};
 
 #[tokio::test]
-async fn a_panic_is_answered_500_and_the_service_goes_on() {
+async fn a_panic_is_answered_500_and_the_service_continues() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     let push = table("episodes");
-    // The one thing that the handler runs and a test can give it: where its log lines go.
+    // The handler runs one piece of code that a test provides: the log's writer.
     let id = push.id.clone();
     let log = Log::start_with(move |line: &Line| {
-        assert!(line.get("message_id") != Some(&id), "a defect, for the test's sake");
+        assert!(line.get("message_id") != Some(&id), "a panic for the test");
     });
     let answer = app.push(&push).await;
     assert_eq!((answer.status, answer.outcome.as_str()), (500, ""));
     drop(log);
 
-    // Neither the table's turn nor its place at work is lost, and the load is not done again.
+    // The table's lock and the slot are released, and the table is not loaded again.
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
 }
 
-/// Not a test: what another process does, since a panic's line belongs to the whole process.
+/// Not a test: runs in another process, because the panic hook is global.
 #[test]
-#[ignore = "panics; the test below runs it"]
+#[ignore = "panics; the tests below run it"]
 fn in_another_process() {
-    #[expect(clippy::disallowed_methods, reason = "what its parent says")]
+    #[expect(clippy::disallowed_methods, reason = "set by the parent process")]
     let filter = std::env::var("FILTER").unwrap_or_else(|_| "info".to_owned());
     telemetry::init(&Settings { json: true, filter });
     let panicked = std::panic::catch_unwind(|| panic!("a \"defect\"\nin two lines"));
@@ -42,12 +42,12 @@ fn in_another_process() {
     tracing::error!("an error after it");
 }
 
-/// The log lines of a process that panics, and what else it writes.
-pub fn provoked() -> (Vec<Value>, String) {
-    provoked_with("info")
+/// Returns the log lines of a process that panics, and its standard error.
+pub fn lines() -> (Vec<Value>, String) {
+    lines_with("info")
 }
 
-fn provoked_with(filter: &str) -> (Vec<Value>, String) {
+fn lines_with(filter: &str) -> (Vec<Value>, String) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["panics::in_another_process", "--exact", "--ignored", "--nocapture"])
         .env("K_SERVICE", "my-service")
@@ -61,8 +61,8 @@ fn provoked_with(filter: &str) -> (Vec<Value>, String) {
 }
 
 #[test]
-fn a_panic_is_one_line_that_error_reporting_takes() {
-    let (lines, errors) = provoked();
+fn a_panic_is_one_line_that_error_reporting_accepts() {
+    let (lines, errors) = lines();
     assert!(!errors.contains("defect"), "{errors}");
     let [panic, after] = lines.as_slice() else { panic!("{lines:#?}") };
     assert_eq!(
@@ -84,8 +84,8 @@ fn a_panic_is_one_line_that_error_reporting_takes() {
 }
 
 #[test]
-fn a_panic_is_told_though_nothing_is_logged() {
-    let (lines, errors) = provoked_with("off");
+fn a_panic_is_printed_even_if_logging_is_off() {
+    let (lines, errors) = lines_with("off");
     assert!(lines.is_empty(), "{lines:#?}");
     assert!(errors.contains("panic at ") && errors.contains("defect"), "{errors}");
 }

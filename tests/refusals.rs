@@ -1,4 +1,4 @@
-//! Messages that can never succeed become dead letters: unchanged, with the reason beside them. None
+//! Messages that can never succeed are dead-lettered: their data unchanged, the reason in attributes. None
 //! of them reaches Spotify or BigQuery.
 
 use std::collections::BTreeMap;
@@ -25,10 +25,10 @@ fn attributes(attributes: Value) -> Push {
     Push { attributes, ..text("") }
 }
 
-/// The message of a letter as it was pushed, with what the service said about it.
-fn letter_of(push: &Push, reason: &str, letters: &[Published]) -> String {
+/// Checks that the message's dead letter has its data and attributes, and returns its detail.
+fn detail_of(push: &Push, reason: &str, letters: &[Published]) -> String {
     let letter = letters.iter().find(|letter| letter.attributes["message_id"] == push.id);
-    let Published { data, attributes, .. } = letter.expect("a letter");
+    let Published { data, attributes, .. } = letter.expect("a dead letter");
     assert_eq!(String::from_utf8_lossy(data), push.data);
     let mut own: BTreeMap<String, Value> = serde_json::from_value(push.attributes.clone()).unwrap();
     for (key, value) in [("reason", reason), ("publish_time", &*push.publish_time)] {
@@ -125,7 +125,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         let answer = app.push(&push).await;
         let dead = format!("dead_lettered {reason}");
         assert_eq!(answer.told(), (204, dead.as_str()), "{}", push.data);
-        let detail = letter_of(&push, reason, &world.pubsub.published("letters"));
+        let detail = detail_of(&push, reason, &world.pubsub.published("letters"));
         assert!(detail.contains(says), "{}: {detail}", push.data);
         assert!(detail.contains("What to do: correct the message"), "{detail}");
     }
@@ -133,7 +133,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn data_that_is_no_base64_is_a_dead_letter_too() {
+async fn data_that_is_not_base64_is_dead_lettered() {
     let world = world().await;
     let app = world.app().await;
     let mut envelope = message(&json!({})).envelope();
@@ -144,7 +144,7 @@ async fn data_that_is_no_base64_is_a_dead_letter_too() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_kept_as_they_are() {
+async fn data_that_is_not_text_is_dead_lettered_unchanged() {
     let world = world().await;
     let app = world.app().await;
     let mut envelope = message(&json!({})).envelope();
@@ -155,7 +155,7 @@ async fn bytes_that_are_no_text_are_kept_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_messages_own_attributes_stay_but_for_those_that_are_ours() {
+async fn a_dead_letter_keeps_the_messages_attributes_except_the_services_own() {
     let world = world().await;
     let app = world.app().await;
     let own = json!({"origin": "scheduler", "reason": "mine", "long": "é".repeat(600)});
@@ -168,7 +168,7 @@ async fn a_messages_own_attributes_stay_but_for_those_that_are_ours() {
 }
 
 #[tokio::test]
-async fn without_a_dead_letter_topic_the_message_is_handed_back() {
+async fn without_a_dead_letter_topic_the_message_is_answered_400() {
     let world = world().await.set("DEAD_LETTER_TOPIC", "");
     let app = world.app().await;
     let answer = app.push(&message(&json!({"table": "x"}))).await;
@@ -179,7 +179,7 @@ async fn without_a_dead_letter_topic_the_message_is_handed_back() {
 }
 
 #[tokio::test]
-async fn a_letter_that_pubsub_does_not_take_is_handed_back_and_sent_at_the_next_delivery() {
+async fn a_dead_letter_that_cannot_be_published_is_published_by_the_next_delivery() {
     for code in [tonic::Code::PermissionDenied, tonic::Code::NotFound, tonic::Code::Unavailable] {
         let world = world().await;
         let app = world.app().await;
@@ -194,7 +194,7 @@ async fn a_letter_that_pubsub_does_not_take_is_handed_back_and_sent_at_the_next_
 }
 
 #[tokio::test]
-async fn a_publish_that_fails_in_passing_is_tried_again() {
+async fn a_transient_publish_failure_is_retried() {
     let world = world().await;
     let app = world.app().await;
     let mut failures = 3;
@@ -208,7 +208,7 @@ async fn a_publish_that_fails_in_passing_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_push_is_handed_back_and_is_no_letter() {
+async fn a_request_that_is_not_a_push_is_answered_400_and_not_dead_lettered() {
     let world = world().await;
     let app = world.app().await;
     for body in ["", "{}", "[]", r#"{"table":"podcasts"}"#, r#"{"message":{"data":"e30="}}"#] {
@@ -218,7 +218,7 @@ async fn what_is_no_push_is_handed_back_and_is_no_letter() {
 }
 
 #[tokio::test]
-async fn a_message_may_stand_in_attributes_and_old_names_are_known() {
+async fn a_message_may_be_in_attributes_and_old_names_work() {
     let world = world().await;
     let app = world.app().await;
     for (push, kind) in [

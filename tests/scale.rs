@@ -137,11 +137,15 @@ fn config(world: &World) -> Config {
     config.test_hooks.retry_after_second = Some(SECOND);
     let timing = &mut config.timing;
     timing.message_deadline = SECOND * 540;
-    timing.max_retry_after_wait = SECOND * 30;
     timing.show_ttl = SECOND * 600;
     timing.reading_ttl = SECOND * 900;
     timing.incomplete_ttl = SECOND * 300;
-    timing.backoff = Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5 };
+    timing.backoff = Backoff {
+        base_delay: SECOND / 2,
+        max_delay: SECOND * 20,
+        attempts: 5,
+        max_retry_after: SECOND * 30,
+    };
     config
 }
 

@@ -308,7 +308,7 @@ async fn google_tokens_and_push_tokens_are_not_shown() {
 async fn debug_output_shows_no_secret() {
     let world = world().await;
     let config = world.config();
-    let service = Service::new(config.clone()).await.unwrap();
+    let service = Service::new(config.clone()).unwrap();
     assert_eq!(found(&format!("{config:?} {config:#?} {service:?} {service:#?}")), [""; 0]);
 }
 

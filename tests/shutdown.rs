@@ -1,4 +1,4 @@
-//! SIGTERM: what is in flight ends if it can, what can't is handed back, and nothing new begins.
+//! SIGTERM: messages in flight complete if they can, the others are answered 503, and no new one starts.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -24,18 +24,18 @@ async fn in_flight(drain: Duration) -> (World, App, CancellationToken) {
     (world, app, held)
 }
 
-async fn is_at_work(world: &World) {
+async fn until_in_progress(world: &World) {
     while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_message_in_flight_ends_if_it_can() {
+async fn a_message_in_flight_completes_if_it_can() {
     let (world, app, held) = in_flight(Duration::from_secs(60)).await;
     let push = table("episodes");
     let stop = async {
-        is_at_work(&world).await;
+        until_in_progress(&world).await;
         app.terminate();
         app.service.draining.cancelled().await;
         held.cancel();
@@ -47,11 +47,11 @@ async fn a_message_in_flight_ends_if_it_can() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_is_handed_back_and_done_by_the_next_process() {
+async fn one_that_cannot_is_answered_503_and_loaded_by_the_next_process() {
     let (world, app, held) = in_flight(Duration::from_millis(50)).await;
     let push = table("episodes");
     let stop = async {
-        is_at_work(&world).await;
+        until_in_progress(&world).await;
         app.terminate();
     };
     let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
@@ -63,10 +63,10 @@ async fn one_that_cannot_is_handed_back_and_done_by_the_next_process() {
 }
 
 #[tokio::test]
-async fn a_message_that_arrives_after_the_signal_is_handed_back() {
+async fn a_message_that_arrives_after_the_signal_is_answered_503() {
     let (world, app, held) = in_flight(Duration::from_secs(60)).await;
     let address = app.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    // A push whose body is still on its way when the signal comes.
+    // The signal comes before the body of this push.
     let mut late = TcpStream::connect(&address).await.unwrap();
     let body = table("podcasts").envelope().to_string();
     let head = format!(
@@ -81,7 +81,7 @@ async fn a_message_that_arrives_after_the_signal_is_handed_back() {
 
     app.terminate();
     app.service.draining.cancelled().await;
-    assert!(TcpStream::connect(&address).await.is_err(), "no new connection is taken");
+    assert!(TcpStream::connect(&address).await.is_err(), "no new connection is accepted");
     late.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();
     late.read_to_string(&mut answer).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_message_that_arrives_after_the_signal_is_handed_back() {
     assert!(world.spotify.stub.calls().is_empty());
 }
 
-/// A service of its own, once it listens.
+/// Starts the service as a process, and waits until it listens.
 async fn process(world: &World) -> (Child, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let service = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
@@ -116,7 +116,7 @@ fn send(signal: &str, service: &Child) {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_process_at_once() {
+async fn a_second_signal_ends_the_process_immediately() {
     for signal in ["-INT", "-TERM"] {
         let world = World::new(Spotify::showing(3, 5).await).await;
         world.spotify.stub.always("/v1/", || Act::Hang);
@@ -135,7 +135,7 @@ async fn a_second_signal_ends_the_process_at_once() {
         send(signal, &service);
         let status = tokio::task::spawn_blocking(move || service.wait().unwrap()).await.unwrap();
         assert_eq!(status.code(), Some(if signal == "-INT" { 130 } else { 143 }));
-        assert!(push.await.unwrap().is_err(), "the message was not handed back first");
+        assert!(push.await.unwrap().is_err(), "the message is not answered first");
     }
 }
 

@@ -201,7 +201,7 @@ fn said() -> Vec<Said> {
     };
     let refused = (503, "retry spotify_refused");
     let unavailable = (503, "retry spotify_unavailable");
-    let odd = "report the answer";
+    let odd = "report this response";
     let down = "whether Spotify is down";
     vec![
         json(403, "Forbidden", refused, "developer.spotify.com"),

@@ -1,4 +1,4 @@
-//! The SQLite warehouse: the same tables as BigQuery's, with the same promises.
+//! The SQLite warehouse: the same tables and guarantees as BigQuery.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use spotify_bq::demo::Catalog;
 use crate::support::spotify::{Spotify, episode_rows, podcast_rows};
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
-/// A world whose tables are in a file of the test's own.
+/// Returns a world whose tables are in a new file.
 async fn world(name: &str) -> (World, PathBuf) {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.sqlite"));
     let _ = std::fs::remove_file(&file);
@@ -20,7 +20,7 @@ async fn world(name: &str) -> (World, PathBuf) {
     (world.set("WAREHOUSE", &warehouse).set("GOOGLE_CLOUD_PROJECT", "p1"), file)
 }
 
-/// A table as it stands in the file, booleans as 0 and 1.
+/// Reads a table, with booleans as 0 and 1.
 fn rows(file: &PathBuf, table: &str) -> Vec<Value> {
     let connection = Connection::open(file).unwrap();
     let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
@@ -30,14 +30,14 @@ fn rows(file: &PathBuf, table: &str) -> Vec<Value> {
             Cell::Null => Value::Null,
             Cell::Integer(number) => json!(number),
             Cell::Text(text) => json!(text),
-            other => panic!("no type of ours: {other:?}"),
+            other => panic!("unexpected type: {other:?}"),
         };
         Ok(names.iter().enumerate().map(|(at, name)| (name.clone(), cell(at))).collect())
     };
     statement.query_map([], row).unwrap().map(|row| Value::Object(row.unwrap())).collect()
 }
 
-/// A show whose texts look like numbers, which SQLite makes of them in a column that is no TEXT.
+/// Returns a show whose texts look like numbers. SQLite turns them into numbers unless the column is TEXT.
 fn show_of_digits() -> Value {
     let mut show = crate::support::spotify::show(0);
     show["name"] = json!("007");
@@ -45,7 +45,7 @@ fn show_of_digits() -> Value {
     show
 }
 
-/// Booleans as SQLite has them.
+/// Returns the rows with booleans as SQLite has them.
 fn as_numbers(mut rows: Vec<Value>) -> Vec<Value> {
     for row in &mut rows {
         let explicit = row["explicit"].as_bool();
@@ -55,7 +55,7 @@ fn as_numbers(mut rows: Vec<Value>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn the_three_tables_are_those_of_bigquery() {
+async fn the_three_tables_have_the_same_rows_as_in_bigquery() {
     let (world, file) = world("three").await;
     let app = world.app().await;
     for name in ["podcasts", "episodes", "mentions"] {
@@ -134,7 +134,7 @@ async fn a_table_of_an_earlier_version_is_created_again() {
 }
 
 #[tokio::test]
-async fn a_message_that_comes_again_loads_once_and_another_replaces() {
+async fn a_redelivered_message_loads_once_and_another_message_replaces() {
     let (world, file) = world("again").await;
     let app = world.app().await;
     let push = table("podcasts");
@@ -159,7 +159,7 @@ async fn the_same_message_twice_at_once_loads_once() {
 }
 
 #[tokio::test]
-async fn a_load_that_fails_halfway_leaves_the_table_as_it_was() {
+async fn a_load_that_fails_halfway_does_not_change_the_table() {
     let (world, file) = world("halfway").await;
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -168,13 +168,13 @@ async fn a_load_that_fails_halfway_leaves_the_table_as_it_was() {
     let connection = Connection::open(&file).unwrap();
     let trigger = format!(
         "CREATE TRIGGER stop BEFORE INSERT ON {PODCASTS} WHEN NEW.id = '{last}' \
-         BEGIN SELECT RAISE(ABORT, 'disk full, say'); END"
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END"
     );
     connection.execute_batch(&trigger).unwrap();
     let push = table("podcasts");
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("disk full, say"), "{}", told.detail());
+    assert!(told.detail().contains("disk full"), "{}", told.detail());
     assert_eq!(rows(&file, PODCASTS), before);
     connection.execute_batch("DROP TRIGGER stop").unwrap();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
@@ -182,7 +182,7 @@ async fn a_load_that_fails_halfway_leaves_the_table_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
+async fn a_table_with_other_columns_is_not_touched_until_it_is_fixed() {
     let (world, file) = world("foreign").await;
     let app = world.app().await;
     let connection = Connection::open(&file).unwrap();
@@ -195,7 +195,7 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry foreign_columns"));
     for difference in
-        ["name is missing", "id is INTEGER, ours is STRING", "nome STRING is not ours"]
+        ["name is missing", "id is INTEGER, expected STRING", "unexpected column nome STRING"]
     {
         assert!(told.detail().contains(difference), "{}", told.detail());
     }
@@ -205,7 +205,7 @@ async fn a_table_with_other_columns_is_left_alone_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_view_with_the_tables_name_is_left_alone() {
+async fn a_view_with_the_tables_name_is_not_touched() {
     let (world, file) = world("view").await;
     let app = world.app().await;
     let connection = Connection::open(&file).unwrap();
@@ -247,7 +247,7 @@ async fn a_table_that_shrinks_by_more_than_half_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_search_that_finds_nothing_leaves_the_table_as_it_was() {
+async fn a_search_without_results_does_not_change_the_table() {
     let (world, file) = world("nothing").await;
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -258,7 +258,7 @@ async fn a_search_that_finds_nothing_leaves_the_table_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_is_a_failure_of_the_moment() {
+async fn a_file_that_cannot_be_opened_is_a_transient_failure() {
     let (world, file) = world("elsewhere").await;
     let world = world.set("WAREHOUSE", &format!("sqlite:{}/no/such.sqlite", file.display()));
     let told = world.app().await.push(&table("podcasts")).await;

@@ -55,13 +55,13 @@ async fn is_left_alone(theirs: Table, reason: &str, words: &[&str]) {
 #[tokio::test]
 async fn columns_of_another_name_type_or_mode_are_left_alone() {
     for (column, change, words) in [
-        ("id", json!({"mode": "REQUIRED"}), "id is REQUIRED, ours is NULLABLE"),
-        ("name", json!({"mode": "REPEATED"}), "name is REPEATED, ours is NULLABLE"),
-        ("release_date", json!({"type": "RANGE"}), "release_date is RANGE, ours is DATE"),
-        ("language", json!({"type": "FOREIGN"}), "language is FOREIGN, ours is STRING"),
-        ("type", json!({"type": "UNHEARD_OF"}), "type is UNHEARD_OF, ours is STRING"),
-        ("name", json!({"maxLength": "20"}), "name is STRING(20), ours is STRING"),
-        ("explicit", json!({"name": "explícito"}), "explícito BOOLEAN is not ours"),
+        ("id", json!({"mode": "REQUIRED"}), "id is REQUIRED, expected NULLABLE"),
+        ("name", json!({"mode": "REPEATED"}), "name is REPEATED, expected NULLABLE"),
+        ("release_date", json!({"type": "RANGE"}), "release_date is RANGE, expected DATE"),
+        ("language", json!({"type": "FOREIGN"}), "language is FOREIGN, expected STRING"),
+        ("type", json!({"type": "UNHEARD_OF"}), "type is UNHEARD_OF, expected STRING"),
+        ("name", json!({"maxLength": "20"}), "name is STRING(20), expected STRING"),
+        ("explicit", json!({"name": "explícito"}), "unexpected column explícito BOOLEAN"),
     ] {
         let schema = schema_with(column, change);
         is_left_alone(Table { schema, ..Table::default() }, "foreign_columns", &[words]).await;

@@ -1,5 +1,5 @@
-//! Messages at once: the same one twice, two for one table, more than are worked on at once, and one
-//! whose time is up.
+//! Concurrent messages: the same one twice, two for one table, more than may run at the same time, and one
+//! whose deadline passes.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn the_same_message_twice_at_once_loads_once() {
+async fn two_concurrent_deliveries_load_once() {
     for attempt in [Some(1), None] {
         let world = world().await;
         let app = world.app().await;
@@ -30,7 +30,7 @@ async fn the_same_message_twice_at_once_loads_once() {
 }
 
 #[tokio::test]
-async fn the_same_message_at_once_in_many_processes_loads_once() {
+async fn concurrent_deliveries_to_many_processes_load_once() {
     let world = world().await;
     let push = table("episodes");
     let apps = join_all((0..6).map(|_| world.app())).await;
@@ -42,7 +42,7 @@ async fn the_same_message_at_once_in_many_processes_loads_once() {
 }
 
 #[tokio::test]
-async fn two_messages_for_one_table_take_turns_from_reading_to_loading() {
+async fn two_messages_for_one_table_run_one_after_the_other() {
     let world = world().await;
     let app = world.app().await;
     let held = CancellationToken::new();
@@ -55,12 +55,12 @@ async fn two_messages_for_one_table_take_turns_from_reading_to_loading() {
     let pushes = [table("episodes"), table("episodes")];
     let both = join_all(pushes.iter().map(|push| app.push(push)));
     let release = async {
-        // The first one's upload is under way; an eager second one has had the time to read.
+        // The first message uploads. The second one would have had time to read Spotify.
         while world.bigquery.stub.calls_to("POST", "/upload/").is_empty() {
             tokio::task::yield_now().await;
         }
         let other = message(&json!({"table": "podcasts"}));
-        assert_eq!(app.push(&other).await.told(), (204, "loaded"), "another table waits for none");
+        assert_eq!(app.push(&other).await.told(), (204, "loaded"), "another table does not wait");
         let readings = world.spotify.stub.calls_to("GET", "/episodes");
         assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 1);
         held.cancel();
@@ -71,12 +71,12 @@ async fn two_messages_for_one_table_take_turns_from_reading_to_loading() {
 }
 
 #[tokio::test]
-async fn the_reading_that_lands_last_is_the_latest() {
+async fn the_table_keeps_the_latest_reading() {
     let world = world().await;
     let mut shown = catalog(1, 120);
     let episodes = shown.episodes.drain().next().unwrap().1;
     let mut readings = 0;
-    // Each reading shows one episode more.
+    // Each reading contains one more episode.
     world.spotify.stub.on(move |call| {
         if !call.path.ends_with("/episodes") {
             return Act::Pass;
@@ -86,7 +86,7 @@ async fn the_reading_that_lands_last_is_the_latest() {
         let shown = piece(listed, call.number("offset"), call.number("limit"));
         episode_page(shown, listed.len())
     });
-    // The earlier a load, the longer it takes.
+    // Earlier loads take longer.
     let mut uploads = 0;
     world.bigquery.stub.on(move |call| {
         if !call.path.contains("/upload/") {
@@ -103,7 +103,7 @@ async fn the_reading_that_lands_last_is_the_latest() {
 }
 
 #[tokio::test]
-async fn as_many_messages_as_are_allowed_are_worked_on_at_once_and_the_rest_wait() {
+async fn max_concurrent_messages_run_at_once_and_the_rest_wait() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "4");
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -118,7 +118,7 @@ async fn as_many_messages_as_are_allowed_are_worked_on_at_once_and_the_rest_wait
         while uploads() < 4 {
             tokio::task::yield_now().await;
         }
-        // Who has no place has not begun.
+        // A message without a slot has not started.
         let terms: std::collections::HashSet<String> =
             world.spotify.api_calls().iter().map(|call| call.query("q").to_owned()).collect();
         assert_eq!((uploads(), terms.len()), (4, 1 + 4), "{terms:?}");
@@ -130,7 +130,7 @@ async fn as_many_messages_as_are_allowed_are_worked_on_at_once_and_the_rest_wait
 }
 
 #[tokio::test]
-async fn who_waits_for_a_table_takes_no_place_from_another() {
+async fn a_message_that_waits_for_its_table_takes_no_slot() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "2");
     let app = world.app().await;
     let held = CancellationToken::new();
@@ -149,11 +149,11 @@ async fn who_waits_for_a_table_takes_no_place_from_another() {
 }
 
 #[tokio::test]
-async fn a_message_whose_time_is_up_tells_how_far_it_came() {
+async fn a_message_whose_deadline_passes_reports_its_progress() {
     let world = World::new(Spotify::showing(1, 320).await).await;
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_secs(4);
-    // A call outlives its message, and its place among the calls is free when it ends.
+    // A call outlives its message, and releases its permit when it ends.
     config.timing.spotify_call_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
     let hang = |offset: usize| {
@@ -167,7 +167,7 @@ async fn a_message_whose_time_is_up_tells_how_far_it_came() {
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry deadline_passed"));
     assert!(
-        told.detail().contains("not done within 4 s: 150 of 320 episodes were read in "),
+        told.detail().contains("not done within 4 s: 150 of 320 items were read in "),
         "{}",
         told.detail()
     );
@@ -181,7 +181,7 @@ async fn a_message_whose_time_is_up_tells_how_far_it_came() {
 }
 
 #[tokio::test]
-async fn a_sender_that_goes_away_loses_nothing() {
+async fn a_client_that_disconnects_loses_nothing() {
     let world = world().await;
     let app = world.app().await;
     let held = CancellationToken::new();

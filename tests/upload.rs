@@ -1,4 +1,4 @@
-//! The load job as it goes over the wire: an emulator takes nearly anything, BigQuery does not.
+//! The load job as sent: an emulator accepts nearly anything, BigQuery does not.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn uploads(world: &World, method: &str) -> Vec<Call> {
     world.bigquery.stub.calls_to(method, "/upload/bigquery/v2/projects/p1/jobs")
 }
 
-/// What is sent for this table, but for the job's id.
+/// Returns the expected load job, without the job's id.
 fn job(table: &str, kind: &str, term: &str, schema: &str) -> Value {
     json!({
         "jobReference": {"projectId": "p1", "location": LOCATION},
@@ -43,7 +43,7 @@ fn job(table: &str, kind: &str, term: &str, schema: &str) -> Value {
     })
 }
 
-/// Takes the labels that differ from load to load out of a job's configuration, and checks them.
+/// Checks the labels that differ from load to load, and removes them from a job's configuration.
 fn without_own_labels(mut configuration: Value, push: &crate::support::Push) -> Value {
     let labels = configuration["labels"].as_object_mut().unwrap();
     assert_eq!(labels.remove("message").unwrap(), json!(push.id));
@@ -52,8 +52,8 @@ fn without_own_labels(mut configuration: Value, push: &crate::support::Push) -> 
     assert!((0..60_000).contains(&(now.as_millis() - read_at)), "{read_at}");
     let shared = labels.remove("shared_reading").unwrap();
     assert!(shared == "true" || shared == "false", "{shared}");
-    let r#match = labels.remove("show_match");
-    assert_eq!(r#match, (labels["kind"] != "podcasts").then_some(json!("first")));
+    let matched_by = labels.remove("show_match");
+    assert_eq!(matched_by, (labels["kind"] != "podcasts").then_some(json!("first")));
     let show = labels.remove("show").map(|label| label.as_str().unwrap().to_owned());
     let first = show_value(0)["id"].as_str().unwrap().to_owned();
     let hex: String = first.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -62,7 +62,7 @@ fn without_own_labels(mut configuration: Value, push: &crate::support::Push) -> 
 }
 
 #[tokio::test]
-async fn a_load_is_one_multipart_request_to_the_letter() {
+async fn a_load_is_one_multipart_request() {
     let world = World::new(Spotify::showing(2, 1).await).await;
     let app = world.app().await;
     let push = table("podcasts");
@@ -93,7 +93,7 @@ async fn a_load_is_one_multipart_request_to_the_letter() {
 }
 
 #[tokio::test]
-async fn each_kind_has_its_columns_and_labels_that_bigquery_allows() {
+async fn each_kind_is_sent_with_its_columns_and_valid_labels() {
     let world = World::new(Spotify::showing(2, 4).await).await;
     let app = world.app().await;
     let episodes = include_str!("../terraform/schemas/episodes.json");
@@ -121,12 +121,12 @@ async fn each_kind_has_its_columns_and_labels_that_bigquery_allows() {
 }
 
 #[tokio::test]
-async fn a_jobs_id_is_its_messages_and_one_that_bigquery_allows() {
+async fn each_message_has_its_own_valid_job_id() {
     let world = World::new(Spotify::showing(2, 1).await).await;
     let app = world.app().await;
     let push = table("podcasts");
     app.push(&push).await;
-    // Another message; one of the same id that was published at another time; another table.
+    // Another message; the same id, published at another time; the same id for another table.
     app.push(&table("podcasts")).await;
     app.push(&crate::support::Push { publish_time: "2026-11-25T09:00:00Z".into(), ..push.clone() })
         .await;
@@ -141,7 +141,7 @@ async fn a_jobs_id_is_its_messages_and_one_that_bigquery_allows() {
     }
 }
 
-/// A world whose show has more than fits a multipart upload.
+/// Returns a world whose show is too large for a multipart upload.
 async fn large() -> World {
     let mut shown = catalog(1, 120);
     for episode in shown.episodes.values_mut().flatten() {
@@ -151,9 +151,9 @@ async fn large() -> World {
 }
 
 #[tokio::test]
-async fn a_session_that_is_lost_is_followed_by_another_and_one_job_results() {
+async fn a_lost_session_is_replaced_and_one_job_results() {
     let html = "<html>Not Found</html>";
-    // Whether the rows had arrived before the session was lost.
+    // Whether the rows arrived before the session was lost.
     for (arrived, lost) in [
         (false, (410, "")),
         (false, (499, html)),
@@ -184,7 +184,7 @@ async fn a_session_that_is_lost_is_followed_by_another_and_one_job_results() {
 }
 
 #[tokio::test]
-async fn sessions_are_begun_a_bounded_number_of_times() {
+async fn the_number_of_sessions_is_bounded() {
     let world = large().await;
     let app = world.app().await;
     world.bigquery.stub.on(|call| if call.method == "PUT" { answer(410, "") } else { Act::Pass });
@@ -199,7 +199,7 @@ async fn sessions_are_begun_a_bounded_number_of_times() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_found_in_bigquerys_words_is_about_the_dataset() {
+async fn a_404_with_bigquerys_json_is_about_the_dataset() {
     let world = large().await;
     let app = world.app().await;
     let words = "Not found: Dataset p1:spotify_podcasts was not found in location US";
@@ -217,7 +217,7 @@ async fn a_session_that_is_not_found_in_bigquerys_words_is_about_the_dataset() {
 }
 
 #[tokio::test]
-async fn above_five_mebibytes_the_rows_go_in_a_request_of_their_own() {
+async fn above_five_mebibytes_the_rows_are_a_second_request() {
     let world = large().await;
     let app = world.app().await;
     let push = table("episodes");
@@ -244,7 +244,7 @@ async fn above_five_mebibytes_the_rows_go_in_a_request_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_table_of_no_rows_is_an_upload_with_an_empty_part() {
+async fn a_table_without_rows_is_an_upload_with_an_empty_part() {
     let world = World::new(Spotify::showing(1, 4).await).await.set("MENTION", "ninguém");
     let app = world.app().await;
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
@@ -258,22 +258,22 @@ async fn a_table_of_no_rows_is_an_upload_with_an_empty_part() {
 }
 
 #[tokio::test]
-async fn the_datasets_location_is_asked_once_and_named_in_every_call_about_a_job() {
+async fn the_datasets_location_is_looked_up_once_and_sent_with_every_call_about_a_job() {
     let world = World::new(Spotify::showing(2, 9).await).await;
-    world.bigquery.fate(|_| Fate { looks: 3, ..Fate::default() });
+    world.bigquery.fate(|_| Fate { polls: 3, ..Fate::default() });
     let app = world.app().await;
     for name in ["podcasts", "episodes", "mentions"] {
         assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
     }
-    let asked = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
-    let asked = asked.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count();
-    let looks = world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/");
-    assert_eq!((asked, looks.len()), (1, 12));
-    assert!(looks.iter().all(|call| call.query("location") == LOCATION));
+    let lookups = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
+    let lookups = lookups.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count();
+    let polls = world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/");
+    assert_eq!((lookups, polls.len()), (1, 12));
+    assert!(polls.iter().all(|call| call.query("location") == LOCATION));
 }
 
 #[tokio::test]
-async fn a_location_that_is_set_is_not_asked_for() {
+async fn a_configured_location_is_not_looked_up() {
     let world = World::new(Spotify::showing(2, 9).await).await.set("BIGQUERY_LOCATION", LOCATION);
     let app = world.app().await;
     app.push(&table("podcasts")).await;

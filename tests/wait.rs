@@ -1,5 +1,5 @@
-//! `publish --wait` of the real binary, beside a service at work, a Pub/Sub that hands nothing over by
-//! itself, and a BigQuery with other people's jobs.
+//! `publish --wait` of the real binary, with a running service, a Pub/Sub whose messages the tests push
+//! themselves, and a BigQuery that also has other jobs.
 
 use std::process::Output;
 
@@ -17,7 +17,7 @@ async fn world() -> World {
     world.set("MESSAGE_DEADLINE_SECONDS", "60")
 }
 
-/// `publish` at work.
+/// Starts `publish`.
 fn publish(world: &World, arguments: &[&str]) -> JoinHandle<Output> {
     let mut command = command(&[&["publish"], arguments].concat(), &world.settings);
     tokio::spawn(async move { command.output().await.unwrap() })
@@ -28,7 +28,7 @@ fn text(output: &Output) -> String {
     format!("{out}{err}")
 }
 
-/// The next messages of the trigger topic, as the service is given them.
+/// Returns the first messages of the trigger topic, to be pushed to the service.
 async fn delivered(world: &World, count: usize) -> Vec<Push> {
     let mut news = world.pubsub.news.subscribe();
     while world.pubsub.published("trigger").len() < count {
@@ -46,7 +46,7 @@ async fn load(app: &App, push: &Push) {
     assert_eq!(app.push(push).await.told(), (204, "loaded"));
 }
 
-/// A job into our table that is done, with these differences from one of ours.
+/// A completed load job into the episodes table that is not one of the message.
 fn foreign(id: &str, labels: Value, dataset: &str) -> Value {
     let table = json!({"projectId": "p1", "datasetId": dataset, "tableId": EPISODES});
     json!({
@@ -79,45 +79,45 @@ async fn only_the_load_of_the_message_ends_the_wait() {
     world.bigquery.state.lock().unwrap().show = Some(show.to_owned());
     let waiting = publish(&world, &["--table", "episodes", "--wait"]);
     let push = delivered(&world, 1).await.remove(0);
-    // Several looks at the jobs of others, some of which fail.
-    let mut looks = 0;
-    let seen = tokio_util::sync::CancellationToken::new();
-    let enough = seen.clone();
+    // The command lists the jobs several times, and some of the calls fail.
+    let mut calls = 0;
+    let listed = tokio_util::sync::CancellationToken::new();
+    let signal = listed.clone();
     world.bigquery.stub.on(move |call| {
         if !call.path.ends_with("/jobs") || call.method != "GET" {
             return Act::Pass;
         }
-        looks += 1;
-        match looks {
+        calls += 1;
+        match calls {
             1..=5 => answer(502, "<html>"),
             6 => answer(429, ""),
             7 => answer(403, &error_body(403, "rateLimitExceeded", "Exceeded rate limits")),
             8 => Act::Cut,
             9 => Act::Pass,
             _ => {
-                enough.cancel();
+                signal.cancel();
                 Act::Pass
             }
         }
     });
-    seen.cancelled().await;
+    listed.cancelled().await;
     assert!(!waiting.is_finished());
     load(&app, &push).await;
     let output = waiting.await.unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let said = text(&output);
+    let printed = text(&output);
     assert!(
-        said.contains(&format!("{EPISODES}: 9 rows"))
-            && said.contains(", job spotify-bq_episodes_"),
-        "{said}"
+        printed.contains(&format!("{EPISODES}: 9 rows"))
+            && printed.contains(", job spotify-bq_episodes_"),
+        "{printed}"
     );
     let link = format!("show https://open.spotify.com/show/{show} (the first result");
-    assert!(said.contains(&link), "{said}");
-    assert!(!said.contains("666") && !said.contains("failed"), "{said}");
+    assert!(printed.contains(&link), "{printed}");
+    assert!(!printed.contains("666") && !printed.contains("failed"), "{printed}");
 }
 
 #[tokio::test]
-async fn a_fan_out_is_published_message_by_message_and_each_is_awaited() {
+async fn a_fan_out_is_expanded_and_each_message_is_waited_for() {
     let world = world().await;
     let app = world.app().await;
     let show = world.spotify.catalog.shows[0]["id"].as_str().unwrap();
@@ -152,25 +152,28 @@ async fn a_fan_out_is_published_message_by_message_and_each_is_awaited() {
 }
 
 #[tokio::test]
-async fn a_failed_job_is_told_and_the_next_is_awaited() {
+async fn a_failed_job_is_printed_and_the_next_one_waited_for() {
     let world = world().await;
     let app = world.app().await;
     let mut first = true;
     world.bigquery.fate(move |_| {
-        // The second runs until the first was looked at.
+        // The second runs until the command has seen the first.
         let is_first = std::mem::take(&mut first);
-        Fate { fails: is_first.then_some("backendError"), looks: if is_first { 0 } else { 300 } }
+        Fate { fails: is_first.then_some("backendError"), polls: if is_first { 0 } else { 300 } }
     });
     let waiting = publish(&world, &["--table", "podcasts", "--wait"]);
     load(&app, &delivered(&world, 1).await[0]).await;
     let output = waiting.await.unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let said = text(&output);
-    assert!(said.contains("_0 failed, waiting for the next") && said.contains("_1"), "{said}");
+    let printed = text(&output);
+    assert!(
+        printed.contains("_0 failed, waiting for the service to retry") && printed.contains("_1"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
-async fn what_is_wrong_before_anything_is_published_says_so() {
+async fn an_error_before_the_publish_says_that_nothing_was_published() {
     let world = world().await;
     world.bigquery.stub.on(|call| {
         let denied = error_body(403, "accessDenied", "no bigquery.jobs.listAll");
@@ -204,7 +207,7 @@ async fn what_is_wrong_before_anything_is_published_says_so() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_loaded_is_named() {
+async fn a_message_without_a_load_is_an_error_with_advice() {
     let world = world().await.set("MESSAGE_DEADLINE_SECONDS", "10");
     let output = publish(&world, &["--table", "podcasts", "--wait"]).await.unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -11,12 +11,12 @@ const SENTENCES: [&str; 12] = [
     "Como medir o valor de um modelo quando ninguém concorda sobre a pergunta que ele responde?",
     "Há também uma seção de dúvidas dos ouvintes, com histórias reais de migrações que deram errado.",
     "Discutimos ferramentas abertas, salários, comunidade e o mercado de tecnologia no Brasil.",
-    "No fim, indicações de livros, artigos e vídeos: os endereços estão na descrição do programa.",
+    "No fim, indicações de livros, artigos e vídeos: os links estão na descrição do episódio.",
     "Aperte o play e venha entender por que \"tempo real\" quase nunca é o que se precisa de verdade.",
     "Edição: estúdio da casa. Roteiro: a própria equipe. Música: domínio público, com alterações.",
     "Participe da pesquisa anual: são dez minutos, e os resultados ficam abertos para todo mundo.",
     "Conheça as vagas abertas das empresas parceiras e conte que veio pelo podcast. 🎧📊",
-    "Acompanhe a gente nas redes: a cada semana há uma conversa nova, e às quintas um resumo de notícias.",
+    "Acompanhe a gente nas redes: toda semana tem conversa nova, e às quintas um resumo de notícias.",
 ];
 
 /// How many shows any search finds.

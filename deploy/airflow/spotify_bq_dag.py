@@ -1,11 +1,10 @@
-"""Publishes the three daily messages of spotify-bq, for those who already have Composer or another Airflow.
+"""Publishes the three daily messages of spotify-bq from Composer or another Airflow.
 
-Cloud Scheduler does the same for cents, and Terraform makes its jobs: use one or the other (`schedules = {}` in the
-.tfvars turns Scheduler's off). Airflow only publishes. What became of a message stands in the service's log, and a failed
-one is delivered again by Pub/Sub, so a task of this DAG that succeeds means "published", not "loaded". Where the next task
-reads a table, use `spotify_bq_wait_dag.py`.
+By default, Cloud Scheduler publishes them. Use one or the other: `schedules = {}` in the .tfvars file removes the Cloud
+Scheduler jobs. This DAG only publishes, so a successful task means "published", not "loaded": Pub/Sub redelivers a failed
+message, and the service's log has its outcome. If the next task reads a table, use `spotify_bq_wait_dag.py`.
 
-Two Airflow variables say where: `spotify_bq_project` and `spotify_bq_topic` (the id that `terraform output` shows).
+Set two Airflow variables: `spotify_bq_project` and `spotify_bq_topic` (the id that `terraform output` shows).
 Airflow's account needs roles/pubsub.publisher on that topic: list it in Terraform's `publishers`.
 """
 
@@ -20,7 +19,7 @@ try:
 except ImportError:  # Airflow 2
     from airflow import DAG
 
-# One message for each table, so that one that fails never holds up another.
+# One message per table, so that a failure does not delay the others.
 MESSAGES = [{"table": "podcasts"}, {"table": "episodes"}, {"table": "mentions"}]
 
 with DAG(
@@ -28,7 +27,7 @@ with DAG(
     description="Replaces the Spotify tables in BigQuery",
     schedule="0 6 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="America/Sao_Paulo"),
-    # Every load is of what Spotify shows now: there is no past day to catch up on.
+    # Each load takes what Spotify shows now, so there are no past days to catch up on.
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},

@@ -1,15 +1,15 @@
 """Publishes a message for one table of spotify-bq and waits until that message's load is done.
 
-Use it where the next task reads the table. If nothing waits, `spotify_bq_dag.py` is enough.
+Use it if the next task reads the table. Otherwise, `spotify_bq_dag.py` is enough.
 
-The service publishes an event to LOADED_TOPIC after each load. Terraform makes that topic with `loaded_topic = true`. This DAG
+The service publishes an event to LOADED_TOPIC after each load. Terraform creates that topic with `loaded_topic = true`. This DAG
 needs a subscription of its own to it, with the filter `attributes.table = "tb_datahackers_episodios_total"`, an
 acknowledgement deadline of 60 s and roles/pubsub.subscriber on it for Airflow's account (terraform/examples/complete has one).
 Two DAGs must not share a subscription: each would take events that the other waits for.
 
 The account also needs roles/pubsub.publisher on the trigger topic: list it in Terraform's `publishers`.
 
-Three Airflow variables say where: `spotify_bq_project`, `spotify_bq_topic` and `spotify_bq_loaded_subscription` (both ids,
+Set three Airflow variables: `spotify_bq_project`, `spotify_bq_topic` and `spotify_bq_loaded_subscription` (both ids,
 without the project).
 """
 

@@ -1,191 +1,185 @@
-//! `publish --wait`: follows the load jobs that the published messages lead to. A job is known by its
-//! labels and destination, so other people's jobs and other messages' loads are passed over; when it
-//! was created is told by BigQuery's clock.
+//! `publish --wait`: follows the load jobs of the published messages. Labels and destination tell them
+//! apart from other jobs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::Error;
+use super::error::Error;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
+use crate::retry::PollInterval;
 use crate::text;
-use crate::warehouse::{BigQuery, JobFacts, Mark, Warehouse, labels};
+use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
-/// The pause before the first look; later ones are longer, up to the second.
+/// The pauses between two looks at the jobs.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// The load that a message leads to.
-pub(super) struct Awaited(Job);
-
-impl Awaited {
-    pub(super) fn new(job: Job) -> Self {
-        Self(job)
-    }
-
-    fn is_loaded_by(&self, load: &JobFacts) -> bool {
-        load.destination.as_ref().is_some_and(|[_, _, table]| *table == self.0.table)
-    }
-}
-
-/// The warehouse, from before messages are published.
-pub(super) struct Watch {
+/// Finds the load jobs of messages that are published after `new`.
+pub(super) struct LoadWatcher {
     warehouse: Warehouse,
-    mark: Mark,
+    /// When the newest job was created, by BigQuery's clock.
+    since: Option<SystemTime>,
 }
 
-impl Watch {
-    /// Notes the moment from which jobs count.
-    pub(super) async fn start(config: &Config) -> Result<Self, Error> {
+impl LoadWatcher {
+    pub(super) async fn new(config: &Config) -> Result<Self, Error> {
         let google = Arc::new(GoogleCredentials::new(config));
         let warehouse = Warehouse::new(config, &google)?;
-        let mark = bigquery(&warehouse)?.mark().await.map_err(|failure| {
-            format!("nothing was published: {}", failure.explained_at_terminal())
+        let since = dataset(&warehouse)?.newest_job_time().await.map_err(|failure| {
+            format!("nothing was published: {}", failure.explain_at_terminal())
         })?;
-        Ok(Self { warehouse, mark })
+        Ok(Self { warehouse, since })
     }
 
-    /// Waits until each message's table has been loaded, and tells of each load. Gives up when nothing
-    /// was loaded for as long as a message may take.
-    pub(super) async fn follow(
+    /// Prints the load of each job in `pending`, by message ID. Returns whether all are loaded. Gives up
+    /// after a time without a load in which the service would have given up a message.
+    pub(super) async fn wait(
         self,
         config: &Config,
         json: bool,
-        mut awaited: BTreeMap<String, Awaited>,
+        mut pending: BTreeMap<String, Job>,
     ) -> Result<bool, Error> {
-        let bigquery = bigquery(&self.warehouse)?;
-        let patience = config.timing.message_deadline;
-        let mut end = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
-        let mut failed: HashSet<String> = HashSet::new();
-        let mut unanswered = None;
-        while !awaited.is_empty() && Instant::now() < end {
-            sleep(pause).await;
-            pause = pause.mul_f64(1.5).min(LAST_PAUSE);
-            let ids: Vec<String> = awaited.keys().cloned().collect();
-            let loads = match bigquery.loads_of(self.mark, ids.iter().map(String::as_str)).await {
+        let dataset = dataset(&self.warehouse)?;
+        let timeout = config.timing.message_deadline;
+        let mut deadline = Instant::now() + timeout;
+        let mut interval = PollInterval::new(FIRST_PAUSE, MAX_PAUSE);
+        let mut failed_jobs: HashSet<String> = HashSet::new();
+        let mut last_failure = None;
+        while !pending.is_empty() && Instant::now() < deadline {
+            interval.tick().await;
+            let ids: Vec<String> = pending.keys().cloned().collect();
+            let loads = match dataset.list_loads(self.since, ids.iter().map(String::as_str)).await {
                 Ok(loads) => loads,
-                // What was published is published; the next look may succeed.
+                // Transient, and the messages are published.
                 Err(
                     failure
                     @ (Failure::WarehouseUnavailable { .. } | Failure::GoogleCredentials(_)),
                 ) => {
-                    unanswered = Some(failure);
+                    last_failure = Some(failure);
                     continue;
                 }
                 Err(failure) => {
-                    let why = failure.explained_at_terminal();
-                    return Err(format!("the messages are published; {why}").into());
+                    let why = failure.explain_at_terminal();
+                    return Err(format!(
+                        "the messages are published, but their load jobs cannot be followed: {why}"
+                    )
+                    .into());
                 }
             };
-            unanswered = None;
+            last_failure = None;
             for (id, load) in loads.iter().filter(|(_, load)| load.is_done()) {
-                let Some(job) = awaited.get(*id).filter(|job| job.is_loaded_by(load)) else {
+                let Some(job) = pending.get(*id).filter(|job| is_load_of(load, job)) else {
                     continue;
                 };
                 match &load.error {
                     None => {
-                        tell(id, &job.0, load, json);
-                        awaited.remove(*id);
-                        end = Instant::now() + patience;
+                        print_loaded(id, job, load, json);
+                        pending.remove(*id);
+                        deadline = Instant::now() + timeout;
                     }
-                    Some((_, messages)) if failed.insert(load.id.clone()) => {
-                        tell_failed(id, &job.0, load, &messages.join("; "), json);
+                    Some((_, messages)) if failed_jobs.insert(load.id.clone()) => {
+                        print_failed(id, job, load, &messages.join("; "), json);
                     }
                     Some(_) => {}
                 }
             }
         }
-        for (id, job) in &awaited {
-            tell_missing(id, &job.0, patience, unanswered.as_ref(), json);
+        for (id, job) in &pending {
+            print_missing(id, job, timeout, last_failure.as_ref(), json);
         }
-        Ok(awaited.is_empty())
+        Ok(pending.is_empty())
     }
 }
 
-fn bigquery(warehouse: &Warehouse) -> Result<&BigQuery, Error> {
-    warehouse.bigquery().ok_or_else(|| {
-        Error::usage(
-            "--wait follows BigQuery's jobs, and WAREHOUSE is a SQLite file; push with --url instead",
+fn dataset(warehouse: &Warehouse) -> Result<&Dataset, Error> {
+    warehouse.dataset().ok_or_else(|| {
+        Error::Usage(
+            "--wait follows BigQuery load jobs, but WAREHOUSE is a SQLite file: use --url instead"
+                .to_owned(),
         )
     })
 }
 
-fn tell(message: &str, job: &Job, load: &JobFacts, json: bool) {
+fn is_load_of(load: &JobInfo, job: &Job) -> bool {
+    load.destination.as_ref().is_some_and(|[_, _, table]| *table == job.table)
+}
+
+fn print_loaded(message_id: &str, job: &Job, load: &JobInfo, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
-    // A job of an earlier version does not say how the service found the show.
-    let r#match = origin.as_ref().and_then(|origin| origin.show_match);
-    let r#match = r#match.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    // Jobs of earlier versions do not have it.
+    let matched_by = show.and_then(|show| show.matched_by);
+    let matched_by = matched_by.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
+    let show = show.map(|show| &show.id);
     if !json {
-        let rows = load.rows.map_or("its".to_owned(), |rows| rows.to_string());
-        say!("{}: {rows} rows, job {}{}", job.table, load.id, shown(show, r#match));
+        let rows = load.rows.map_or("loaded".to_owned(), |rows| format!("{rows} rows"));
+        say!("{}: {rows}, job {}{}", job.table, load.id, describe_show(show, matched_by));
         return;
     }
     let read_at = origin.as_ref().and_then(|origin| {
         let read_at = OffsetDateTime::from(origin.read_at);
         read_at.replace_millisecond(read_at.millisecond()).unwrap_or(read_at).format(&Rfc3339).ok()
     });
-    // The show's name is in the service's log, and no job has it.
+    // Labels hold no name of the show; the service's log does.
     let line = json!({
-        "event": "loaded", "messageId": message, "table": job.table, "kind": job.kind.name(),
+        "event": "loaded", "messageId": message_id, "table": job.table, "kind": job.kind.name(),
         "term": job.term.text(), "rows": load.rows, "jobId": load.id,
         "showId": show.map(|show| show.as_str()), "show": null,
-        "showMatch": r#match.map(ShowMatch::name),
+        "showMatch": matched_by.map(ShowMatch::name),
         "readAt": read_at,
     });
     say!("{line}");
 }
 
-/// The show of a load, as a person reads it.
-fn shown(show: Option<&ShowId>, r#match: Option<ShowMatch>) -> String {
+fn describe_show(show: Option<&ShowId>, matched_by: Option<ShowMatch>) -> String {
     let Some(show) = show else { return String::new() };
-    let why = match r#match {
+    let why = match matched_by {
         Some(ShowMatch::First) => {
-            " (the first result: no show has the term's name; --show-id chooses another)"
+            " (the first result, because no show's name equals the term; to load another, pass --show-id)"
         }
-        Some(ShowMatch::Name) => " (its name is the term)",
+        Some(ShowMatch::Name) => " (its name equals the term)",
         Some(ShowMatch::ShowId) | None => "",
     };
     format!(", show {}{why}", show.link())
 }
 
-fn tell_failed(message: &str, job: &Job, load: &JobFacts, error: &str, json: bool) {
-    let error = text::excerpt(error, 300);
+fn print_failed(message_id: &str, job: &Job, load: &JobInfo, error: &str, json: bool) {
+    let error = text::excerpt(error, text::MAX_EXCERPT_BYTES);
     if json {
         let line = json!({
-            "event": "failed", "messageId": message, "table": job.table, "kind": job.kind.name(),
-            "term": job.term.text(), "jobId": load.id, "detail": error,
+            "event": "failed", "messageId": message_id, "table": job.table,
+            "kind": job.kind.name(), "term": job.term.text(), "jobId": load.id, "detail": error,
         });
         say!("{line}");
     } else {
-        say!("{}: job {} failed, waiting for the next: {error}", job.table, load.id);
+        say!("{}: job {} failed, waiting for the service to retry: {error}", job.table, load.id);
     }
 }
 
-fn tell_missing(
-    message: &str,
+fn print_missing(
+    message_id: &str,
     job: &Job,
-    patience: Duration,
-    unanswered: Option<&Failure>,
+    timeout: Duration,
+    last_failure: Option<&Failure>,
     json: bool,
 ) {
-    let why = unanswered.map_or(String::new(), |failure| format!(" ({failure})"));
-    let detail = format!("no load of message {message} within {} s{why}", patience.as_secs());
-    let advice = "search the service's log for the message's id, and see the dead letters with `spotify-bq redrive --dry-run`";
+    let why = last_failure.map_or(String::new(), |failure| format!(" ({failure})"));
+    let detail = format!("no load of message {message_id} within {} s{why}", timeout.as_secs());
+    let advice = "search the service's log for the message ID, and list the dead letters with `spotify-bq redrive --dry-run`";
     if json {
         let line = json!({
-            "event": "missing", "messageId": message, "table": job.table, "kind": job.kind.name(),
-            "term": job.term.text(), "detail": detail, "advice": advice,
+            "event": "missing", "messageId": message_id, "table": job.table,
+            "kind": job.kind.name(), "term": job.term.text(), "detail": detail, "advice": advice,
         });
         say!("{line}");
     } else {

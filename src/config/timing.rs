@@ -20,8 +20,6 @@ pub struct Timing {
     /// The time to connect to any service.
     pub connect_timeout: Duration,
     pub spotify_call_timeout: Duration,
-    /// The longest `Retry-After` that a message waits for. After a longer one it is retried later.
-    pub max_retry_after_wait: Duration,
     /// The time for one call to BigQuery or Pub/Sub, except uploads.
     pub google_call_timeout: Duration,
     pub upload_timeout: Duration,
@@ -53,7 +51,6 @@ impl Timing {
             drain_timeout: Duration::from_secs(8),
             connect_timeout: Duration::from_secs(5),
             spotify_call_timeout: Duration::from_secs(20),
-            max_retry_after_wait: Duration::from_secs(30),
             google_call_timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_secs(180),
             first_poll_delay: Duration::from_millis(300),
@@ -65,9 +62,10 @@ impl Timing {
             key_list_ttl: Duration::from_secs(10),
             token_refresh_margin: Duration::from_secs(60),
             backoff: Backoff {
-                base: Duration::from_millis(500),
-                cap: Duration::from_secs(20),
+                base_delay: Duration::from_millis(500),
+                max_delay: Duration::from_secs(20),
                 attempts: 5,
+                max_retry_after: Duration::from_secs(30),
             },
         }
     }

@@ -1,4 +1,5 @@
-//! The sample's catalogue: invented shows and episodes, combined from the word lists of `data.json`.
+//! The catalog of the simulated Spotify: fictitious shows and episodes, combined from the lists of words in
+//! `data.json`.
 
 use std::collections::HashMap;
 
@@ -9,24 +10,24 @@ use time::{Date, Duration, Month};
 
 use crate::text::fold;
 
-/// What a sample Spotify shows. Items may be null, as in Spotify's pages.
+/// The contents of a simulated Spotify. Items may be null, as in Spotify's pages.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// The shows that every search finds, in its order.
+    /// The shows that every search finds, in this order.
     pub shows: Vec<Value>,
     /// The shows that only a search for a part of their name finds, before all others.
-    pub more: Vec<Value>,
+    pub hidden_shows: Vec<Value>,
     /// The episodes of each show, newest first.
     pub episodes: HashMap<String, Vec<Value>>,
 }
 
 impl Catalog {
-    /// The shows that a search finds.
-    pub(super) fn found(&self, query: &str) -> Vec<&Value> {
+    /// Returns the shows that a search finds.
+    pub(super) fn search(&self, query: &str) -> Vec<&Value> {
         let query = fold(query);
         let is_named =
             |show: &&Value| show["name"].as_str().is_some_and(|name| fold(name).contains(&query));
-        self.more.iter().filter(is_named).chain(&self.shows).collect()
+        self.hidden_shows.iter().filter(is_named).chain(&self.shows).collect()
     }
 }
 
@@ -38,10 +39,10 @@ struct Words {
     show_descriptions: Vec<String>,
     #[serde(flatten)]
     episodes: EpisodeWords,
-    more: Vec<ShowWithEpisodes>,
+    hidden_shows: Vec<ShowWithEpisodes>,
 }
 
-/// What titles and descriptions are combined from.
+/// The parts of titles and descriptions.
 #[derive(Deserialize)]
 struct EpisodeWords {
     episode_themes: Vec<String>,
@@ -64,43 +65,43 @@ struct Show {
     description: String,
 }
 
-/// Every this many episodes, one mentions the sponsor.
-const MENTION_EVERY: usize = 9;
+/// One of this many episodes mentions the sponsor.
+const MENTION_INTERVAL: usize = 9;
 
-/// The demo's catalogue: 66 shows of which one is null; the default term's own has 75 episodes and two
-/// nulls. Two shows more have episodes on other themes, for those who try a term of their own.
+/// Returns the demo's catalog: 66 shows, one of them null, and two hidden ones for other search terms.
+/// The show of the default term has 75 episodes and two nulls.
 pub fn sample() -> Catalog {
-    // Compiled in, and read by every run of the tests.
+    // Cannot fail: the file is compiled in, and the tests parse it.
     let Ok(words) = serde_json::from_str::<Words>(include_str!("data.json")) else {
         return Catalog::default();
     };
     let mut shows: Vec<Value> = Vec::new();
-    let mut all = HashMap::new();
-    let mut add = |name: &str, description: &str, of: &EpisodeWords, most: usize| {
-        let mut episodes = episodes(of, name);
-        episodes.truncate(most);
+    let mut all_episodes = HashMap::new();
+    let mut add = |name: &str, description: &str, words: &EpisodeWords, max_episodes: usize| {
+        let mut episodes = episodes(words, name);
+        episodes.truncate(max_episodes);
         let total = episodes.iter().filter(|episode| !episode.is_null()).count();
         let show = show(name, description, total);
-        all.insert(id(name), episodes);
+        all_episodes.insert(id(name), episodes);
         show
     };
-    let own = add(&words.show.name, &words.show.description, &words.episodes, usize::MAX);
-    for (at, format) in words.show_formats.iter().enumerate() {
-        for (also, theme) in words.show_themes.iter().enumerate() {
+    let default_show = add(&words.show.name, &words.show.description, &words.episodes, usize::MAX);
+    for (i, format) in words.show_formats.iter().enumerate() {
+        for (j, theme) in words.show_themes.iter().enumerate() {
             let name = format!("{theme} {format}");
-            let description = &words.show_descriptions[(at + also) % words.show_descriptions.len()];
-            let most = 7 + (at * 31 + also * 17) % 60;
-            shows.push(add(name.trim(), description, &words.episodes, most));
+            let description = &words.show_descriptions[(i + j) % words.show_descriptions.len()];
+            let max_episodes = 7 + (i * 31 + j * 17) % 60;
+            shows.push(add(name.trim(), description, &words.episodes, max_episodes));
         }
     }
-    // As in life, the show that has the term's name is not the first that the search finds.
-    shows.insert(2, own);
+    // As on Spotify, the show that has the term's name is not the first result.
+    shows.insert(2, default_show);
     shows[7] = Value::Null;
-    let more = words.more.iter();
-    let more = more
-        .map(|more| add(&more.show.name, &more.show.description, &more.episodes, usize::MAX))
+    let hidden_shows = words.hidden_shows.iter();
+    let hidden_shows = hidden_shows
+        .map(|words| add(&words.show.name, &words.show.description, &words.episodes, usize::MAX))
         .collect();
-    Catalog { shows, more, episodes: all }
+    Catalog { shows, hidden_shows, episodes: all_episodes }
 }
 
 fn show(name: &str, description: &str, total_episodes: usize) -> Value {
@@ -117,13 +118,13 @@ fn show(name: &str, description: &str, total_episodes: usize) -> Value {
 fn episodes(words: &EpisodeWords, show: &str) -> Vec<Value> {
     let newest = Date::from_calendar_date(2026, Month::November, 17).unwrap_or(Date::MIN);
     let mut episodes = Vec::new();
-    for (at, guest) in words.episode_guests.iter().enumerate() {
-        for (also, theme) in words.episode_themes.iter().enumerate() {
-            let number = at * words.episode_themes.len() + also;
+    for (i, guest) in words.episode_guests.iter().enumerate() {
+        for (j, theme) in words.episode_themes.iter().enumerate() {
+            let number = i * words.episode_themes.len() + j;
             let mut description =
                 words.episode_descriptions[number % words.episode_descriptions.len()].clone();
-            if number % MENTION_EVERY == 4 {
-                let mention = &words.mentions[number / MENTION_EVERY % words.mentions.len()];
+            if number % MENTION_INTERVAL == 4 {
+                let mention = &words.mentions[number / MENTION_INTERVAL % words.mentions.len()];
                 description = format!("{mention} {description}");
             }
             let date = newest - Duration::weeks(number as i64);
@@ -158,7 +159,7 @@ fn episodes(words: &EpisodeWords, show: &str) -> Vec<Value> {
     episodes
 }
 
-/// An id with the form of Spotify's: 22 characters of base62.
+/// Returns an ID in Spotify's format, 22 base62 digits, for a name.
 pub fn id(name: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let hash = Sha256::digest(name.as_bytes());
@@ -170,23 +171,23 @@ mod tests {
     use super::*;
 
     fn first(query: &str) -> String {
-        sample().found(query)[0]["name"].as_str().unwrap().to_owned()
+        sample().search(query)[0]["name"].as_str().unwrap().to_owned()
     }
 
     #[test]
-    fn only_a_part_of_its_name_finds_one_of_the_other_shows() {
+    fn hidden_shows_are_found_only_by_a_part_of_their_name() {
         let sample = sample();
         for query in ["data hackers", "mamilos", "café com código"] {
-            let found = sample.found(query);
+            let found = sample.search(query);
             assert_eq!(found.len(), 66, "{query}");
             assert_eq!(found[2]["name"], "Data Hackers");
         }
         assert_eq!(first("HÓRTA do vizinho"), "Horta do Vizinho");
         assert_eq!(
-            (first("horta").as_str(), sample.found("horta").len()),
+            (first("horta").as_str(), sample.search("horta").len()),
             ("Horta na Varanda", 68)
         );
-        for show in &sample.more {
+        for show in &sample.hidden_shows {
             let episodes = &sample.episodes[show["id"].as_str().unwrap()];
             let shown = episodes.iter().filter(|episode| !episode.is_null()).count();
             assert!(shown >= 20 && show["total_episodes"] == shown, "{show}");

@@ -1,5 +1,5 @@
-//! A sample Spotify: the calls that the service makes, answered from a catalogue as Spotify
-//! answers an app in Development Mode. The tests serve catalogues of their own with it.
+//! A simulated Spotify: the endpoints that the service calls, with the limits of an app in Development
+//! Mode. The tests use it with other catalogs.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use serde_json::{Value, json};
 
 use super::catalog::Catalog;
 
-/// Items of a search page in Development Mode, at most.
-pub const SEARCH_LIMIT: usize = 10;
-const EPISODES_LIMIT: usize = 50;
+/// The largest search page in Development Mode.
+pub const MAX_SEARCH_LIMIT: usize = 10;
+const MAX_EPISODES_LIMIT: usize = 50;
 const TOKEN: &str = "sample-token";
 
 #[derive(Deserialize)]
-struct Listing {
+struct PageQuery {
     q: Option<String>,
     market: Option<String>,
     limit: Option<usize>,
     offset: Option<usize>,
 }
 
-/// The routes of Web API and token endpoint alike.
+/// Returns the routes of both the Web API and the token endpoint.
 pub fn router(catalog: Arc<Catalog>) -> Router {
     Router::new()
         .route("/api/token", post(token))
@@ -51,27 +51,27 @@ async fn token(headers: HeaderMap) -> Response {
 
 async fn search(
     State(catalog): State<Arc<Catalog>>,
-    Query(listing): Query<Listing>,
+    Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refused) = refused(&headers) {
-        return refused;
+    if let Some(response) = unauthorized(&headers) {
+        return response;
     }
-    let limit = listing.limit.unwrap_or(5);
-    let query = listing.q.unwrap_or_default();
-    if query.is_empty() {
+    let limit = query.limit.unwrap_or(5);
+    let term = query.q.unwrap_or_default();
+    if term.is_empty() {
         return error(StatusCode::BAD_REQUEST, "No search query");
     }
-    if !(1..=SEARCH_LIMIT).contains(&limit) {
+    if !(1..=MAX_SEARCH_LIMIT).contains(&limit) {
         return error(StatusCode::BAD_REQUEST, "Invalid limit");
     }
-    let offset = listing.offset.unwrap_or(0);
+    let offset = query.offset.unwrap_or(0);
     if offset + limit > 1000 {
         return error(StatusCode::NOT_FOUND, "Not found.");
     }
-    let mut page = page(&catalog.found(&query), offset, limit);
-    if listing.market.is_none() {
-        // Spotify's own trap: the total is true, and the items are nulls.
+    let mut page = page(&catalog.search(&term), offset, limit);
+    if query.market.is_none() {
+        // Without a market, Spotify returns the true total with nulls as items.
         let nulls = page["items"].as_array().map_or(0, Vec::len);
         page["items"] = Value::from(vec![Value::Null; nulls]);
     }
@@ -81,20 +81,20 @@ async fn search(
 async fn episodes(
     State(catalog): State<Arc<Catalog>>,
     Path(id): Path<String>,
-    Query(listing): Query<Listing>,
+    Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refused) = refused(&headers) {
-        return refused;
+    if let Some(response) = unauthorized(&headers) {
+        return response;
     }
-    let limit = listing.limit.unwrap_or(20);
-    if !(1..=EPISODES_LIMIT).contains(&limit) {
+    let limit = query.limit.unwrap_or(20);
+    if !(1..=MAX_EPISODES_LIMIT).contains(&limit) {
         return error(StatusCode::BAD_REQUEST, "Invalid limit");
     }
-    match (catalog.episodes.get(&id), listing.market) {
-        (Some(all), Some(_)) => {
-            let all: Vec<&Value> = all.iter().collect();
-            axum::Json(page(&all, listing.offset.unwrap_or(0), limit)).into_response()
+    match (catalog.episodes.get(&id), query.market) {
+        (Some(episodes), Some(_)) => {
+            let episodes: Vec<&Value> = episodes.iter().collect();
+            axum::Json(page(&episodes, query.offset.unwrap_or(0), limit)).into_response()
         }
         _ => error(StatusCode::NOT_FOUND, "non existing id"),
     }
@@ -105,30 +105,30 @@ async fn show(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(refused) = refused(&headers) {
-        return refused;
+    if let Some(response) = unauthorized(&headers) {
+        return response;
     }
-    let is_it = |show: &&Value| show["id"] == id;
-    match catalog.shows.iter().chain(&catalog.more).find(is_it) {
+    let has_id = |show: &&Value| show["id"] == id;
+    match catalog.shows.iter().chain(&catalog.hidden_shows).find(has_id) {
         Some(show) => axum::Json(show).into_response(),
         None => error(StatusCode::NOT_FOUND, "non existing id"),
     }
 }
 
-fn page(all: &[&Value], offset: usize, limit: usize) -> Value {
-    let items: Vec<&Value> = all.iter().copied().skip(offset).take(limit).collect();
-    let more = offset + items.len() < all.len();
+fn page(items: &[&Value], offset: usize, limit: usize) -> Value {
+    let page: Vec<&Value> = items.iter().copied().skip(offset).take(limit).collect();
+    let has_next = offset + page.len() < items.len();
     json!({
-        "href": "", "items": items, "limit": limit, "offset": offset, "total": all.len(),
-        "next": more.then(|| format!("?offset={}&limit={limit}", offset + limit)),
+        "href": "", "items": page, "limit": limit, "offset": offset, "total": items.len(),
+        "next": has_next.then(|| format!("?offset={}&limit={limit}", offset + limit)),
         "previous": null,
     })
 }
 
-fn refused(headers: &HeaderMap) -> Option<Response> {
+fn unauthorized(headers: &HeaderMap) -> Option<Response> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let known = bearer.and_then(|value| value.strip_prefix("Bearer ")) == Some(TOKEN);
-    (!known).then(|| error(StatusCode::UNAUTHORIZED, "Invalid access token"))
+    let is_valid = bearer.and_then(|value| value.strip_prefix("Bearer ")) == Some(TOKEN);
+    (!is_valid).then(|| error(StatusCode::UNAUTHORIZED, "Invalid access token"))
 }
 
 fn error(status: StatusCode, message: &str) -> Response {

@@ -1,151 +1,163 @@
-//! The episodes of a show, for `episodes` and `mentions` alike.
+//! The rows of `episodes` and `mentions`: a show's episodes, all of them or those with a mention.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::TryFutureExt;
+
 use super::listing::{Page, Rules, Verdict};
-use super::readings::{Reading, Readings};
-use super::{About, ChosenShow, Extracted, Extractor, count, items, read};
+use super::shared_readings::{SharedReading, SharedReadings};
+use super::{Extracted, Extractor, add_counters, fetch, items};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::meter::Meter;
-use crate::names::{Kind, ShowId, ShowMatch};
+use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
+use crate::warehouse::Origin;
 
-/// The most episodes that Spotify gives in one page.
-const EPISODE_PAGE: u32 = 50;
+/// Spotify's limit for a page of episodes.
+const MAX_PAGE_SIZE: u32 = 50;
 
-/// What reading a show's episodes came to.
-enum Found {
-    Reading {
-        reading: Arc<Reading>,
-        shared: bool,
-    },
-    /// Spotify says that the show does not exist.
-    NoShow,
+/// A reading of a show's episodes for one message.
+struct AssignedReading {
+    reading: Arc<SharedReading>,
+    /// Whether the message of another table made it.
+    is_shared: bool,
 }
 
 impl Extractor {
-    /// The episodes of the job's show, all of them or those with a mention.
     pub(super) async fn episodes(
         &self,
         job: &Job,
-        message: &str,
-        meter: &Meter,
+        message_id: &str,
+        context: &Context,
     ) -> Result<Extracted, Failure> {
-        let (taken, reading, shared) = self.reading_of(job, message, meter).await?;
-        count(&reading.complete, meter);
+        let (show, AssignedReading { reading, is_shared }) =
+            self.read_jobs_show(job, message_id, context).await?;
         let complete = &reading.complete;
+        add_counters(complete, context);
         let rows = match job.kind {
             Kind::Mentions => {
                 let (rows, undated) = items::mentions(&complete.rows, &self.phrases);
-                meter.undated.set(undated);
+                context.meter.undated.set(undated);
                 rows
             }
             _ => complete.rows.clone(),
         };
         if rows.count() == 0 && complete.missing > 0 {
-            let what = format!("the mentions in {}", listing_of(&taken.id));
+            let what = format!("the mentions in {}", describe_episodes(&show.id));
             let detail = format!(
                 "no episode with a mention was shown, and {} of {} episodes are missing",
-                complete.missing, complete.listed
+                complete.missing, complete.wanted
             );
-            let after = Some(self.incomplete.memory());
+            let after = Some(self.incomplete_listings.ttl());
             return Err(Failure::ListingIncomplete { what, detail, after });
         }
-        let listed = (complete.missing > 0).then_some(complete.listed);
-        let about = About { show: Some(taken), read_at: reading.read_at, shared, listed };
-        Ok(Extracted { rows, about, reading: Some(reading) })
+        let origin = Origin {
+            show: Some(show),
+            read_at: reading.read_at,
+            shared: Some(is_shared),
+            listed: complete.wanted_if_missing(),
+        };
+        Ok(Extracted { rows, origin, _reading: Some(reading) })
     }
 
-    async fn reading_of(
+    /// Reads the show that the message names, or else the term's.
+    async fn read_jobs_show(
         &self,
         job: &Job,
-        message: &str,
-        meter: &Meter,
-    ) -> Result<(ChosenShow, Arc<Reading>, bool), Failure> {
+        message_id: &str,
+        context: &Context,
+    ) -> Result<(ChosenShow, AssignedReading), Failure> {
         if let Some(id) = &job.show {
-            let taken = ChosenShow { id: id.clone(), name: None, matched_by: ShowMatch::ShowId };
-            let _ = meter.show.set(taken.clone());
-            return match self.all_episodes(id, job, message, meter).await? {
-                Found::Reading { reading, shared } => Ok((taken, reading, shared)),
-                Found::NoShow => Err(Failure::NoSuchShow(id.clone())),
-            };
+            let matched_by = Some(ShowMatch::ShowId);
+            let show = ChosenShow { id: id.clone(), name: None, matched_by };
+            let _ = context.show.set(show.clone());
+            let reading = self.read_episodes(id, job, message_id, context).await?;
+            return Ok((show, reading.ok_or_else(|| Failure::NoSuchShow(id.clone()))?));
         }
-        let slot = self.shows.slot(job.term.folded());
         loop {
-            let (taken, fresh) =
-                self.show_of(&job.term, job.max_missing_percent, &slot, meter).await?;
-            let _ = meter.show.set(taken.clone());
-            match self.all_episodes(&taken.id, job, message, meter).await? {
-                Found::Reading { reading, shared } => return Ok((taken, reading, shared)),
-                Found::NoShow => {
-                    self.forget_show(&slot, &taken.id).await;
-                    if fresh {
-                        return Err(Failure::ShowVanished { id: taken.id, term: job.term.clone() });
-                    }
-                }
+            let (show, is_just_found) =
+                self.find_show(&job.term, job.max_missing_percent, context).await?;
+            let _ = context.show.set(show.clone());
+            if let Some(reading) = self.read_episodes(&show.id, job, message_id, context).await? {
+                return Ok((show, reading));
+            }
+            self.forget_show(&job.term, &show.id).await;
+            if is_just_found {
+                return Err(Failure::ShowVanished { id: show.id, term: job.term.clone() });
             }
         }
     }
 
-    /// A reading that no other message had for the job's table: one that is kept, or a new one. Concurrent
-    /// callers wait for the one in progress.
-    async fn all_episodes(
+    /// Returns a shared reading that the job's table has not used, or reads the show. Concurrent callers
+    /// wait for the reading in progress. Returns `None` if Spotify has no such show.
+    async fn read_episodes(
         &self,
         show: &ShowId,
         job: &Job,
-        message: &str,
-        meter: &Meter,
-    ) -> Result<Found, Failure> {
+        message_id: &str,
+        context: &Context,
+    ) -> Result<Option<AssignedReading>, Failure> {
         let percent = job.max_missing_percent;
-        let slot = self.readings.slot(show);
-        let what = listing_of(show);
-        let mut kept =
-            meter.wait_to_start(slot.lock(), || format!("another message reads {what}")).await?;
-        if let Some(reading) = Readings::usable(&kept, &job.table, message, percent) {
-            return Ok(Found::Reading { reading, shared: true });
+        let what = describe_episodes(show);
+        let slot = self.shared_readings.latest(show);
+        let cause = || format!("another message is reading {what}");
+        let mut latest = context.deadline.wait_to_start(slot.lock(), cause).await?;
+        if let Some(reading) = SharedReadings::reuse(&latest, &job.table, message_id, percent) {
+            return Ok(Some(AssignedReading { reading, is_shared: true }));
         }
-        self.incomplete.check(&what, percent)?;
+        self.incomplete_listings.check(&what, percent)?;
         let rules = Rules {
-            page_size: EPISODE_PAGE,
-            enough: None,
-            end: u32::MAX,
-            side_by_side: self.side_by_side,
+            page_size: MAX_PAGE_SIZE,
+            max_items: None,
+            max_offset: u32::MAX,
+            max_concurrent_requests: self.max_concurrent_calls,
             all_at_once: false,
+            first_page_only: false,
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
-            self.spotify.episodes(show, offset, limit, meter, |paging| Page {
-                rows: items::episodes(&paging.items),
+            self.spotify.episodes(show, offset, limit, context).map_ok(|paging| Page {
+                rows: items::episodes(paging.items),
                 total: paging.total,
-                next: paging.next,
+                has_next: paging.has_next,
             })
         };
         let read_at = SystemTime::now();
-        match read::read(rules, self.backoff, meter, page).await? {
+        match fetch::read_listing(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
-                self.incomplete.forget(&what);
-                let reading = self.readings.keep(&kept, complete, read_at, &job.table, message);
-                *kept = Arc::downgrade(&reading);
-                Ok(Found::Reading { reading, shared: false })
+                self.incomplete_listings.forget(&what);
+                let reading = self.shared_readings.keep(
+                    &mut latest,
+                    complete,
+                    read_at,
+                    &job.table,
+                    message_id,
+                );
+                Ok(Some(AssignedReading { reading, is_shared: false }))
             }
-            Verdict::Incomplete(detail) => Err(self.incomplete.remember(&what, percent, detail)),
-            Verdict::Nothing => {
+            Verdict::Incomplete(detail) => {
+                Err(self.incomplete_listings.record(&what, percent, detail))
+            }
+            Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no episode of the show {show}") })
             }
-            Verdict::NotFound(words) => match self.spotify.show(show, meter).await {
-                Err(CallError::NotFound(_)) => Ok(Found::NoShow),
+            Verdict::NotFound(text) => match self.spotify.show(show, context).await {
+                Err(CallError::NotFound(_)) => Ok(None),
                 Err(CallError::Failed(failure)) => Err(failure),
                 Ok(_) => {
-                    let detail = format!("its episodes answer 404 {words:?}, but the show exists");
-                    Err(self.incomplete.remember(&what, percent, detail))
+                    let detail = format!(
+                        "the request for its episodes returned 404 ({text:?}), but the show exists"
+                    );
+                    Err(self.incomplete_listings.record(&what, percent, detail))
                 }
             },
         }
     }
 }
 
-fn listing_of(show: &ShowId) -> String {
+/// Describes the listing of a show in errors.
+fn describe_episodes(show: &ShowId) -> String {
     format!("the episodes of the show {show}")
 }

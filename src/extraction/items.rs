@@ -1,224 +1,191 @@
-//! Spotify's items as rows of a table, in BigQuery's newline-delimited JSON. Pure.
+//! Converts Spotify's items to rows of a table, as newline-delimited JSON. Pure.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use time::{Date, Month};
 
 use crate::rows::Rows;
-use crate::spotify::wire::{Episode, Quoted, Show};
+use crate::spotify::wire::{Episode, Show};
 use crate::text::Phrases;
 
-/// One page's items as rows.
+/// The items of one page as rows.
 #[derive(Debug, Default)]
 pub(crate) struct PageRows {
-    text: Bytes,
-    /// The ids of the page's items in their order, and where the row of each ends in the text.
+    text: Vec<u8>,
+    /// The id of each item, and where its row ends in the text.
     items: Vec<(Box<str>, usize)>,
-    /// Items that are null, or have no id.
+    /// Items that are null or have no id.
     pub(crate) nulls: u64,
-    /// Episodes whose release date is no date.
+    /// Episodes without a valid release date.
     pub(crate) undated: u64,
     /// Fields that are NULL because their value had the wrong type.
     pub(crate) malformed: u64,
 }
 
 impl PageRows {
-    /// A page of these ids, each in a row without anything else.
+    /// Converts items. `convert` pushes the row of an item and returns its id, if it has one.
+    fn new<T>(
+        items: Vec<Option<T>>,
+        mut convert: impl FnMut(T, &mut Self) -> Option<String>,
+    ) -> Self {
+        let mut page = Self { items: Vec::with_capacity(items.len()), ..Self::default() };
+        for item in items {
+            match item.and_then(|item| convert(item, &mut page)) {
+                Some(id) => page.items.push((id.into(), page.text.len())),
+                None => page.nulls += 1,
+            }
+        }
+        page.text.shrink_to_fit();
+        page
+    }
+
+    fn push_row(&mut self, row: &impl Serialize) {
+        let written = serde_json::to_writer(&mut self.text, row);
+        debug_assert!(written.is_ok(), "a row is JSON");
+        self.text.push(b'\n');
+    }
+
+    /// Returns a page of rows that hold only an id.
     #[cfg(test)]
     pub(super) fn of_ids(ids: impl Iterator<Item = Option<String>>) -> Self {
-        let items: Vec<Option<String>> = ids.collect();
-        page(&items, |id, page| {
-            let json = format!("{{\"id\":\"{id}\"}}\n");
-            page.text.extend_from_slice(json.as_bytes());
-            Some(id.as_str().into())
+        Self::new(ids.collect(), |id, page| {
+            page.push_row(&serde_json::json!({ "id": id }));
+            Some(id)
         })
     }
 
-    /// How many items the page has, nulls included.
+    /// Returns the number of items, nulls included.
     pub(crate) fn length(&self) -> u64 {
         self.items.len() as u64 + self.nulls
     }
 
-    /// The ids of the page's items.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.items.iter().map(|(id, _)| &**id)
     }
 
-    /// Appends the page's rows to `rows`, except items that are in `seen`, until `seen` holds `most`.
-    /// Returns the number of items that were in it.
+    /// Appends the rows to `rows` and their ids to `ids`, until there are `max_ids`. Skips items whose ids are
+    /// there already. Returns the number of those doubles.
     pub(crate) fn append_to(
         self,
         rows: &mut Rows,
-        seen: &mut HashSet<Box<str>>,
-        most: usize,
+        ids: &mut HashSet<Box<str>>,
+        max_ids: usize,
     ) -> u64 {
-        let (mut doubles, mut start, mut end, mut count) = (0, 0, 0, 0);
-        for (id, item_end) in self.items {
-            if seen.len() >= most {
-                break;
-            }
-            if seen.insert(id) {
-                count += 1;
-            } else {
-                rows.push(self.text.slice(start..end), count);
-                (start, count) = (item_end, 0);
-                doubles += 1;
-            }
-            end = item_end;
-        }
-        rows.push(self.text.slice(start..end), count);
+        let mut doubles = 0;
+        let items = self.items.into_iter().map_while(|(id, end)| {
+            let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
+            doubles += u64::from(!is_new);
+            Some((end, is_new))
+        });
+        rows.append(&Bytes::from(self.text), items);
         doubles
     }
 }
 
-/// A page of shows as rows of `podcasts`.
-pub(crate) fn podcasts(items: &[Option<Show<'_>>]) -> PageRows {
-    page(items, |show, page| {
-        let id = show.id.as_ref()?;
-        let mut row = page.row();
-        row.text("name", show.name.as_ref());
-        row.text("description", show.description.as_ref());
-        row.text("id", Some(id));
-        row.number("total_episodes", show.total_episodes);
-        row.end();
+/// A row of `podcasts`.
+#[derive(Serialize)]
+struct ShowRow<'a> {
+    name: Option<String>,
+    description: Option<String>,
+    id: &'a str,
+    total_episodes: Option<i64>,
+}
+
+/// A row of `episodes` and `mentions`.
+#[derive(Serialize)]
+struct EpisodeRow<'a> {
+    id: &'a str,
+    name: Option<String>,
+    description: Option<String>,
+    release_date: Option<String>,
+    duration_ms: Option<i64>,
+    language: Option<String>,
+    explicit: Option<bool>,
+    r#type: Option<String>,
+}
+
+/// Converts a page of shows to rows of `podcasts`.
+pub(crate) fn podcasts(shows: Vec<Option<Show>>) -> PageRows {
+    PageRows::new(shows, |show, page| {
+        let id = show.id?;
         page.malformed += u64::from(show.malformed);
-        Some(id.read().into())
+        page.push_row(&ShowRow {
+            name: show.name,
+            description: show.description,
+            id: &id,
+            total_episodes: show.total_episodes,
+        });
+        Some(id)
     })
 }
 
-/// A page of episodes as rows of `episodes`.
-pub(crate) fn episodes(items: &[Option<Episode<'_>>]) -> PageRows {
-    page(items, |episode, page| {
-        let id = episode.id.as_ref()?;
-        let release_date = episode.release_date.as_ref().and_then(|text| date(&text.read()));
-        let mut row = page.row();
-        row.text("id", Some(id));
-        row.text("name", episode.name.as_ref());
-        row.text("description", episode.description.as_ref());
-        row.json(
-            "release_date",
-            release_date.as_ref().map(|date| format!("\"{date}\"")).as_deref(),
-        );
-        row.number("duration_ms", episode.duration_ms);
-        row.text("language", episode.language.as_ref());
-        row.json(
-            "explicit",
-            episode.explicit.map(|explicit| if explicit { "true" } else { "false" }),
-        );
-        row.text("type", episode.r#type.as_ref());
-        row.end();
-        page.undated += u64::from(release_date.is_none());
+/// Converts a page of episodes to rows of `episodes`.
+pub(crate) fn episodes(episodes: Vec<Option<Episode>>) -> PageRows {
+    PageRows::new(episodes, |episode, page| {
+        let id = episode.id?;
+        let release_date = episode.release_date.and_then(|text| parse_release_date(&text));
         page.malformed += u64::from(episode.malformed);
-        Some(id.read().into())
+        page.undated += u64::from(release_date.is_none());
+        page.push_row(&EpisodeRow {
+            id: &id,
+            name: episode.name,
+            description: episode.description,
+            release_date,
+            duration_ms: episode.duration_ms,
+            language: episode.language,
+            explicit: episode.explicit,
+            r#type: episode.r#type,
+        });
+        Some(id)
     })
 }
 
-/// Returns those rows of `episodes` whose name or description mentions one of the phrases, and how many
-/// of them have no date.
+/// Returns the rows of `episodes` whose name or description mentions one of the phrases, and how many of
+/// those have no date.
 pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     #[derive(Deserialize)]
-    struct Row<'a> {
-        #[serde(borrow)]
-        name: &'a RawValue,
-        #[serde(borrow)]
-        description: &'a RawValue,
-        #[serde(borrow)]
-        release_date: &'a RawValue,
+    struct Row {
+        name: Option<String>,
+        description: Option<String>,
+        release_date: Option<String>,
     }
     let mut folded = String::new();
     let mut undated = 0;
     let rows = episodes.filter(|line| {
-        let Ok(row) = serde_json::from_slice::<Row<'_>>(line) else { return false };
-        let is_mention = [row.name, row.description]
-            .into_iter()
-            .filter_map(|json| Quoted::from_json(json.get()))
-            .any(|text| phrases.match_any(&text.read(), &mut folded));
-        undated += u64::from(is_mention && row.release_date.get() == "null");
+        // Each line is a row that this file wrote.
+        let Ok(row) = serde_json::from_slice::<Row>(line) else { return false };
+        let mut texts = [row.name, row.description].into_iter().flatten();
+        let is_mention = texts.any(|text| phrases.match_any(&text, &mut folded));
+        undated += u64::from(is_mention && row.release_date.is_none());
         is_mention
     });
     (rows, undated)
 }
 
-#[derive(Default)]
-struct Building {
-    text: Vec<u8>,
-    undated: u64,
-    malformed: u64,
-}
-
-impl Building {
-    fn row(&mut self) -> Row<'_> {
-        Row { text: &mut self.text, before: "{" }
-    }
-}
-
-/// A row as it is written. Texts are JSON already, so that no serializer is needed.
-struct Row<'a> {
-    text: &'a mut Vec<u8>,
-    before: &'static str,
-}
-
-impl Row<'_> {
-    fn json(&mut self, column: &str, value: Option<&str>) {
-        for part in [self.before, "\"", column, "\":", value.unwrap_or("null")] {
-            self.text.extend_from_slice(part.as_bytes());
-        }
-        self.before = ",";
-    }
-
-    fn text(&mut self, column: &str, value: Option<&Quoted<'_>>) {
-        self.json(column, value.map(Quoted::as_json));
-    }
-
-    fn number(&mut self, column: &str, value: Option<i64>) {
-        self.json(column, value.map(|value| value.to_string()).as_deref());
-    }
-
-    fn end(self) {
-        self.text.extend_from_slice(b"}\n");
-    }
-}
-
-fn page<T>(
-    items: &[Option<T>],
-    mut row: impl FnMut(&T, &mut Building) -> Option<Box<str>>,
-) -> PageRows {
-    let mut building = Building::default();
-    let mut done = Vec::with_capacity(items.len());
-    for item in items.iter().flatten() {
-        if let Some(id) = row(item, &mut building) {
-            done.push((id, building.text.len()));
-        }
-    }
-    PageRows {
-        nulls: (items.len() - done.len()) as u64,
-        undated: building.undated,
-        malformed: building.malformed,
-        text: Bytes::from(building.text.into_boxed_slice()),
-        items: done,
-    }
-}
-
-/// A release date of any of Spotify's three precisions, as BigQuery's DATE writes it: month and
-/// year become their first day. Returns `None` if it is no date ("0000" has been seen).
-fn date(text: &str) -> Option<String> {
-    let mut parts = text.split('-');
-    let mut next = |digits: usize| {
-        parts.next().map(|part| {
-            let plain = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
-            if plain { part.parse::<u16>().ok() } else { None }
-        })
+/// Parses a release date of day, month or year precision into a DATE; a month or a year becomes its first
+/// day. Returns `None` if it is not a date: Spotify also returns "0000".
+fn parse_release_date(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let (year, month, day) = match parts[..] {
+        [year] => (year, "01", "01"),
+        [year, month] => (year, month, "01"),
+        [year, month, day] => (year, month, day),
+        _ => return None,
     };
-    let (year, month, day) = (next(4)??, next(2).unwrap_or(Some(1))?, next(2).unwrap_or(Some(1))?);
-    if parts.next().is_some() || year == 0 {
-        return None;
-    }
-    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(i32::from(year), month, u8::try_from(day).ok()?).ok()?;
-    Some(format!("{year:04}-{:02}-{:02}", u8::from(date.month()), date.day()))
+    let year_number = number(year, 4).filter(|year| *year > 0)?;
+    let month_number: u8 = number(month, 2)?;
+    let month_number = Month::try_from(month_number).ok()?;
+    Date::from_calendar_date(year_number, month_number, number(day, 2)?).ok()?;
+    Some(format!("{year}-{month}-{day}"))
+}
+
+/// Parses a number of exactly this many digits.
+fn number<N: FromStr>(text: &str, digits: usize) -> Option<N> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]

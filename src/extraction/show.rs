@@ -1,38 +1,40 @@
-//! Which show is the term's.
+//! Chooses the term's show, and remembers it so that all tables of a term hold the same show.
 
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Extractor;
-use super::search::search_of;
+use super::search::describe_search;
+use crate::context::Context;
 use crate::failure::Failure;
-use crate::meter::Meter;
 use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
 use crate::text::fold;
 
-/// A term's show, for a while.
-#[derive(Debug)]
-pub(super) struct Remembered {
-    taken: ChosenShow,
-    until: Instant,
-}
+/// The show of a term, if it was found recently.
+#[derive(Debug, Default)]
+pub(super) struct CachedShow(Option<(ChosenShow, Instant)>);
 
-impl Remembered {
-    pub(super) fn new(taken: ChosenShow, memory: Duration) -> Self {
-        Self { taken, until: Instant::now() + memory }
+impl CachedShow {
+    pub(super) fn get(&self) -> Option<&ChosenShow> {
+        let (show, expires_at) = self.0.as_ref()?;
+        (Instant::now() < *expires_at).then_some(show)
+    }
+
+    pub(super) fn set(&mut self, show: ChosenShow, ttl: Duration) {
+        self.0 = Some((show, Instant::now() + ttl));
+    }
+
+    fn forget(&mut self, id: &ShowId) {
+        if self.0.as_ref().is_some_and(|(show, _)| show.id == *id) {
+            self.0 = None;
+        }
     }
 }
 
-/// Whether a show is remembered that is not too old.
-pub(super) fn is_known(remembered: &Option<Remembered>) -> bool {
-    remembered.as_ref().is_some_and(|known| Instant::now() < known.until)
-}
-
-/// The term's show among the rows of a search's first page: the first whose name is the term, else the
-/// first.
+/// Chooses the term's show among the rows of a search's first page: the first show whose name is the term,
+/// otherwise the first show.
 pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<ChosenShow> {
     #[derive(Deserialize)]
     struct Row {
@@ -41,52 +43,46 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
     }
     let shows = rows.filter_map(|row| {
         let Row { id, name } = serde_json::from_slice(row).ok()?;
-        let named = name.as_deref().is_some_and(|name| fold(name) == term.folded());
-        let matched_by = if named { ShowMatch::Name } else { ShowMatch::First };
+        let has_name = name.as_deref().is_some_and(|name| fold(name) == term.folded());
+        let matched_by = Some(if has_name { ShowMatch::Name } else { ShowMatch::First });
         Some(ChosenShow { id: ShowId::from_spotify(&id)?, name, matched_by })
     });
     let shows: Vec<ChosenShow> = shows.collect();
-    let named = shows.iter().find(|show| show.matched_by == ShowMatch::Name);
+    let named = shows.iter().find(|show| show.matched_by == Some(ShowMatch::Name));
     named.or(shows.first()).cloned()
 }
 
 impl Extractor {
-    /// The term's show.
-    pub async fn show(&self, term: &Term, meter: &Meter) -> Result<ChosenShow, Failure> {
-        let slot = self.shows.slot(term.folded());
-        self.show_of(term, 0, &slot, meter).await.map(|(taken, _)| taken)
+    /// Finds the term's show, with the tolerance that a search has at least.
+    pub async fn show(&self, term: &Term, context: &Context) -> Result<ChosenShow, Failure> {
+        self.find_show(term, 0, context).await.map(|(show, _)| show)
     }
 
-    /// The term's show, and whether it was searched for just now. Concurrent callers wait for the
+    /// Returns the term's show, and whether it was searched for just now. Concurrent callers wait for the
     /// search in progress.
-    pub(super) async fn show_of(
+    pub(super) async fn find_show(
         &self,
         term: &Term,
         max_missing_percent: u8,
-        slot: &Mutex<Option<Remembered>>,
-        meter: &Meter,
+        context: &Context,
     ) -> Result<(ChosenShow, bool), Failure> {
-        let waits_for = || format!("another message makes {}", search_of(term));
-        let mut remembered = meter.wait_to_start(slot.lock(), waits_for).await?;
-        if let Some(Remembered { taken, until }) = &*remembered
-            && Instant::now() < *until
-        {
-            return Ok((taken.clone(), false));
+        let slot = self.shows.slot(term.folded());
+        let cause = || format!("another message is making {}", describe_search(term));
+        let mut cached = context.deadline.wait_to_start(slot.lock(), cause).await?;
+        if let Some(show) = cached.get() {
+            return Ok((show.clone(), false));
         }
-        let page = self.first_page(term, max_missing_percent, meter).await?;
-        let taken = choose(term, page.rows.lines()).ok_or_else(|| {
-            let detail = "no show in it has an id that can be requested".to_owned();
-            Failure::ListingIncomplete { what: search_of(term), detail, after: None }
+        let page = self.search_first_page(term, max_missing_percent, context).await?;
+        let show = choose(term, page.rows.lines()).ok_or_else(|| {
+            let detail = "no show in it has a valid id".to_owned();
+            Failure::ListingIncomplete { what: describe_search(term), detail, after: None }
         })?;
-        *remembered = Some(Remembered::new(taken.clone(), self.show_memory));
-        Ok((taken, true))
+        cached.set(show.clone(), self.show_ttl);
+        Ok((show, true))
     }
 
     /// Forgets the term's show if it is still this one.
-    pub(super) async fn forget_show(&self, slot: &Mutex<Option<Remembered>>, show: &ShowId) {
-        let mut remembered = slot.lock().await;
-        if remembered.as_ref().is_some_and(|remembered| remembered.taken.id == *show) {
-            *remembered = None;
-        }
+    pub(super) async fn forget_show(&self, term: &Term, id: &ShowId) {
+        self.shows.slot(term.folded()).lock().await.forget(id);
     }
 }

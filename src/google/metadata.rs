@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{BACKOFF, SCOPE};
 use crate::http;
+use crate::retry;
 use crate::text;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,21 +81,11 @@ impl Metadata {
         let client = http::client_without_proxy(CONNECT_TIMEOUT, CALL_TIMEOUT)
             .map_err(|error| http::root_cause_first(&error))?;
         let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
-        let mut attempt = 1;
-        let mut why = "it did not answer in time".to_owned();
-        loop {
-            match timeout_at(deadline, ask(&client, &url, what, read)).await {
-                Ok(Ok(found)) => return Ok(found),
-                Ok(Err(failed)) => why = failed,
-                Err(_) => {}
-            }
-            attempt += 1;
-            let wait = BACKOFF.before(attempt).filter(|wait| Instant::now() + *wait < deadline);
-            let Some(wait) = wait else {
-                return Err(format!("the metadata server {} gives no {what}: {why}", self.host));
-            };
-            sleep(wait).await;
-        }
+        let ask = |_| ask(&client, &url, what, read).map_err(retry::Error::transient);
+        let found = timeout_at(deadline, retry::run(&BACKOFF, ask)).await;
+        found
+            .unwrap_or_else(|_| Err("it did not answer in time".to_owned()))
+            .map_err(|why| format!("the metadata server {} gives no {what}: {why}", self.host))
     }
 }
 

@@ -172,5 +172,5 @@ pub(super) fn invalid(detail: &str) -> Failure {
 }
 
 fn refused(reason: &'static str, detail: &str) -> Failure {
-    Failure::Refused { reason, detail: text::excerpt(detail, MAX_DETAIL_BYTES) }
+    Failure::InvalidMessage { reason, detail: text::excerpt(detail, MAX_DETAIL_BYTES) }
 }

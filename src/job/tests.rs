@@ -187,7 +187,7 @@ fn each_refusal_names_the_key_and_what_is_allowed() {
         ),
     ] {
         match parse_parts(data, &[]) {
-            Err(Failure::Refused { reason: r, detail: d }) => {
+            Err(Failure::InvalidMessage { reason: r, detail: d }) => {
                 assert_eq!(r, reason, "{data}");
                 assert!(d.contains(detail), "{data}: {d}");
             }
@@ -196,7 +196,7 @@ fn each_refusal_names_the_key_and_what_is_allowed() {
     }
     let unknown = parse_parts("", &[("tabel", "podcasts")]);
     assert!(
-        matches!(unknown, Err(Failure::Refused { detail, .. }) if detail.contains("unknown attribute `tabel`"))
+        matches!(unknown, Err(Failure::InvalidMessage { detail, .. }) if detail.contains("unknown attribute `tabel`"))
     );
     assert!(parse_parts("", &[]).is_err());
 }

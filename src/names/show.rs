@@ -49,8 +49,8 @@ pub struct ChosenShow {
     pub id: ShowId,
     /// The show's name, if it was found by a search.
     pub name: Option<String>,
-    /// Why this show was chosen.
-    pub matched_by: ShowMatch,
+    /// Why it was chosen. `None` if it comes from the labels of a load job of an earlier version.
+    pub matched_by: Option<ShowMatch>,
 }
 
 /// Why a show was chosen.

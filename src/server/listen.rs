@@ -1,6 +1,5 @@
-//! The listener: connections bounded in number and in what they may hold, and a shutdown that lets
-//! messages in flight end. (`axum::serve` sets no bound to connections, nor to how long a request's
-//! head may take.)
+//! The listener: limits connections and their buffers, and lets messages in flight complete on shutdown.
+//! `axum::serve` limits neither the number of connections nor the time for a request's head.
 
 use std::io;
 use std::sync::Arc;
@@ -17,15 +16,21 @@ use tokio::time::{sleep, timeout};
 
 use crate::service::Service;
 
-/// Connections at once. Cloud Run sends at most as many requests as its concurrency; more come only
-/// from elsewhere, and wait in the listener's queue.
-const CONNECTIONS: usize = 1000;
+/// Concurrent connections. Cloud Run sends at most as many requests as its concurrency (80). Further
+/// connections wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 1000;
 
-/// What a connection may buffer of a request's head; Google's front end sends some kilobytes.
-const HEAD: usize = 64 * 1024;
+/// The buffer for a request's head. Google's front end sends some kilobytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Answers until `signal`, then gives messages in flight `drain` to end, and those that have not
-/// by then a moment to hand over their 503.
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The time to send 503 responses to messages that did not complete. Cloud Run stops the process 10 s after SIGTERM;
+/// the drain timeout is 8 s.
+const LAST_RESPONSES_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Serves until `signal`, and then waits up to `drain` for messages in flight. The rest are answered 503.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -34,22 +39,22 @@ pub async fn serve(
     signal: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut builder = http1::Builder::new();
     let head_time = service.timing().request_head_timeout;
-    builder.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(MAX_HEAD_BYTES);
     let mut signal = std::pin::pin!(signal);
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accept(&listener, &connections) => accepted,
             () = &mut signal => break,
         };
-        let (stream, permit) = match stream {
+        let (stream, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file handles, say: without a pause this would spin.
+                // The cause may last, like too many open files; the pause avoids a busy loop.
                 tracing::warn!(event = "accept", "a connection could not be accepted: {error}");
-                sleep(Duration::from_millis(100)).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -58,8 +63,7 @@ pub async fn serve(
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // What breaks a connection is the other side's affair; the handler is dropped with it,
-            // and the message comes again.
+            // If the connection breaks, the handler is dropped with it, and Pub/Sub redelivers the message.
             let _ = connection.await;
             drop(permit);
         });
@@ -69,7 +73,7 @@ pub async fn serve(
     let mut ended = std::pin::pin!(graceful.shutdown());
     if timeout(drain, &mut ended).await.is_err() {
         service.stopped.cancel();
-        let _ = timeout(Duration::from_millis(500), &mut ended).await;
+        let _ = timeout(LAST_RESPONSES_TIMEOUT, &mut ended).await;
     }
 }
 

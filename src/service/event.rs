@@ -1,16 +1,14 @@
-//! The event that tells others of a load. Pure: publishing it is the service's.
+//! Builds the event that is published after a load. Pure.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::extraction::{About, ChosenShow};
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{Load, Loaded};
+use crate::warehouse::{CompletedLoad, Load, Origin};
 
-/// The event's data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
@@ -27,33 +25,32 @@ struct Data<'a> {
     loaded_at: String,
 }
 
-/// Returns the event of a load: of `about`, if this delivery read Spotify and did the load, or else of
-/// what the load job says. Both give the same event, but for the show's name, which no job knows.
-pub(super) fn event(load: &Load<'_>, loaded: &Loaded, about: Option<&About>) -> Outgoing {
-    let origin = loaded.origin.as_ref();
-    let about = about.filter(|_| !loaded.earlier);
-    let taken = about.and_then(|about| about.show.as_ref());
-    let read_at = about.map(|about| about.read_at).or(origin.map(|origin| origin.read_at));
-    let show_id = taken
-        .map(|show| &show.id)
-        .or(origin.and_then(|origin| origin.show.as_ref()))
-        .or(load.job.show.as_ref());
+/// Builds the event of a load: from `own` if this delivery did the load, else from the labels of the load job.
+/// The two differ only in the show's name, which is not in the labels.
+pub(super) fn loaded_event(
+    load: &Load<'_>,
+    loaded: &CompletedLoad,
+    own: Option<&Origin>,
+) -> Outgoing {
+    let origin = own.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
+    let show = origin.and_then(|origin| origin.show.as_ref());
+    let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
     let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
     let data = Data {
         table,
         kind,
         term: load.job.term.text(),
         show_id: show_id.map(|show| show.as_str()),
-        show: taken.and_then(|show: &ChosenShow| show.name.as_deref()),
+        show: show.and_then(|show| show.name.as_deref()),
         rows: loaded.rows,
         job_id: &loaded.job_id,
         message_id: load.message_id,
-        read_at: read_at.map(text::rfc3339),
-        shared_reading: about.map(|about| about.shared).or(origin.and_then(|origin| origin.shared)),
+        read_at: origin.map(|origin| text::rfc3339(origin.read_at)),
+        shared_reading: origin.and_then(|origin| origin.shared),
         loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
     Outgoing {
-        // Texts and numbers, which JSON has.
+        // Strings, numbers and booleans always serialize.
         data: serde_json::to_vec(&data).unwrap_or_default(),
         attributes: BTreeMap::from(
             [("kind", kind), ("table", table)]
@@ -70,8 +67,7 @@ mod tests {
 
     use super::*;
     use crate::job::Job;
-    use crate::names::{Kind, ShowId, ShowMatch, Term};
-    use crate::warehouse::Origin;
+    use crate::names::{ChosenShow, Kind, ShowId, ShowMatch, Term};
 
     fn job(kind: Kind) -> Job {
         Job {
@@ -96,26 +92,23 @@ mod tests {
     }
 
     #[test]
-    fn a_load_and_its_job_tell_the_same() {
+    fn the_event_is_the_same_from_the_load_and_from_its_job() {
         let job = job(Kind::Episodes);
         let load = Load::new(&job, "p.d", "77", "");
-        let show =
-            ChosenShow { id: id(), name: Some("Café".to_owned()), matched_by: ShowMatch::Name };
-        let about = About { show: Some(show), read_at: at(1), shared: true, listed: None };
-        let origin = Origin {
-            show: Some(id()),
-            show_match: Some(ShowMatch::Name),
-            read_at: at(1),
-            shared: Some(true),
+        let named = |name: Option<&str>| {
+            let name = name.map(str::to_owned);
+            let show = ChosenShow { id: id(), name, matched_by: Some(ShowMatch::Name) };
+            Origin { show: Some(show), read_at: at(1), shared: Some(true), listed: None }
         };
-        let mut loaded = Loaded {
+        let (own, labels) = (named(Some("Café")), named(None));
+        let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: false,
+            by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
-            origin: Some(origin),
+            origin: Some(labels),
         };
-        let first = event(&load, &loaded, Some(&about));
+        let first = loaded_event(&load, &loaded, Some(&own));
         let mut expected = json!({
             "table": "episodes_cafe", "kind": "episodes", "term": "Café",
             "showId": "1oMIHOXsrLFENAeM743g93", "show": "Café", "rows": 75, "jobId": "j_0",
@@ -128,27 +121,27 @@ mod tests {
         assert_eq!((kind.as_str(), episodes.as_str()), ("kind", "episodes"));
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
-        // What a later delivery has read itself is not what was loaded.
-        loaded.earlier = true;
+        // What a later delivery reads itself is not what was loaded.
+        loaded.by_earlier_delivery = true;
         expected["show"] = Value::Null;
-        let later = About { show: None, read_at: at(70), shared: false, listed: None };
-        for about in [None, Some(&later)] {
-            assert_eq!(data(&event(&load, &loaded, about)), expected);
+        let later = Origin { show: None, read_at: at(70), shared: Some(false), listed: None };
+        for own in [None, Some(&later)] {
+            assert_eq!(data(&loaded_event(&load, &loaded, own)), expected);
         }
     }
 
     #[test]
-    fn what_is_unknown_is_null() {
+    fn unknown_values_are_null() {
         let job = job(Kind::Podcasts);
         let load = Load::new(&job, "p.d", "77", "");
-        let loaded = Loaded {
+        let loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
-            earlier: true,
+            by_earlier_delivery: true,
             rows: None,
             ended_at: None,
             origin: None,
         };
-        let data = data(&event(&load, &loaded, None));
+        let data = data(&loaded_event(&load, &loaded, None));
         for key in ["showId", "show", "rows", "readAt", "sharedReading"] {
             assert_eq!(data.get(key), Some(&Value::Null), "{key}");
         }

@@ -1,62 +1,55 @@
-//! BigQuery: one load job replaces a table. Its id is made from the message, so BigQuery itself refuses
-//! a second load of a message. `api` makes the calls; `answer` and `words` classify refusals.
+//! BigQuery: one load job replaces a table.
+//!
+//! A load job's id is derived from its message, so BigQuery itself refuses a second load of a message,
+//! whichever process sends it. [`BigQuery::find_earlier_loads`] finds jobs that earlier deliveries sent.
+//!
+//! | file | what it does | imports |
+//! |---|---|---|
+//! | `error_text` | reads the reasons and messages of BigQuery's errors | |
+//! | `denials` | remembers what BigQuery denied | `error_text` |
+//! | `error` | classifies errors | `denials`, `error_text` |
+//! | `api` | sends requests | `error` |
+//! | `dataset` | knows one dataset: its name, its location | `api`, `error` |
+//! | `table`, `jobs`, `upload`, `list` | the calls about a dataset | `dataset` and above |
 
-pub(super) mod answer;
 mod api;
+mod dataset;
 mod denials;
-pub(super) mod history;
+pub(super) mod error;
+mod error_text;
 pub(super) mod jobs;
-mod location;
+mod json;
+mod list;
 pub(super) mod table;
 pub(super) mod upload;
-mod words;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::time::sleep;
+use futures_util::future::join;
 
-use super::{Earlier, Load, Loaded, Origin, Standing};
+use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use crate::config::{self, Config, Timing};
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::meter::Meter;
 use crate::retry;
 use crate::rows::Rows;
-use answer::Refusal;
-use api::Api;
+pub(crate) use dataset::Dataset;
 use denials::{Call, Denials};
-use jobs::{Ended, JobFacts};
-use location::Location;
+use error::ApiError;
+use jobs::JobInfo;
 
-/// The most jobs of one message that are looked up: more than its deliveries can have created.
-const MAX_TRIES: u32 = 1000;
+/// The most load jobs of one message that are looked up: more than its deliveries can have created
+/// (100 deliveries of 5 attempts each).
+const MAX_LOAD_JOBS: u32 = 1000;
 
-/// A client for one dataset.
+/// Loads the tables of one dataset.
+#[derive(Debug)]
 pub struct BigQuery {
-    project: String,
-    dataset: String,
-    location: Location,
+    dataset: Dataset,
     denials: Denials,
-    // Uploads share the client, so that they reuse connections that are open.
-    api: Api,
-    max_multipart_bytes: usize,
     timing: Timing,
-}
-
-impl std::fmt::Debug for BigQuery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BigQuery").field("place", &self.place()).finish_non_exhaustive()
-    }
-}
-
-/// The result of inserting a job.
-enum Inserted {
-    Accepted(Box<JobFacts>),
-    /// The id is taken. `ours` where an earlier attempt of this very insert may have taken it.
-    Taken {
-        ours: bool,
-    },
 }
 
 impl BigQuery {
@@ -66,223 +59,235 @@ impl BigQuery {
         google: &Arc<GoogleCredentials>,
     ) -> Result<Self, String> {
         Ok(Self {
-            project: bigquery.project.clone(),
-            dataset: bigquery.dataset.clone(),
-            location: Location::new(bigquery.location.clone()),
+            dataset: Dataset::new(bigquery, config, google)?,
             denials: Denials::new(config.timing.denial_ttl),
-            api: Api::new(bigquery, &config.timing, google)?,
-            max_multipart_bytes: config
-                .test_hooks
-                .max_multipart_bytes
-                .unwrap_or(upload::MAX_MULTIPART_BYTES),
             timing: config.timing.clone(),
         })
     }
 
-    /// Returns `project.dataset`.
-    pub(crate) fn place(&self) -> String {
-        format!("{}.{}", self.project, self.dataset)
+    pub(super) fn dataset(&self) -> &Dataset {
+        &self.dataset
     }
 
-    /// Returns whether BigQuery must be asked before Spotify is read. Fails if a remembered denial
-    /// leaves nothing to ask.
-    pub(super) fn ask_first(&self, load: &Load<'_>) -> Result<bool, Failure> {
-        self.denials.check(&load.job.table)
+    pub(super) fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+        self.denials.fail_if_denied(&load.job.table)
     }
 
-    /// Looks at the table and creates it if it does not exist: everything that BigQuery can deny before
-    /// a load job.
-    pub(super) async fn prepare(&self, load: &Load<'_>) -> Result<Standing, Failure> {
-        let standing = self.look(load).await?;
-        if standing == Standing::Absent {
-            self.create(load).await?;
-            return Ok(Standing::Ours { rows: None });
-        }
-        Ok(standing)
+    pub(super) fn must_check_first(&self, load: &Load<'_>) -> bool {
+        self.denials.must_check_first(&load.job.table)
     }
 
-    /// Looks at the table, and remembers or forgets a denial.
-    pub(super) async fn look(&self, load: &Load<'_>) -> Result<Standing, Failure> {
-        let table = &load.job.table;
-        let looked = self.look_once(load).await;
-        match looked {
-            Ok(standing) => {
-                // Creating an absent table may still be denied.
-                if standing != Standing::Absent {
-                    self.denials.asked(table);
-                }
-                Ok(standing)
-            }
-            Err(failure) => Err(self.denials.remember(table, Call::Look, failure)),
-        }
-    }
-
-    /// Looks up the message's earlier loads. Waits for one that has not ended.
-    pub(super) async fn earlier(&self, load: &Load<'_>, meter: &Meter) -> Result<Earlier, Failure> {
-        for n in 0..MAX_TRIES {
-            let job_id = load.try_id(n);
-            let job = match self.job(&job_id).await {
-                Ok(job) => job,
-                Err(Refusal::NotFound(_)) => return Ok(Earlier::Next(n)),
-                Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
+    /// Looks up the load jobs of the message's earlier deliveries. Waits for one that has not ended.
+    pub(super) async fn find_earlier_loads(
+        &self,
+        load: &Load<'_>,
+        context: &Context,
+    ) -> Result<EarlierLoads, Failure> {
+        for n in 0..MAX_LOAD_JOBS {
+            let job_id = load.job_id(n);
+            let Some(job) = self.dataset.find_job(&job_id).await? else {
+                return Ok(EarlierLoads::NoneSucceeded { next: n });
             };
-            let _timed = meter.load_ms.timed();
-            if let Ended::Done(facts) = self.end_of(&job_id, job, meter).await? {
-                return Ok(Earlier::Done(facts.loaded(job_id, true)));
+            let _timed = context.meter.load_ms.timed();
+            let job = self.dataset.wait_for_end(&job_id, job, context).await?;
+            if job.failure().is_none() {
+                return Ok(EarlierLoads::Succeeded(job.completed_load(job_id, true)));
             }
         }
-        let detail = format!("{MAX_TRIES} load jobs of this message have failed");
-        Err(self.unavailable("jobs.get", detail))
+        let detail = format!(
+            "{MAX_LOAD_JOBS} load jobs of this message have failed; see the jobs {}_0 and following",
+            load.id
+        );
+        Err(self.dataset.unavailable("jobs.get", detail))
     }
 
-    pub(super) async fn replace(
+    /// Checks whether the table exists and may be loaded.
+    pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+        let table = &load.job.table;
+        // The load job needs the location. Looking it up now detects a missing dataset early.
+        let (found, location) = join(self.dataset.get_table(table), self.dataset.location()).await;
+        let state = location.and(found).and_then(|found| match found {
+            None => Ok(TableState::Missing),
+            Some(found) => found.check(load.job.kind, table),
+        });
+        // A missing table still has to be created, which may be denied.
+        if let Ok(TableState::Existing { .. }) = state {
+            self.denials.table_check_succeeded(table);
+        }
+        state.map_err(|failure| self.denials.remember(table, Call::TableCheck, failure))
+    }
+
+    /// Checks the table and creates it if it does not exist: everything that BigQuery can deny before a
+    /// load job.
+    pub(super) async fn check_or_create_table(
+        &self,
+        load: &Load<'_>,
+    ) -> Result<TableState, Failure> {
+        let state = self.check_table(load).await?;
+        if state == TableState::Missing {
+            self.create_table(load).await?;
+            return Ok(TableState::Existing { rows: None });
+        }
+        Ok(state)
+    }
+
+    async fn create_table(&self, load: &Load<'_>) -> Result<(), Failure> {
+        let table = &load.job.table;
+        match self.dataset.create_table(load.job.kind, table).await {
+            Ok(()) => {
+                self.denials.table_check_succeeded(table);
+                Ok(())
+            }
+            // Another process created it.
+            Err(ApiError::AlreadyExists) => self.check_table(load).await.map(drop),
+            Err(error) => {
+                let failure = self.dataset.failure(error, &format!("tables.insert for {table}"));
+                Err(self.denials.remember(table, Call::TableCheck, failure))
+            }
+        }
+    }
+
+    /// Replaces the table's rows. `first` is the number of the first load job.
+    pub(super) async fn replace_table(
         &self,
         load: &Load<'_>,
         first: u32,
-        standing: Standing,
+        state: TableState,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
-    ) -> Result<Loaded, Failure> {
+        context: &Context,
+    ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
-        // Another message may have been denied while this one read Spotify.
-        self.denials.check(table)?;
-        if standing == Standing::Absent {
-            self.create(load).await?;
+        // BigQuery may have denied another message's load while this one read Spotify.
+        self.denials.fail_if_denied(table)?;
+        if state == TableState::Missing {
+            self.create_table(load).await?;
         }
-        let loaded = self.load(load, first, rows, origin, meter).await;
-        match loaded {
+        match self.run_load_jobs(load, first, rows, origin, context).await {
             Ok(loaded) => {
-                self.denials.loaded(table);
+                self.denials.load_succeeded(table);
                 Ok(loaded)
             }
             Err(failure) => {
                 let call = match &failure {
-                    // Unless the location is configured, the next look asks for the dataset.
-                    Failure::DatasetMissing { .. } if !self.location.is_configured() => Call::Look,
-                    _ => Call::Load,
+                    // Unless the location is configured, the next check looks up the dataset, too.
+                    Failure::DatasetMissing { .. } if !self.dataset.has_configured_location() => {
+                        Call::TableCheck
+                    }
+                    _ => Call::LoadJob,
                 };
                 Err(self.denials.remember(table, call, failure))
             }
         }
     }
 
-    async fn load(
+    /// Sends load jobs, each with the next number, until one succeeds or fails permanently.
+    async fn run_load_jobs(
         &self,
         load: &Load<'_>,
         first: u32,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
-    ) -> Result<Loaded, Failure> {
+        context: &Context,
+    ) -> Result<CompletedLoad, Failure> {
         let table = &load.job.table;
-        let mut failures = 1;
         let mut n = first;
-        loop {
-            if meter.is_gone() {
-                return Err(jobs::gone(meter));
-            }
-            let job_id = load.try_id(n);
-            let (job, earlier) = match self.insert(load, &job_id, rows, origin, meter).await? {
-                Inserted::Accepted(job) => (Ok(*job), false),
-                Inserted::Taken { ours } => (self.job(&job_id).await, !ours),
-            };
-            let job = job.map_err(|refusal| self.lost(&job_id, refusal))?;
+        let attempt = |_| {
+            let job_id = load.job_id(n);
             n += 1;
-            match self.end_of(&job_id, job, meter).await? {
-                Ended::Done(facts) => return Ok(facts.loaded(job_id, earlier)),
-                // An earlier delivery's job failed; this delivery sends its own.
-                Ended::Failed(_) if earlier => {}
-                Ended::Failed(refusal) if refusal.may_pass_soon() => {
-                    failures += 1;
-                    match self.timing.backoff.before(failures) {
-                        Some(wait) => sleep(wait).await,
-                        None => return Err(self.failed(refusal, &format!("the load of {table}"))),
+            async move {
+                if context.cancelled.is_cancelled() {
+                    return Err(
+                        Failure::ClientGone { progress: context.describe_progress() }.into()
+                    );
+                }
+                let (job, by_earlier_delivery) =
+                    self.insert_job(load, &job_id, rows, origin, context).await?;
+                let job = self.dataset.wait_for_end(&job_id, job, context).await?;
+                match job.failure() {
+                    None => Ok(job.completed_load(job_id, by_earlier_delivery)),
+                    // An earlier delivery's job failed. This delivery sends its own.
+                    Some(_) if by_earlier_delivery => Err(retry::Error::Again),
+                    Some(error) if error.is_transient() => {
+                        let failure = self.dataset.failure(error, &format!("the load of {table}"));
+                        Err(retry::Error::transient(failure))
                     }
-                }
-                Ended::Failed(refusal) => {
-                    return Err(self.job_failed(load, &job_id, refusal).await);
+                    Some(error) => Err(self.explain(load, &job_id, error).await.into()),
                 }
             }
-        }
-    }
-
-    /// Returns why a load job failed: what a look at the table finds, or else what the job says.
-    async fn job_failed(&self, load: &Load<'_>, job_id: &str, refusal: Refusal) -> Failure {
-        let table = &load.job.table;
-        let looked = match &refusal {
-            Refusal::Rows(_) | Refusal::Refused { .. } => Some(self.look(load).await),
-            _ => None,
         };
-        match (looked, refusal) {
-            (Some(Err(failure)), _) => failure,
-            // The table was dropped meanwhile; the next delivery creates it.
-            (
-                Some(Ok(Standing::Absent)),
-                Refusal::Rows(detail) | Refusal::Refused { detail, .. },
-            ) => self.unavailable("the load job", format!("{table} is gone: {detail}")),
-            (_, Refusal::Rows(detail)) => Failure::InvalidRows {
-                table: table.clone(),
-                detail: format!("{detail} (job {job_id})"),
-            },
-            (_, Refusal::NotFound(detail)) => {
-                self.forget_location();
-                match self.look(load).await {
-                    // The dataset exists, so the table was dropped while the job ran.
-                    Ok(_) => self.unavailable("the load job", detail),
-                    Err(failure) => failure,
-                }
-            }
-            (_, refusal) => self.failed(refusal, &format!("the load of {table}")),
-        }
+        retry::run(&self.timing.backoff, attempt).await
     }
 
-    async fn insert(
+    /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
+    async fn insert_job(
         &self,
         load: &Load<'_>,
         job_id: &str,
         rows: &Rows,
         origin: &Origin,
-        meter: &Meter,
-    ) -> Result<Inserted, Failure> {
-        let location = self.location().await?;
-        let metadata =
-            upload::metadata(&self.project, &self.dataset, location, load, job_id, origin);
-        let metadata = &metadata;
-        let send = |attempt| async move {
-            match self.upload(metadata, rows).await {
-                Ok(job) => Ok(Inserted::Accepted(Box::new(job))),
-                Err(Refusal::Duplicate) => Ok(Inserted::Taken { ours: attempt > 1 }),
-                Err(refusal) => Err(refusal),
+        context: &Context,
+    ) -> Result<(JobInfo, bool), Failure> {
+        let job = &self.dataset.load_job(load, job_id, origin).await?;
+        let sent = retry::run(&self.timing.backoff, |attempt| async move {
+            match self.dataset.upload(job, rows).await {
+                Ok(job) => Ok((Some(job), false)),
+                // After the first attempt, the job may be this delivery's own.
+                Err(ApiError::AlreadyExists) => Ok((None, attempt == 1)),
+                Err(error) if context.cancelled.is_cancelled() => {
+                    Err(retry::Error::Permanent(error))
+                }
+                Err(error) => Err(error.classified()),
             }
-        };
-        let again = |refusal: &Refusal| refusal.may_pass_soon() && !meter.is_gone();
-        let sent = retry::run(&self.timing.backoff, send, again).await;
-        let refusal = match sent {
-            Ok(inserted) => return Ok(inserted),
-            Err(refusal) => refusal,
-        };
-        if meter.is_gone() && refusal.may_pass_soon() {
-            // BigQuery may have accepted the job all the same.
-            meter.follow(Some(JobFacts::default().followed(job_id, SystemTime::now())));
-        }
-        if matches!(refusal, Refusal::Refused { .. }) {
-            // BigQuery refuses some of several concurrent inserts with one id like this.
-            match self.job(job_id).await {
-                Ok(_) => return Ok(Inserted::Taken { ours: false }),
-                Err(Refusal::NotFound(_)) => {}
-                Err(refusal) => return Err(self.failed(refusal, "jobs.get")),
+        });
+        let error = match sent.await {
+            Ok((Some(job), _)) => return Ok((job, false)),
+            Ok((None, by_earlier_delivery)) => {
+                let job = self.dataset.get_accepted_job(job_id).await?;
+                return Ok((job, by_earlier_delivery));
             }
-            self.look(load).await?;
+            Err(error) => error,
+        };
+        if context.cancelled.is_cancelled() && error.is_transient() {
+            // BigQuery may have accepted the job anyway.
+            context
+                .progress
+                .follow(Some(JobInfo::default().to_followed(job_id, SystemTime::now())));
         }
-        Err(self.failed(refusal, &format!("a load job for {}", load.job.table)))
+        if matches!(error, ApiError::Rejected { .. }) {
+            // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
+            if let Some(job) = self.dataset.find_job(job_id).await? {
+                return Ok((job, true));
+            }
+            // If the table is the reason, its check says more.
+            self.check_table(load).await?;
+        }
+        Err(self.dataset.failure(error, &format!("a load job for {}", load.job.table)))
     }
 
-    fn unavailable(&self, what: &str, detail: String) -> Failure {
-        Failure::WarehouseUnavailable {
-            what: format!("{what} in {}", self.place()),
-            detail,
-            after: None,
+    /// Returns why a load job failed: what a check of the table finds, or else what the job says.
+    async fn explain(&self, load: &Load<'_>, job_id: &str, error: ApiError) -> Failure {
+        let table = &load.job.table;
+        let detail = match &error {
+            ApiError::NotFound(detail) => {
+                self.dataset.forget_location();
+                detail
+            }
+            ApiError::InvalidRows(detail) | ApiError::Rejected { detail, .. } => detail,
+            _ => return self.dataset.failure(error, &format!("the load of {table}")),
+        };
+        let detail = format!("{detail} (job {job_id})");
+        match (self.check_table(load).await, error) {
+            (Err(failure), _) => failure,
+            // The next delivery creates the table.
+            (Ok(TableState::Missing), _) | (Ok(_), ApiError::NotFound(_)) => {
+                let detail = format!("{table} was dropped while the job ran: {detail}");
+                self.dataset.unavailable("the load job", detail)
+            }
+            (Ok(_), ApiError::InvalidRows(_)) => {
+                Failure::InvalidRows { table: table.clone(), detail }
+            }
+            (Ok(_), error) => self.dataset.failure(error, &format!("the load of {table}")),
         }
     }
 }

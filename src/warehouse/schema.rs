@@ -1,4 +1,4 @@
-//! The tables' columns and descriptions, read from the files that Terraform makes the tables from.
+//! The tables' columns and descriptions, parsed from the files from which Terraform creates the tables.
 
 use gcp_bigquery_client::model::table_field_schema::TableFieldSchema;
 use gcp_bigquery_client::model::table_schema::TableSchema;
@@ -6,85 +6,80 @@ use serde::Deserialize;
 
 use crate::names::Kind;
 
-const TABLES: &str = include_str!("../../terraform/schemas/tables.json");
-const PODCASTS: &str = include_str!("../../terraform/schemas/podcasts.json");
-const EPISODES: &str = include_str!("../../terraform/schemas/episodes.json");
+const TABLES_JSON: &str = include_str!("../../terraform/schemas/tables.json");
+const PODCASTS_JSON: &str = include_str!("../../terraform/schemas/podcasts.json");
+const EPISODES_JSON: &str = include_str!("../../terraform/schemas/episodes.json");
 
-/// One column, as the schema files write it.
+/// A column of the schema files.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: String,
-    /// Its type, as BigQuery's API spells it.
+    /// The type as BigQuery's API spells it.
     pub r#type: String,
-    /// What it holds.
     pub description: String,
 }
 
-/// The columns of a kind's table.
+/// Returns the columns that a table of this kind must have.
 pub fn schema(kind: Kind) -> Vec<Column> {
-    let file = match kind {
-        Kind::Podcasts => PODCASTS,
-        Kind::Episodes | Kind::Mentions => EPISODES,
-    };
-    // Compiled in, and read by the tests below.
-    serde_json::from_str(file).unwrap_or_default()
+    // The files are compiled in, and a test below parses them.
+    serde_json::from_str(columns_json(kind)).unwrap_or_default()
 }
 
-/// The description of a kind's table.
 pub fn table_description(kind: Kind) -> String {
-    let tables: serde_json::Value = serde_json::from_str(TABLES).unwrap_or_default();
+    let tables: serde_json::Value = serde_json::from_str(TABLES_JSON).unwrap_or_default();
     tables[kind.name()]["description"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The columns in BigQuery's own form.
+/// Returns the columns as the client library's type.
 pub(super) fn table_schema(kind: Kind) -> TableSchema {
-    let file = match kind {
-        Kind::Podcasts => PODCASTS,
-        Kind::Episodes | Kind::Mentions => EPISODES,
-    };
-    let fields: Vec<TableFieldSchema> = serde_json::from_str(file).unwrap_or_default();
+    let fields: Vec<TableFieldSchema> =
+        serde_json::from_str(columns_json(kind)).unwrap_or_default();
     TableSchema { fields: Some(fields) }
 }
 
-/// A column as a table has it.
+fn columns_json(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Podcasts => PODCASTS_JSON,
+        Kind::Episodes | Kind::Mentions => EPISODES_JSON,
+    }
+}
+
+/// A column of an existing table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundColumn {
-    /// Its name.
     pub name: String,
-    /// Its type in the warehouse's own words, with a length where it has one: `STRING(10)`.
+    /// The type as the warehouse spells it, with a length if it has one: `STRING(10)`.
     pub r#type: String,
-    /// `REQUIRED` or `REPEATED`; all columns of ours are `NULLABLE`.
+    /// `REQUIRED`, `REPEATED` or `NULLABLE`; the service's own columns are all `NULLABLE`.
     pub mode: Option<String>,
 }
 
-/// Returns how the columns of a table differ from ours, column by column.
+/// Returns how the columns of a table differ from the expected ones, column by column.
 pub fn differences(kind: Kind, found: &[FoundColumn]) -> Vec<String> {
-    let ours = schema(kind);
+    let expected = schema(kind);
     let mut differences = Vec::new();
-    for column in &ours {
-        let Some(theirs) = found.iter().find(|found| found.name.eq_ignore_ascii_case(&column.name))
+    for Column { name, r#type, .. } in &expected {
+        let Some(column) = found.iter().find(|column| column.name.eq_ignore_ascii_case(name))
         else {
-            differences.push(format!("{} is missing", column.name));
+            differences.push(format!("{name} is missing"));
             continue;
         };
-        if canonical(&theirs.r#type) != canonical(&column.r#type) {
-            let (name, r#type) = (&column.name, &theirs.r#type);
-            differences.push(format!("{name} is {type}, ours is {}", column.r#type));
+        if canonical(&column.r#type) != canonical(r#type) {
+            differences.push(format!("{name} is {}, expected {type}", column.r#type));
         }
-        if let Some(mode) = theirs.mode.as_ref().filter(|mode| *mode != "NULLABLE") {
-            differences.push(format!("{} is {mode}, ours is NULLABLE", column.name));
+        if let Some(mode) = column.mode.as_ref().filter(|mode| *mode != "NULLABLE") {
+            differences.push(format!("{name} is {mode}, expected NULLABLE"));
         }
     }
-    for theirs in found {
-        if !ours.iter().any(|column| column.name.eq_ignore_ascii_case(&theirs.name)) {
-            differences.push(format!("{} {} is not ours", theirs.name, theirs.r#type));
+    for FoundColumn { name, r#type, .. } in found {
+        if !expected.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
+            differences.push(format!("unexpected column {name} {type}"));
         }
     }
     differences
 }
 
-/// Returns the one name of a type for which BigQuery has two.
+/// Returns one name for a type for which BigQuery has two.
 fn canonical(r#type: &str) -> &str {
     match r#type {
         "INT64" => "INTEGER",
@@ -97,7 +92,7 @@ fn canonical(r#type: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn names(kind: Kind) -> Vec<FoundColumn> {
+    fn expected(kind: Kind) -> Vec<FoundColumn> {
         let columns = schema(kind).into_iter();
         columns
             .map(|column| FoundColumn { name: column.name, r#type: column.r#type, mode: None })
@@ -105,22 +100,22 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_what_the_code_takes_them_for() {
-        let tables: serde_json::Value = serde_json::from_str(TABLES).unwrap();
+    fn the_schema_files_can_be_parsed() {
+        let tables: serde_json::Value = serde_json::from_str(TABLES_JSON).unwrap();
         for kind in Kind::ALL {
             assert!(!table_description(kind).is_empty());
-            let ours = names(kind);
-            let in_bigquerys_form = table_schema(kind).fields.unwrap();
-            assert_eq!(ours.len(), in_bigquerys_form.len());
+            let columns = expected(kind);
+            let as_table_schema = table_schema(kind).fields.unwrap();
+            assert_eq!(columns.len(), as_table_schema.len());
             let file = if kind == Kind::Podcasts { "podcasts.json" } else { "episodes.json" };
             assert_eq!(tables[kind.name()]["schema"], file);
         }
-        assert_eq!(names(Kind::Podcasts).len() + names(Kind::Episodes).len(), 12);
+        assert_eq!(expected(Kind::Podcasts).len() + expected(Kind::Episodes).len(), 12);
     }
 
     #[test]
-    fn differences_are_told_column_by_column() {
-        let mut found = names(Kind::Podcasts);
+    fn differences_are_listed_column_by_column() {
+        let mut found = expected(Kind::Podcasts);
         assert_eq!(differences(Kind::Podcasts, &found), [""; 0]);
         found[3].r#type = "INT64".to_owned();
         found[3].mode = Some("NULLABLE".to_owned());
@@ -133,10 +128,10 @@ mod tests {
             differences(Kind::Podcasts, &found),
             [
                 "name is missing",
-                "description is STRING(10), ours is STRING",
-                "id is REQUIRED, ours is NULLABLE",
-                "total_episodes is RANGE, ours is INTEGER",
-                "nome STRING is not ours"
+                "description is STRING(10), expected STRING",
+                "id is REQUIRED, expected NULLABLE",
+                "total_episodes is RANGE, expected INTEGER",
+                "unexpected column nome STRING"
             ]
         );
     }

@@ -218,7 +218,7 @@ class Deploy(DeployTest):
         self.assertEqual(run.returncode, 0, run.said)
         # Which APIs are on is asked once: where that is refused, they are turned on.
         self.assertEqual(self.now("slow"), dict.fromkeys(slow, 0) | {"gcloud services list": 1})
-        self.assertGreaterEqual(run.said.count("is not in effect yet. Trying again for up to five minutes."), len(slow) - 2)
+        self.assertGreaterEqual(run.said.count("is not in effect yet. Retrying for up to five minutes."), len(slow) - 2)
 
     def test_after_five_minutes_it_gives_up(self):
         self.world(slow={"terraform .* apply": 100})
@@ -238,16 +238,16 @@ class Deploy(DeployTest):
             ("gcloud projects describe", "login and tools", "gcloud projects describe PROJECT", "gcloud services"),
             ("gcloud services enable", "APIs", "roles/serviceusage.serviceUsageAdmin", "gcloud beta"),
             ("gcloud beta services", "APIs", "roles/serviceusage.serviceUsageAdmin", "gcloud storage"),
-            ("gcloud storage buckets create", "bucket of terraform's state", "--state-bucket NAME", "terraform"),
-            ("gcloud storage buckets update", "bucket of terraform's state", "roles/storage.admin", "terraform"),
-            ("terraform .* init", "terraform's start", "roles/storage.objectUser", "terraform plan"),
+            ("gcloud storage buckets create", "bucket for Terraform's state", "--state-bucket NAME", "terraform"),
+            ("gcloud storage buckets update", "bucket for Terraform's state", "roles/storage.admin", "terraform"),
+            ("terraform .* init", "terraform init", "roles/storage.objectUser", "terraform plan"),
             ("terraform .* plan .*-target", "registry, build account and secret", "force-unlock", "terraform apply"),
             ("gcloud secrets versions list", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
             ("gcloud secrets versions add", "the Spotify app's credentials", "deploy/set-credentials.sh --project p", "gcloud artifacts"),
             ("gcloud artifacts docker images list", "the image", "https://console.cloud.google.com/cloud-build/builds?project=p", "gcloud builds"),
             ("gcloud builds submit", "the image", "https://console.cloud.google.com/cloud-build/builds?project=p", "gcloud pubsub"),
             ("terraform .* plan .*image=", "everything else", "force-unlock", "gcloud pubsub"),
-            ("terraform .* show -json$", "everything else", "what was refused", "terraform plan -no-color"),
+            ("terraform .* show -json$", "everything else", "names what was refused", "terraform plan -no-color"),
             ("gcloud run services describe", "the rollout", "roles/run.viewer", "gcloud pubsub"),
             ("gcloud pubsub topics publish", "loading the tables", "gcloud pubsub topics publish spotify-bq --project=p", "gcloud logging"),
             ("gcloud logging read", "loading the tables", "The stack is in place", "terraform output -json"),
@@ -295,10 +295,10 @@ class Deploy(DeployTest):
     def test_in_a_terminal_it_asks_shows_the_plan_and_takes_only_yes(self):
         self.world(versions=[1])
         status, seen = self.run_in_terminal(
-            "deploy.sh", "--project", "p", typed=[("Carry this out?", "show"), ("the whole plan, as terraform", "y")]
+            "deploy.sh", "--project", "p", typed=[("Apply this plan?", "show"), ("the whole plan, as terraform", "y")]
         )
         self.assertNotEqual(status, 0)
-        self.assertIn("You did not agree", seen)
+        self.assertIn("You did not confirm", seen)
         self.assertEqual(self.now("state"), {})
 
     def test_a_dataset_that_is_there_is_taken_over_only_when_told(self):
@@ -335,11 +335,11 @@ class Deploy(DeployTest):
         self.assertIn("podcasts was replaced by 50 rows", run.said)
 
     def test_a_message_without_an_end_is_given_up_with_the_last_word_on_it(self):
-        self.world(log=[["2|retry|nothing, it comes again|Spotify wants no calls", "3|loaded||c"]])
+        self.world(log=[["2|retry|no action|Spotify asks for a pause", "3|loaded||c"]])
         run = self.deploy(MESSAGE_TIMEOUT_SECONDS="-1")
         self.assert_stopped(run, "loading the tables", "15 hours")
-        self.assertIn("Spotify wants no calls", run.said)
-        self.assertIn("message 1: nothing: it did not reach the service", run.said)
+        self.assertIn("Spotify asks for a pause", run.said)
+        self.assertIn("message 1: no line: the message did not reach the service", run.said)
 
     def test_no_messages_are_sent_when_none_are_wanted(self):
         self.assert_none(self.deploy("--no-messages").calls, "gcloud pubsub", "gcloud logging")
@@ -420,7 +420,7 @@ class Released(DeployTest):
         (self.bin / "gh").symlink_to(self.bin / "stand-in")
         self.world(gh_login=True, fail="^gh attestation")
         run = self.deploy("--image", self.IMAGE)
-        self.assert_stopped(run, "who built the image", "no valid attestation")
+        self.assert_stopped(run, "verifying the image", "no valid attestation")
         self.assert_none(run.calls, *CHANGES)
 
 
@@ -447,7 +447,7 @@ class OnlyImage(DeployTest):
         self.deployed()
         self.world(drift=["google_pubsub_topic.trigger"])
         run = self.only_image()
-        self.assert_stopped(run, "everything else", "Let a person run deploy/deploy.sh")
+        self.assert_stopped(run, "everything else", "Run deploy/deploy.sh")
         self.assertIn("google_pubsub_topic.trigger", run.said)
         self.assert_none(run.calls, "terraform apply")
 

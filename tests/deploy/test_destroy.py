@@ -76,7 +76,7 @@ class Destroy(ScriptTest):
         self.assertIn("nothing to remove", run.said)
 
     def test_without_a_terminal_it_needs_to_be_told_yes(self):
-        self.assert_stopped(self.destroy(yes=False), "your agreement", "--yes")
+        self.assert_stopped(self.destroy(yes=False), "your confirmation", "--yes")
         self.assertIn(SERVICE, self.now("state"))
 
     def test_only_the_projects_id_is_taken_as_yes(self):
@@ -92,8 +92,8 @@ class Destroy(ScriptTest):
             ("terraform .* init", "terraform's state", "roles/storage.objectUser"),
             ("terraform .* state list", "terraform's state", "the bucket that deploy.sh used"),
             ("terraform .* plan .*-target", "lifting the deletion protection", "roles/run.admin"),
-            ("terraform .* state rm", "letting go of the BigQuery data", "Nothing was destroyed yet"),
-            ("terraform .* -destroy", "removing everything else", "run this again for the rest"),
+            ("terraform .* state rm", "removing the BigQuery data from Terraform's state", "Nothing has been destroyed yet"),
+            ("terraform .* -destroy", "removing everything else", "Run this again for the rest"),
         ):
             with self.subTest(fail):
                 self.setUp()

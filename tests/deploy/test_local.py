@@ -112,7 +112,7 @@ class AsANewcomer(LocalTest):
         self.assertIn("tb_datahackers_limitada", self.carry_out(" ls spotify_podcasts"))
         self.assertIn("total_episodes", self.carry_out("query"))
         self.sh(next(line for line in self.printed if "topics publish" in line).replace("podcasts", "nonsense"))
-        self.wait_for("is now a dead letter")
+        self.wait_for("was dead-lettered")
         letter = json.loads(self.carry_out("subscriptions pull"))[0]["message"]
         self.assertIn("nonsense", letter["attributes"]["detail"])
 

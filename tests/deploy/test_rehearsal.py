@@ -109,7 +109,7 @@ class FromBeginningToEnd(Rehearsal):
         slow = {"seconds": 1}
         self.switch(**slow)
         run = self.deploy(status=130, fail=faults + ",api_slow", until="Creation complete")
-        self.assertIn("An API that was just turned on is not in effect yet", run.said)
+        self.assertIn("An API that was just enabled is not in effect yet", run.said)
         self.assert_ended_well(run, "registry, build account and secret")
         run = self.deploy(status=130, fail=faults, until="google_bigquery_dataset.this[0]: Creating")
         self.assert_ended_well(run, "everything else")
@@ -136,7 +136,7 @@ class FromBeginningToEnd(Rehearsal):
         run = self.deploy(status=1)
         self.assertIn("--adopt", run.said)
         run = self.deploy("--adopt")
-        self.assertIn("Taking over spotify_podcasts.tb_datahackers_limitada", run.said)
+        self.assertIn("Importing spotify_podcasts.tb_datahackers_limitada", run.said)
         run = self.destroy("--delete-data")
         self.assertIn("there is nothing to remove", self.destroy().said)
 
@@ -148,7 +148,7 @@ class AfterAnAccident(Rehearsal):
         options = ("--var-file", str(github))
         # Stopped between the failure and its repair, so that the service stays tainted.
         self.switch(create={SERVICE: DENIED})
-        self.deploy(*options, status=130, until="Waiting: rights")
+        self.deploy(*options, status=130, until="Waiting: new IAM")
         self.switch()
         run = self.destroy(*options)
         self.assertIn("The service's creation had failed", run.said)
@@ -159,7 +159,7 @@ class AfterAnAccident(Rehearsal):
 
         def mend(line):
             """What was waited for takes effect."""
-            if "Waiting: rights" in line:
+            if "Waiting: new IAM" in line:
                 create.clear()
             elif "Still waiting for the API" in line:
                 refuse.pop("google_pubsub_topic", None)
@@ -179,7 +179,7 @@ class AfterAnAccident(Rehearsal):
 
     def test_a_tainted_service_is_repaired_by_the_next_run(self):
         self.switch(create={SERVICE: DENIED})
-        self.deploy(status=130, until="Waiting: rights")
+        self.deploy(status=130, until="Waiting: new IAM")
         self.switch()
         run = self.deploy()
         self.assertIn("The service's creation had failed", run.said)

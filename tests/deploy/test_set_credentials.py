@@ -35,7 +35,7 @@ class SetCredentials(ScriptTest):
     def test_when_the_old_cannot_be_disabled_it_says_how(self):
         for fail in ("versions list", "versions disable"):
             self.world(versions=[3], next_version=4, fail=fail)
-            self.assert_stopped(self.put(), "disabling the versions before", "gcloud secrets versions disable VERSION")
+            self.assert_stopped(self.put(), "disabling the previous versions", "gcloud secrets versions disable VERSION")
 
     def test_it_is_the_named_secret_of_the_named_project(self):
         run = self.put(CREDENTIALS, "--secret", "other")
@@ -69,7 +69,7 @@ class SetCredentials(ScriptTest):
     def test_what_spotify_does_not_know_is_refused(self):
         self.world(spotify_says="400", versions=[3])
         run = self.put()
-        self.assert_stopped(run, "whether Spotify knows them", "https://developer.spotify.com/dashboard")
+        self.assert_stopped(run, "testing the credentials against Spotify", "https://developer.spotify.com/dashboard")
         self.assertEqual(self.now("versions"), [3])
 
     def test_a_spotify_out_of_reach_is_no_reason_to_stop(self):

@@ -133,7 +133,7 @@ class Documents(unittest.TestCase):
         from scripts import FIRST_RESOURCES
 
         page = (REPOSITORY / "docs/deploy.md").read_text()
-        self.assertEqual(sorted(FIRST_RESOURCES), sorted(re.findall(r"-target=(\S+?_\S+\.\S+)", page.partition("## Terraform by hand")[2].partition("```\n\nThen the image")[0])))
+        self.assertEqual(sorted(FIRST_RESOURCES), sorted(re.findall(r"-target=(\S+?_\S+\.\S+)", page.partition("## Run Terraform by hand")[2].partition("```\n\nBuild the image")[0])))
 
     def test_the_modules_first_stage_is_the_scripts(self):
         from scripts import FIRST_RESOURCES
@@ -167,7 +167,7 @@ class Home(unittest.TestCase):
     LINK = r"(?i)(github\.com|colab\.research\.google\.com/github|raw\.githubusercontent\.com|ghcr\.io)(/|%2F)([\w.-]+)\2spotify-bq(?![\w-])"
 
     def links(self, folder):
-        for file in [*folder.glob("*.md"), *folder.glob("docs/*.md"), *folder.glob("deploy/*"), *folder.glob("examples/**/*"), folder / "Cargo.toml"]:
+        for file in [*folder.glob("*.md"), *folder.glob("docs/**/*.md"), *folder.glob("deploy/*"), *folder.glob("examples/**/*"), folder / "Cargo.toml"]:
             if file.is_file():
                 for host, _, owner in re.findall(self.LINK, file.read_text()):
                     yield host, owner, file

@@ -15,7 +15,7 @@ version: 2
 
 sources:
   - name: spotify
-    description: Tables that spotify-bq replaces with each load.
+    description: Tabelas de podcasts do Spotify. O spotify-bq substitui a tabela inteira a cada carga.
     # On DuckDB the attached SQLite file is a database of its own.
     database: "{{ 'spotify_podcasts' if target.type == 'duckdb' else (var('source_project') or target.database) }}"
     schema: "{{ 'main' if target.type == 'duckdb' else var('source_dataset') }}"

@@ -72,7 +72,7 @@ class Notebook(unittest.TestCase):
         shutil.move(demo_file(self.folder), self.folder / "ontem.sqlite")
         demo_file(self.folder)
         executed = notebook.run(self.folder)
-        self.assertEqual(texts(executed)[-1], ["Nada mudou desde ontem.\n"])
+        self.assertEqual(texts(executed)[-1], ["Nenhuma diferença no período comparado.\n"])
 
     def test_one_episode_that_no_mention_is_of(self):
         file = demo_file(self.folder)
@@ -97,7 +97,7 @@ class Notebook(unittest.TestCase):
         # All but the last two cells, which compare with yesterday: this table did not exist then.
         self.assertEqual(texts(executed)[:-2], texts(committed)[:-2])
         self.assertIn("FOR SYSTEM_TIME AS OF", texts(executed)[-2][0])
-        self.assertEqual(texts(executed)[-1], ["Nada mudou desde ontem.\n"])
+        self.assertEqual(texts(executed)[-1], ["Nenhuma diferença no período comparado.\n"])
         self.assertEqual(len(pictures(executed)), PLOTS)
 
 

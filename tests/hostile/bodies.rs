@@ -1,5 +1,4 @@
-//! 100,000 bodies that are almost envelopes, or nothing at all: each has its answer, and none is a
-//! defect's.
+//! 100,000 bodies that are almost envelopes, or random bytes: each is answered, and none with a 500.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use spotify_bq::envelope::OUTCOME_HEADER;
 use spotify_bq::server;
 use spotify_bq::service::Service;
 use tower::ServiceExt;
@@ -21,8 +21,8 @@ use crate::support::wire::answer_with;
 
 const BODIES: usize = 100_000;
 
-/// What gets into a text that is being spoilt.
-const MORSELS: [&str; 30] = [
+/// What is inserted into texts to corrupt them.
+const FRAGMENTS: [&str; 30] = [
     "\"",
     "{",
     "}",
@@ -55,7 +55,7 @@ const MORSELS: [&str; 30] = [
     "\r\n",
 ];
 
-fn spoil(random: &mut StdRng, text: &mut Vec<u8>) {
+fn corrupt(random: &mut StdRng, text: &mut Vec<u8>) {
     for _ in 0..random.random_range(0..4) {
         let at = random.random_range(0..=text.len());
         let end = (at + random.random_range(0..12)).min(text.len());
@@ -68,14 +68,14 @@ fn spoil(random: &mut StdRng, text: &mut Vec<u8>) {
             }
             3 => text.truncate(text.len() - random.random_range(0..=text.len().min(40))),
             _ => {
-                let morsel = MORSELS[random.random_range(0..MORSELS.len())];
-                text.splice(at..at, morsel.bytes());
+                let fragment = FRAGMENTS[random.random_range(0..FRAGMENTS.len())];
+                text.splice(at..at, fragment.bytes());
             }
         }
     }
 }
 
-/// A message's data, good or spoilt, in an envelope, good or spoilt.
+/// Returns an envelope with data, either of which may be corrupted.
 fn body(random: &mut StdRng) -> Vec<u8> {
     if random.random_range(0..10) == 0 {
         return (0..random.random_range(0..300)).map(|_| random.random()).collect();
@@ -88,7 +88,7 @@ fn body(random: &mut StdRng) -> Vec<u8> {
         json!({}),
     ];
     let mut data = data[random.random_range(0..data.len())].to_string().into_bytes();
-    spoil(random, &mut data);
+    corrupt(random, &mut data);
     let mut message = json!({"messageId": "1", "publishTime": "2026-11-24T09:00:00Z"});
     if random.random() {
         message["attributes"] = json!({"table": "podcasts", "googclient_x": "y"});
@@ -101,23 +101,23 @@ fn body(random: &mut StdRng) -> Vec<u8> {
         body["deliveryAttempt"] = json!(random.random::<i64>());
     }
     let mut body = body.to_string().into_bytes();
-    spoil(random, &mut body);
+    corrupt(random, &mut body);
     body
 }
 
-/// The service, with a Spotify that wants no calls for a day and nobody to publish to: what it
-/// understands fails at once.
-async fn alone() -> Router {
+/// Returns a service whose Spotify is rate limited for a day, and which has no topics: valid messages fail
+/// immediately.
+async fn router_without_upstreams() -> Router {
     let world = World::new(Spotify::showing(1, 1).await).await;
     world.spotify.stub.on(|_| answer_with(429, &[("retry-after", "86400")], ""));
     let mut config = world.set("TRIGGER_TOPIC", "").set("DEAD_LETTER_TOPIC", "").config();
     config.timing.backoff.attempts = 1;
-    server::router(std::sync::Arc::new(Service::new(config).await.unwrap()), None, None)
+    server::router(std::sync::Arc::new(Service::new(config).unwrap()), None, None)
 }
 
 #[tokio::test]
 async fn no_answer_repeats_a_long_body() {
-    let router = alone().await;
+    let router = router_without_upstreams().await;
     let long = "x".repeat(1_000_000);
     let data = |data: Value| json!({"message": {"messageId": "1", "data": STANDARD.encode(data.to_string())}});
     for body in [
@@ -138,8 +138,8 @@ async fn no_answer_repeats_a_long_body() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_random_bodies_are_answered_without_a_defect() {
-    let router = alone().await;
+async fn a_hundred_thousand_random_bodies_are_answered_without_a_500() {
+    let router = router_without_upstreams().await;
     let mut random = StdRng::seed_from_u64(5);
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     for n in 0..BODIES {
@@ -147,7 +147,7 @@ async fn a_hundred_thousand_random_bodies_are_answered_without_a_defect() {
         let request = Request::post("/").body(Body::from(body.clone())).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
-        let outcome = response.headers().get(server::OUTCOME);
+        let outcome = response.headers().get(OUTCOME_HEADER);
         let outcome = outcome.map_or("", |outcome| outcome.to_str().unwrap()).to_owned();
         assert!(
             matches!(status, 400 | 503) && !outcome.is_empty(),
@@ -156,7 +156,7 @@ async fn a_hundred_thousand_random_bodies_are_answered_without_a_defect() {
         );
         *answers.entry(outcome).or_default() += 1;
     }
-    // Every depth was reached: the envelope, the data, the message, and the work itself.
+    // Every stage was reached: the envelope, the data, the message, and the work itself.
     for outcome in [
         "refused no_envelope",
         "refused bad_base64",

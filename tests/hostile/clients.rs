@@ -1,4 +1,4 @@
-//! Senders that are slow, that announce what they do not send, and that speak no HTTP.
+//! Clients that are slow, that announce more than they send, or that do not speak HTTP.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ async fn connect(url: &str) -> TcpStream {
     TcpStream::connect(url.strip_prefix("http://").unwrap().trim_end_matches('/')).await.unwrap()
 }
 
-/// All that the service answers to these bytes until it closes the connection.
+/// Returns all that the service answers to these bytes until it closes the connection.
 async fn talk(url: &str, bytes: &[u8]) -> String {
     let mut stream = connect(url).await;
-    // It may close before it has read all, and then a reset may swallow its answer.
+    // The service may close before it has read everything, and a reset may then discard its answer.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -29,7 +29,7 @@ fn statuses(answer: &str) -> Vec<u16> {
     answer.split("HTTP/1.1 ").skip(1).filter_map(status).collect()
 }
 
-async fn app_in_a_hurry() -> (World, App) {
+async fn impatient_app() -> (World, App) {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let mut config = world.config();
     config.timing.request_head_timeout = Duration::from_millis(200);
@@ -39,8 +39,8 @@ async fn app_in_a_hurry() -> (World, App) {
 }
 
 #[tokio::test]
-async fn a_head_or_body_that_does_not_end_is_given_up() {
-    let (_world, app) = app_in_a_hurry().await;
+async fn a_head_or_body_that_does_not_end_times_out() {
+    let (_world, app) = impatient_app().await;
     let head = "POST / HTTP/1.1\r\nhost: x\r\n";
     assert_eq!(statuses(&talk(&app.url, b"").await), [0_u16; 0]);
     assert_ne!(statuses(&talk(&app.url, head.as_bytes()).await), [200]);
@@ -48,7 +48,7 @@ async fn a_head_or_body_that_does_not_end_is_given_up() {
         let answer = talk(&app.url, format!("{head}{body}").as_bytes()).await;
         assert_eq!(statuses(&answer), [408], "{body:?}: {answer}");
     }
-    // A byte now and then does not buy more time.
+    // Sending a byte now and then does not extend the timeout.
     let mut stream = connect(&app.url).await;
     stream.write_all(format!("{head}content-length: 100000\r\n\r\n").as_bytes()).await.unwrap();
     let (mut from, mut to) = stream.into_split();
@@ -65,7 +65,7 @@ async fn a_head_or_body_that_does_not_end_is_given_up() {
 
 #[tokio::test]
 async fn nonsense_is_refused_and_the_next_push_is_handled() {
-    let (_world, app) = app_in_a_hurry().await;
+    let (_world, app) = impatient_app().await;
     let post = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
     let many = |n: usize| (0..n).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
     let long_chunks = format!("10000\r\n{}\r\n", "x".repeat(0x10000)).repeat(17);
@@ -99,25 +99,25 @@ async fn nonsense_is_refused_and_the_next_push_is_handled() {
         let answer = talk(&app.url, request.as_bytes()).await;
         assert_eq!(statuses(&answer).first(), Some(&expected), "{what}: {answer}");
     }
-    // HTTP/2 at once is hung up on.
+    // HTTP/2 without negotiation closes the connection.
     assert_eq!(talk(&app.url, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
     assert_eq!(app.push(&table("podcasts")).await.status, 204);
 }
 
 #[tokio::test]
-async fn garbage_behind_a_good_request_is_no_second_one() {
-    let (_world, app) = app_in_a_hurry().await;
+async fn garbage_after_a_request_is_not_a_second_request() {
+    let (_world, app) = impatient_app().await;
     let good = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer = talk(&app.url, format!("{good}{good}\0\0garbage\r\n\r\n").as_bytes()).await;
     assert_eq!(statuses(&answer), [200, 200, 400], "{answer}");
-    // A body that was not read must not be taken for the next request.
+    // An unread body must not be parsed as the next request.
     let smuggled = format!("POST /no HTTP/1.1\r\nhost: x\r\ncontent-length: 90\r\n\r\n{good}");
     assert_eq!(statuses(&talk(&app.url, smuggled.as_bytes()).await), [404]);
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_not_unpacked() {
-    let (_world, app) = app_in_a_hurry().await;
+async fn a_compressed_body_is_not_decompressed() {
+    let (_world, app) = impatient_app().await;
     let envelope = table("podcasts").envelope().to_string();
     let bomb = super::upstreams::gzip(&vec![b' '; 100 << 20]);
     assert!(bomb.len() < 1 << 20);
@@ -127,9 +127,9 @@ async fn a_compressed_body_is_not_unpacked() {
     }
 }
 
-/// Half of them hold a head that grows and does not end, half a body that lacks its last byte.
+/// Half of them send an unfinished head, half a body without its last byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_slow_connections_neither_stop_a_push_nor_fill_the_memory() {
+async fn five_hundred_slow_connections_neither_block_a_push_nor_fill_the_memory() {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let binary = Binary::start(&world.settings).await;
     let head = format!("POST / HTTP/1.1\r\nhost: x\r\nx: {}", "y".repeat(50_000));
@@ -145,7 +145,7 @@ async fn five_hundred_slow_connections_neither_stop_a_push_nor_fill_the_memory()
         .drain(..)
         .map(|mut stream| {
             tokio::spawn(async move {
-                // Where the service does not read on, this does not end before the connection does.
+                // If the service stops reading, this returns when the connection is closed.
                 let _ = stream.write_all(body.as_bytes()).await;
                 let _ = stream.read_u8().await;
             })

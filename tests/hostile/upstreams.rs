@@ -1,5 +1,5 @@
-//! Upstreams with traps in their answers: each ends in a bounded failure, and no call and no token
-//! reaches another host.
+//! Upstreams with malicious answers: each leads to a limited failure, and no call and no token reaches
+//! another host.
 
 use std::io::Write;
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// A host that nobody may call.
+/// A host that must not be called.
 async fn elsewhere() -> Stub {
     Stub::start(Router::new()).await
 }
 
-/// An answer whose body is `piece` again and again, so often.
+/// An answer whose body repeats `piece`.
 fn pieces(headers: &[(&str, &str)], piece: &'static [u8], times: usize) -> Act {
     let body = stream::iter((0..times).map(move |_| Ok::<_, String>(Bytes::from_static(piece))));
     with_body(headers, Body::from_stream(body))
@@ -39,7 +39,7 @@ fn with_body(headers: &[(&str, &str)], body: Body) -> Act {
     Act::Answer(response.body(body).unwrap())
 }
 
-/// A page of a search, with this in it.
+/// A page of a search with these fields.
 fn page(extra: Value) -> String {
     let mut page = json!({"items": [], "total": 0, "limit": 10, "offset": 0});
     for (key, value) in extra.as_object().unwrap() {
@@ -50,7 +50,7 @@ fn page(extra: Value) -> String {
 
 type Trap = Box<dyn Fn(&Call) -> Act + Send>;
 
-/// What a push for podcasts comes to where each call to the Web API meets the trap.
+/// Pushes a message for podcasts, with this answer to each call below `path`.
 async fn trapped(path: &'static str, trap: Trap) -> (World, Answer) {
     let world = World::new(Spotify::showing(12, 1).await).await;
     let mut config = world.config();
@@ -86,7 +86,7 @@ async fn links_to_another_host_are_not_followed() {
     let evil = elsewhere().await;
     let world = World::new(Spotify::start(catalog(30, 120)).await).await;
     let app = world.app().await;
-    // The same pages, but every address in them is the other host's.
+    // The same pages, with links to the other host.
     let real = Spotify::start(catalog(30, 120)).await;
     let (inner, url) = (pages_of(&real), evil.url.clone());
     world.spotify.stub.on(move |call| {
@@ -108,7 +108,7 @@ async fn links_to_another_host_are_not_followed() {
     assert_eq!(evil.calls().len(), 0);
 }
 
-/// Pages of a catalogue.
+/// Returns pages of a catalog.
 fn pages_of(spotify: &Spotify) -> impl Fn(bool, usize, usize) -> Value + use<> {
     let catalog = spotify.catalog.clone();
     move |episodes, offset, limit| {
@@ -119,7 +119,7 @@ fn pages_of(spotify: &Spotify) -> impl Fn(bool, usize, usize) -> Value + use<> {
 }
 
 #[tokio::test]
-async fn answers_that_do_not_end_or_burst_are_given_up() {
+async fn endless_and_huge_answers_are_aborted() {
     static SPACES: [u8; 1 << 16] = [b' '; 1 << 16];
     let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
     let bomb = gzip(&vec![b' '; 100 << 20]);
@@ -162,7 +162,7 @@ async fn answers_that_do_not_end_or_burst_are_given_up() {
         ("a total of 18 EB and nothing", {
             Box::new(|_| answer(200, &page(json!({"total": u64::MAX}))))
         }),
-        ("a text of 5 MB in the place of a number", {
+        ("a text of 5 MB instead of a number", {
             let body = page(json!({"total": "x".repeat(5 << 20)}));
             Box::new(move |_| answer(200, &body))
         }),
@@ -199,7 +199,7 @@ async fn a_show_whose_id_is_a_path_is_not_called() {
     assert!(called.iter().all(|call| call.path == "/v1/search"), "{called:?}");
 }
 
-/// 60 episodes whose rows have more than 5 MiB, so that BigQuery is asked for an upload's address.
+/// 60 episodes whose rows have more than 5 MiB, so that the upload is resumable.
 fn large() -> spotify_bq::demo::Catalog {
     let mut large = catalog(1, 60);
     for (n, item) in large.episodes.values_mut().next().unwrap().iter_mut().enumerate() {
@@ -210,7 +210,7 @@ fn large() -> spotify_bq::demo::Catalog {
 }
 
 #[tokio::test]
-async fn bigquerys_upload_goes_nowhere_else() {
+async fn an_upload_goes_only_to_google_or_the_configured_host() {
     let evil = elsewhere().await;
     let world = World::new(Spotify::start(large()).await).await;
     let app = world.app().await;
@@ -252,7 +252,7 @@ async fn bigquerys_upload_goes_nowhere_else() {
 }
 
 #[tokio::test]
-async fn an_answer_of_bigquerys_that_bursts_is_given_up() {
+async fn a_huge_answer_from_bigquery_is_aborted() {
     static SPACES: [u8; 1 << 16] = [b' '; 1 << 16];
     let world = World::new(Spotify::showing(1, 1).await).await;
     let mut config = world.config();

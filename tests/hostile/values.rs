@@ -1,5 +1,5 @@
-//! Values of a message that want to be something else: a path, a table, a label, an attribute, a
-//! second log line. What really comes out of the binary and reaches its neighbours is looked at.
+//! Injection through message values: paths, tables, labels, attributes, log lines. The tests check what the
+//! binary prints and sends.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +35,8 @@ const TERMS: [&str; 23] = [
     "ﬀ ﬁ Ⅷ ½",
 ];
 
-/// With what a line would be broken, and what JSON, terminals and shells read as more than text. None
-/// of these is a search term.
+/// Line breaks, and characters with a meaning for JSON, terminals and shells. None of these is a valid search
+/// term.
 const BREAKS: [&str; 9] = [
     "x\n{\"severity\":\"EMERGENCY\",\"message\":\"owned\"}",
     "x\r\nspotify-bq-outcome: loaded",
@@ -49,7 +49,7 @@ const BREAKS: [&str; 9] = [
     "-",
 ];
 
-/// Messages with each value in each place, and how many of them load a table.
+/// Returns messages with each value in each position.
 fn pushes() -> Vec<Push> {
     let mut pushes = Vec::new();
     for term in TERMS {
@@ -96,7 +96,7 @@ async fn values_of_a_message_stay_values() {
     let count = push_all(&binary, &pushes()).await;
     let printed = binary.end().await;
 
-    // One JSON object a line, one line a message, and nothing in them that a value wrote.
+    // One JSON object per line, one line per message, and no value changes another field.
     let lines: Vec<Value> =
         printed.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     let messages = lines.iter().filter(|line| line["event"] == "message").count();
@@ -107,7 +107,7 @@ async fn values_of_a_message_stay_values() {
     assert_eq!(severities, BTreeSet::from(["ERROR", "INFO", "WARNING"]));
     assert!(lines.iter().all(|line| line.get("logging.googleapis.com/trace").is_none()));
 
-    // Spotify is asked what it would be asked for any term.
+    // Calls to Spotify have the same form for every term.
     let show = world.spotify.catalog.shows[0]["id"].as_str().unwrap();
     let paths: BTreeSet<String> =
         world.spotify.api_calls().into_iter().map(|call| call.path).collect();
@@ -124,7 +124,7 @@ async fn values_of_a_message_stay_values() {
         assert!(asked.contains(term), "{term}");
     }
 
-    // Tables, jobs and labels have names of their alphabets.
+    // Names of tables, jobs and labels have only allowed characters.
     let state = world.bigquery.state.lock().unwrap();
     let plain = |text: &str, more: &str| {
         text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c))
@@ -143,7 +143,7 @@ async fn values_of_a_message_stay_values() {
     let own = &state.tables["tb_datahackers_limitada"];
     assert_eq!(own.rows.len(), 3);
 
-    // Dead letters say in one line what was wrong, and fit Pub/Sub.
+    // Dead letters have a detail of one line, and fit Pub/Sub's limits.
     let letters = world.pubsub.published("letters");
     assert!(letters.len() > 6 * BREAKS.len());
     for letter in letters {
@@ -158,7 +158,7 @@ async fn values_of_a_message_stay_values() {
 }
 
 #[tokio::test]
-async fn lines_for_a_terminal_stay_one_each_too() {
+async fn a_message_is_one_line_on_a_terminal_too() {
     let world = World::new(Spotify::showing(3, 3).await).await.set("LOG_FORMAT", "text");
     let binary = Binary::start(&world.settings).await;
     let count = push_all(&binary, &pushes()).await;

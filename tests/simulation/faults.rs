@@ -121,12 +121,12 @@ pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, ca
         let fails = fails.then(|| *fates.pick(&JOB_ERRORS));
         let pending = fair.is_stormy() && fates.chance(faults / 4);
         // The binary looks every five seconds, as in life.
-        let looks = match pending {
+        let polls = match pending {
             true if binary => 5,
             true => fates.number(40..200),
             false => fates.number(0..4),
         };
-        Fate { fails, looks: looks as u32 }
+        Fate { fails, polls: polls as u32 }
     });
 
     let (mut refused, mut lost) = (dice("publishes"), dice("lost publishes"));

@@ -72,11 +72,14 @@ impl Recipe {
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
         config.test_hooks.max_multipart_bytes = self.plan.resumable.then_some(0);
         let timing = &mut config.timing;
-        timing.backoff =
-            Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(30), attempts: 4 };
+        timing.backoff = Backoff {
+            base_delay: Duration::from_millis(2),
+            max_delay: Duration::from_millis(30),
+            attempts: 4,
+            max_retry_after: self.plan.patience,
+        };
         timing.first_poll_delay = Duration::from_millis(1);
         timing.max_poll_delay = Duration::from_millis(10);
-        timing.max_retry_after_wait = self.plan.patience;
         timing.message_deadline = self.plan.message_deadline;
         timing.drain_timeout = Duration::from_millis(50);
         timing.spotify_call_timeout = Duration::from_millis(1500);

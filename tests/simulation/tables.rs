@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::catalogue::TERMS;
 use super::dice::Dice;
-use crate::support::bigquery::{State_, Table};
+use crate::support::bigquery::{ProjectState, Table};
 
 const REFUSALS: [&str; 3] = [
     "Incompatible table partitioning specification. Expected partitioning specification none",
@@ -19,7 +19,7 @@ const REFUSALS: [&str; 3] = [
 const OWN_TYPE: &str = "own_type";
 
 /// Makes all tables, as Terraform would.
-pub fn create(state: &Arc<Mutex<State_>>) {
+pub fn create(state: &Arc<Mutex<ProjectState>>) {
     let podcasts = include_str!("../../terraform/schemas/podcasts.json");
     let episodes = include_str!("../../terraform/schemas/episodes.json");
     for term in TERMS {
@@ -32,7 +32,7 @@ pub fn create(state: &Arc<Mutex<State_>>) {
 }
 
 /// Makes some table one that can't be loaded.
-pub fn spoil(dice: &mut Dice, state: &Arc<Mutex<State_>>) {
+pub fn spoil(dice: &mut Dice, state: &Arc<Mutex<ProjectState>>) {
     let mut state = state.lock().unwrap();
     let names: Vec<String> = state.tables.keys().cloned().collect();
     let way = dice.number(0..4);
@@ -56,7 +56,7 @@ pub fn spoil(dice: &mut Dice, state: &Arc<Mutex<State_>>) {
 }
 
 /// Makes all tables what they were.
-pub fn repair(state: &Arc<Mutex<State_>>) {
+pub fn repair(state: &Arc<Mutex<ProjectState>>) {
     for table in state.lock().unwrap().tables.values_mut() {
         (table.refuses, table.r#type) = (None, None);
         for column in 0..4 {

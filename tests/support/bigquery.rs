@@ -1,5 +1,5 @@
-//! A simulated BigQuery, stricter than the emulator: it knows the dispositions, refuses unknown
-//! fields and wrong types, tells jobs by their id, and can let them run for a while or fail.
+//! A simulated BigQuery, stricter than the emulator: it knows the dispositions, rejects unknown fields
+//! and wrong types, rejects a job id that exists, and can let jobs run for a while or fail.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,32 +19,32 @@ pub const LOCATION: &str = "southamerica-east1";
 #[derive(Clone)]
 pub struct BigQuery {
     pub stub: Stub,
-    pub state: Arc<Mutex<State_>>,
+    pub state: Arc<Mutex<ProjectState>>,
 }
 
 /// How a job ends.
 #[derive(Clone, Debug, Default)]
 pub struct Fate {
-    /// The reason of its failure, and its words behind a colon.
+    /// The reason of its failure, or `reason: message`.
     pub fails: Option<&'static str>,
-    /// How often it has not ended when it is looked at: PENDING at first, RUNNING at last.
-    pub looks: u32,
+    /// The number of lookups before it ends: PENDING at first, RUNNING at last.
+    pub polls: u32,
 }
 
 type Fates = Box<dyn FnMut(&str) -> Fate + Send>;
 
-pub struct State_ {
+pub struct ProjectState {
     pub dataset: bool,
     pub tables: BTreeMap<String, Table>,
     pub jobs: BTreeMap<String, Job>,
-    /// Ids of the jobs in the order in which they were accepted.
+    /// Ids of the jobs in the order of their inserts.
     pub accepted: Vec<String>,
     pub fate: Fates,
-    /// Jobs of others, as `jobs.list` tells them, newer than all of ours.
+    /// Jobs of other services as `jobs.list` returns them, newer than all others.
     pub others: Vec<Value>,
-    /// The show that the jobs' labels name where they name none.
+    /// The show for the labels of jobs that have none.
     pub show: Option<String>,
-    /// Each load that replaced a table, if a test asks for it.
+    /// Each load that replaced a table, if a test records them.
     pub history: Option<Vec<Loaded>>,
     sessions: Vec<Value>,
 }
@@ -56,13 +56,13 @@ pub struct Table {
     pub rows: Vec<Value>,
     /// How often its rows were replaced.
     pub loads: u32,
-    /// What it is, if it is no table: `VIEW`, say.
+    /// The type, if it is not a table: `VIEW`, for example.
     pub r#type: Option<&'static str>,
-    /// Words with which BigQuery refuses every load of it: its partitioning, its key.
+    /// The message with which BigQuery rejects every load of it.
     pub refuses: Option<&'static str>,
 }
 
-/// What a job made of a table.
+/// A load that replaced a table.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub job: String,
@@ -74,14 +74,14 @@ pub struct Loaded {
 pub struct Job {
     pub configuration: Value,
     pub error: Option<Value>,
-    /// How many rows the upload had.
+    /// The number of rows in the upload.
     rows: usize,
-    looks: u32,
+    polls: u32,
 }
 
 impl BigQuery {
     pub async fn start() -> Self {
-        let state = Arc::new(Mutex::new(State_ {
+        let state = Arc::new(Mutex::new(ProjectState {
             dataset: true,
             tables: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -96,7 +96,7 @@ impl BigQuery {
         let table = format!("{base}/datasets/spotify_podcasts/tables");
         let router = Router::new()
             .route(&format!("{base}/datasets/spotify_podcasts"), get(dataset))
-            .route(&table, post(make_table).get(list_tables))
+            .route(&table, post(create_table).get(list_tables))
             .route(&format!("{table}/{{table}}"), get(get_table))
             .route(&format!("{base}/jobs"), get(list_jobs))
             .route(&format!("{base}/jobs/{{job}}"), get(get_job))
@@ -109,7 +109,7 @@ impl BigQuery {
         self.state.lock().unwrap().tables.get(name).cloned()
     }
 
-    /// The rows of a table that must exist.
+    /// Returns the rows of a table. Panics if it does not exist.
     pub fn rows(&self, name: &str) -> Vec<Value> {
         self.table(name).unwrap_or_else(|| panic!("no table {name}")).rows
     }
@@ -122,13 +122,13 @@ impl BigQuery {
         self.state.lock().unwrap().jobs[id].clone()
     }
 
-    /// From now on `fate` decides how each accepted job ends.
+    /// Lets `fate` decide how each job ends from now on.
     pub fn fate(&self, fate: impl FnMut(&str) -> Fate + Send + 'static) {
         self.state.lock().unwrap().fate = Box::new(fate);
     }
 }
 
-type Shared = State<Arc<Mutex<State_>>>;
+type Shared = State<Arc<Mutex<ProjectState>>>;
 
 async fn dataset(State(state): Shared) -> Response {
     if !state.lock().unwrap().dataset {
@@ -155,7 +155,7 @@ async fn get_table(State(state): Shared, Path(name): Path<String>) -> Response {
     }
 }
 
-async fn make_table(State(state): Shared, axum::Json(table): axum::Json<Value>) -> Response {
+async fn create_table(State(state): Shared, axum::Json(table): axum::Json<Value>) -> Response {
     let mut state = state.lock().unwrap();
     if !state.dataset {
         return error(404, "notFound", "Not found: Dataset");
@@ -164,16 +164,16 @@ async fn make_table(State(state): Shared, axum::Json(table): axum::Json<Value>) 
     if state.tables.contains_key(&name) {
         return error(409, "duplicate", "Already Exists: Table");
     }
-    let made = Table {
+    let created = Table {
         schema: table["schema"].clone(),
         description: table["description"].clone(),
         ..Table::default()
     };
-    state.tables.insert(name, made);
+    state.tables.insert(name, created);
     axum::Json(table).into_response()
 }
 
-/// Two on a page, so that there is more than one.
+/// Returns two tables per page, so that there is more than one page.
 async fn list_tables(
     State(state): Shared,
     Query(query): Query<BTreeMap<String, String>>,
@@ -184,14 +184,14 @@ async fn list_tables(
     page("tables", &tables, &query, 2)
 }
 
-/// Newest first, whatever `minCreationTime` says: the moments here are all the same.
+/// Returns jobs newest first. Ignores `minCreationTime`, since all creation times are the same here.
 async fn list_jobs(
     State(state): Shared,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     let state = state.lock().unwrap();
-    let ours = state.accepted.iter().rev().map(|id| {
-        let mut job = job_answer(id, &state.jobs[id]);
+    let own = state.accepted.iter().rev().map(|id| {
+        let mut job = job_response(id, &state.jobs[id]);
         let table = job["configuration"]["load"]["destinationTable"]["tableId"].as_str().unwrap();
         let rows = state.tables.get(table).map_or(0, |table| table.rows.len());
         job["statistics"]["load"] = json!({"outputRows": rows.to_string()});
@@ -202,13 +202,18 @@ async fn list_jobs(
         }
         job
     });
-    let jobs: Vec<Value> = state.others.iter().cloned().chain(ours).collect();
+    let jobs: Vec<Value> = state.others.iter().cloned().chain(own).collect();
     page("jobs", &jobs, &query, 3)
 }
 
-fn page(key: &str, items: &[Value], query: &BTreeMap<String, String>, most: usize) -> Response {
+fn page(
+    key: &str,
+    items: &[Value],
+    query: &BTreeMap<String, String>,
+    max_items: usize,
+) -> Response {
     let from = query.get("pageToken").map_or(0, |token| token.parse().unwrap());
-    let end = (from + most).min(items.len());
+    let end = (from + max_items).min(items.len());
     let mut page = json!({ key: items[from..end] });
     if end < items.len() {
         page["nextPageToken"] = json!(end.to_string());
@@ -221,7 +226,7 @@ async fn get_job(
     Path(id): Path<String>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    // In a single region a job is not found without its location.
+    // BigQuery does not find a job of a single region without its location.
     if query.get("location").map(String::as_str) != Some(LOCATION) {
         return error(404, "notFound", "Not found: Job (no location)");
     }
@@ -229,9 +234,9 @@ async fn get_job(
     let Some(job) = state.jobs.get_mut(&id) else {
         return error(404, "notFound", "Not found: Job");
     };
-    let answer = job_answer(&id, job);
-    job.looks = job.looks.saturating_sub(1);
-    axum::Json(answer).into_response()
+    let response = job_response(&id, job);
+    job.polls = job.polls.saturating_sub(1);
+    axum::Json(response).into_response()
 }
 
 async fn upload(
@@ -272,7 +277,7 @@ async fn session(
     insert(&mut state, job, &body)
 }
 
-/// The two parts of a multipart/related body, by the letter of RFC 2387.
+/// Returns the two parts of a multipart/related body, strictly by RFC 2387.
 fn parts(body: &Bytes, boundary: &str) -> (Bytes, Bytes) {
     let find = |from: usize, what: &str| {
         from + body[from..].windows(what.len()).position(|at| at == what.as_bytes()).unwrap()
@@ -286,9 +291,9 @@ fn parts(body: &Bytes, boundary: &str) -> (Bytes, Bytes) {
     (body.slice(first..first_end), body.slice(second..second_end))
 }
 
-fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
+fn insert(state: &mut ProjectState, job: Value, rows: &[u8]) -> Response {
     let id = job["jobReference"]["jobId"].as_str().unwrap().to_owned();
-    assert_eq!(job["jobReference"]["location"], LOCATION, "a job runs where its dataset is");
+    assert_eq!(job["jobReference"]["location"], LOCATION, "the job is in the dataset's location");
     if !state.dataset {
         return error(404, "notFound", "Not found: Dataset");
     }
@@ -307,14 +312,14 @@ fn insert(state: &mut State_, job: Value, rows: &[u8]) -> Response {
     };
     let error = failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
     let rows = rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
-    let job = Job { configuration: job["configuration"].clone(), error, rows, looks: fate.looks };
-    let answer = job_answer(&id, &job);
+    let job = Job { configuration: job["configuration"].clone(), error, rows, polls: fate.polls };
+    let response = job_response(&id, &job);
     state.accepted.push(id.clone());
     state.jobs.insert(id, job);
-    axum::Json(answer).into_response()
+    axum::Json(response).into_response()
 }
 
-fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), String> {
+fn load(state: &mut ProjectState, job: &str, load: &Value, rows: &[u8]) -> Result<(), String> {
     assert_eq!(load["sourceFormat"], "NEWLINE_DELIMITED_JSON");
     assert_eq!(load["maxBadRecords"], 0);
     let name = load["destinationTable"]["tableId"].as_str().unwrap();
@@ -324,8 +329,8 @@ fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), 
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
         .collect::<Result<_, _>>()
-        .map_err(reading)?;
-    rows.iter().try_for_each(|row| row_fits(row, fields)).map_err(reading)?;
+        .map_err(row_error)?;
+    rows.iter().try_for_each(|row| check_row(row, fields)).map_err(row_error)?;
     if !state.tables.contains_key(name) && load["createDisposition"] != "CREATE_IF_NEEDED" {
         return Err("Not found: Table".to_owned());
     }
@@ -342,7 +347,7 @@ fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), 
     if table.schema["fields"].as_array().is_none_or(Vec::is_empty) {
         table.schema = load["schema"].clone();
     }
-    schema_fits(&table.schema, &load["schema"])?;
+    check_schema(&table.schema, &load["schema"])?;
     match load["writeDisposition"].as_str().unwrap() {
         "WRITE_TRUNCATE_DATA" => table.rows = rows,
         "WRITE_TRUNCATE" => {
@@ -350,7 +355,7 @@ fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), 
             table.schema = load["schema"].clone();
         }
         "WRITE_APPEND" => table.rows.extend(rows),
-        other => panic!("no write disposition: {other}"),
+        other => panic!("unknown write disposition: {other}"),
     }
     table.loads += 1;
     if let Some(history) = &mut state.history {
@@ -360,27 +365,27 @@ fn load(state: &mut State_, job: &str, load: &Value, rows: &[u8]) -> Result<(), 
     Ok(())
 }
 
-fn reading(why: String) -> String {
+fn row_error(why: String) -> String {
     format!("Error while reading data, error message: JSON parsing error in row: {why}")
 }
 
-/// WRITE_TRUNCATE_DATA changes no schema: names, types and modes must be the table's.
-fn schema_fits(table: &Value, job: &Value) -> Result<(), String> {
+/// Fails if names, types or modes differ: WRITE_TRUNCATE_DATA does not change the schema.
+fn check_schema(table: &Value, job: &Value) -> Result<(), String> {
     let columns = |schema: &Value| -> Vec<[String; 3]> {
         let fields = schema["fields"].as_array().unwrap().iter();
         let text = |field: &Value, key: &str| field[key].as_str().unwrap_or("NULLABLE").to_owned();
         fields.map(|field| ["name", "type", "mode"].map(|key| text(field, key))).collect()
     };
     let (table, job) = (columns(table), columns(job));
-    for (theirs, ours) in table.iter().zip(&job) {
-        let what = match (theirs[1] != ours[1], theirs[2] != ours[2]) {
-            (true, _) => format!("type from {} to {}", theirs[1], ours[1]),
-            (_, true) => format!("mode from {} to {}", theirs[2], ours[2]),
+    for (found, expected) in table.iter().zip(&job) {
+        let what = match (found[1] != expected[1], found[2] != expected[2]) {
+            (true, _) => format!("type from {} to {}", found[1], expected[1]),
+            (_, true) => format!("mode from {} to {}", found[2], expected[2]),
             _ => continue,
         };
         return Err(format!(
             "Provided Schema does not match Table. Field {} has changed {what}",
-            ours[0]
+            expected[0]
         ));
     }
     if table != job {
@@ -389,8 +394,8 @@ fn schema_fits(table: &Value, job: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn row_fits(row: &Value, fields: &[Value]) -> Result<(), String> {
-    for (name, value) in row.as_object().ok_or("a row is no object")? {
+fn check_row(row: &Value, fields: &[Value]) -> Result<(), String> {
+    for (name, value) in row.as_object().ok_or("the row is not an object")? {
         let field = fields.iter().find(|field| field["name"] == **name);
         let field = field.ok_or_else(|| format!("no such field: {name}"))?;
         let fits = value.is_null()
@@ -402,17 +407,17 @@ fn row_fits(row: &Value, fields: &[Value]) -> Result<(), String> {
                     let form = time::macros::format_description!("[year]-[month]-[day]");
                     time::Date::parse(date, form).is_ok()
                 }),
-                other => panic!("no type of ours: {other}"),
+                other => panic!("unexpected type: {other}"),
             };
         if !fits {
-            return Err(format!("{name}: {value} is no {}", field["type"]));
+            return Err(format!("{name}: {value} is not a {}", field["type"]));
         }
     }
     Ok(())
 }
 
-fn job_answer(id: &str, job: &Job) -> Value {
-    let state = match job.looks {
+fn job_response(id: &str, job: &Job) -> Value {
+    let state = match job.polls {
         0 => "DONE",
         1 => "RUNNING",
         _ => "PENDING",
@@ -422,7 +427,7 @@ fn job_answer(id: &str, job: &Job) -> Value {
     if state != "PENDING" {
         statistics["startTime"] = json!("1764061260000");
     }
-    match (job.looks, &job.error) {
+    match (job.polls, &job.error) {
         (0, Some(error)) => {
             status["errorResult"] = error.clone();
             status["errors"] = json!([error]);
@@ -439,7 +444,7 @@ fn job_answer(id: &str, job: &Job) -> Value {
     })
 }
 
-/// An error in the form of Google's APIs.
+/// Returns an error body as Google's APIs write it.
 pub fn error_body(status: u16, reason: &str, message: &str) -> String {
     json!({"error": {
         "code": status, "message": message, "status": "X",

@@ -20,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use spotify_bq::config::{Config, Purpose};
+use spotify_bq::envelope::OUTCOME_HEADER;
 use spotify_bq::push_auth::PushAuth;
 use spotify_bq::retry::Backoff;
 use spotify_bq::server;
@@ -145,8 +146,11 @@ impl World {
     pub fn config(&self) -> Config {
         let get = |name: &str| self.settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
-        config.timing.backoff =
-            Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(20), attempts: 5 };
+        config.timing.backoff = Backoff {
+            base_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(20),
+            ..config.timing.backoff
+        };
         config.timing.first_poll_delay = Duration::from_millis(1);
         config.timing.max_poll_delay = Duration::from_millis(10);
         config.timing.denial_ttl = Duration::ZERO;
@@ -175,7 +179,7 @@ impl App {
         let timing = config.timing.clone();
         let push_auth = PushAuth::new(&config);
         let project = config.project.clone();
-        let service = Arc::new(Service::new(config).await.unwrap());
+        let service = Arc::new(Service::new(config).unwrap());
         let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -215,7 +219,7 @@ impl App {
         };
         let retry_after = header("retry-after").map(|seconds| seconds.parse().unwrap());
         let (status, outcome) =
-            (response.status().as_u16(), header(server::OUTCOME).unwrap_or_default());
+            (response.status().as_u16(), header(OUTCOME_HEADER).unwrap_or_default());
         let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
         Ok(Answer { status, outcome, retry_after, body })
     }

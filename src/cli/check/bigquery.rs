@@ -1,4 +1,4 @@
-//! BigQuery: the dataset, the three tables, and the tables of other terms.
+//! BigQuery: the dataset, the three configured tables, and the tables of other terms.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,39 +7,39 @@ use futures_util::stream::{self, StreamExt};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Finding;
-use crate::cli::age;
+use super::finding::Finding;
+use crate::cli::age::format_age;
 use crate::config::{self, Config, TABLE_SETTINGS, default};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::names::Kind;
-use crate::warehouse::{BigQuery, TableFacts, Warehouse};
+use crate::warehouse::{Dataset, TableInfo, Warehouse};
 
-/// Tables looked at side by side.
-const CONCURRENT_LOOKS: usize = 8;
+const MAX_CONCURRENT_CALLS: usize = 8;
 
 pub(super) async fn findings(
     config: &Config,
     google: &Arc<GoogleCredentials>,
     max_age: Option<Duration>,
 ) -> Result<Vec<Finding>, String> {
-    let config::Warehouse::BigQuery(place) = &config.warehouse else {
+    let config::Warehouse::BigQuery(settings) = &config.warehouse else {
         return Ok(vec![Finding::ok("warehouse", "a SQLite file, created by the first load")]);
     };
-    if place.project.is_empty() {
-        let advice = "set GOOGLE_CLOUD_PROJECT to the project that has the dataset";
-        return Ok(vec![Finding::problem("BigQuery", "no project is known", advice)]);
+    if settings.project.is_empty() {
+        let advice = "set GOOGLE_CLOUD_PROJECT to the project that contains the dataset";
+        return Ok(vec![Finding::problem("BigQuery", "GOOGLE_CLOUD_PROJECT is not set", advice)]);
     }
     let warehouse = Warehouse::new(config, google)?;
-    let Some(bigquery) = warehouse.bigquery() else { return Ok(Vec::new()) };
-    let what = format!("dataset {}", bigquery.place());
-    let location = match bigquery.dataset_location().await {
+    let Some(dataset) = warehouse.dataset() else { return Ok(Vec::new()) };
+    let what = format!("dataset {}", dataset.id());
+    let location = match dataset.fetch_location().await {
         Ok(location) => location,
         Err(failure) => return Ok(vec![Finding::failure(&what, &failure)]),
     };
-    let mut findings = vec![dataset(&what, location.as_deref(), place.location.as_deref())];
+    let mut findings =
+        vec![location_finding(&what, location.as_deref(), settings.location.as_deref())];
     let tables = Kind::ALL.map(|kind| (config.naming.configured_table(kind).to_owned(), kind));
-    let others = match bigquery.names().await {
+    let others = match dataset.list_table_names().await {
         Ok(names) => {
             let is_other = |name: &String| !tables.iter().any(|(table, _)| table == name);
             let names = names.into_iter().filter(is_other);
@@ -51,23 +51,21 @@ pub(super) async fn findings(
         }
     };
     let now = SystemTime::now();
-    for (name, kind, found) in look(bigquery, tables.to_vec()).await {
-        findings.push(match found {
-            Ok(None) => absent(&name, kind, max_age),
-            Ok(Some(found)) => match found.standing(kind, &name) {
-                Ok(_) => table(&name, kind, &found, max_age, now),
+    for (name, kind, result) in get_tables(dataset, tables.to_vec()).await {
+        findings.push(match result {
+            Ok(None) => missing_table(&name, kind, max_age),
+            Ok(Some(info)) => match info.check(kind, &name) {
+                Ok(_) => valid_table(&name, kind, &info, max_age, now),
                 Err(failure) => Finding::failure(&format!("table {name}"), &failure),
             },
             Err(failure) => Finding::failure(&format!("table {name}"), &failure),
         });
     }
-    for (name, kind, found) in look(bigquery, others).await {
-        match found {
-            // A table without columns, or with others, is somebody else's.
-            Ok(Some(found)) if !found.columns.is_empty() => {
-                if found.standing(kind, &name).is_ok() {
-                    findings.push(table(&name, kind, &found, max_age, now));
-                }
+    for (name, kind, result) in get_tables(dataset, others).await {
+        match result {
+            // A table with other columns is not one of the service's.
+            Ok(Some(info)) if !info.columns.is_empty() && info.check(kind, &name).is_ok() => {
+                findings.push(valid_table(&name, kind, &info, max_age, now));
             }
             Ok(_) => {}
             Err(failure) => findings.push(Finding::failure(&format!("table {name}"), &failure)),
@@ -76,32 +74,33 @@ pub(super) async fn findings(
     Ok(findings)
 }
 
-type Look = (String, Kind, Result<Option<TableFacts>, Failure>);
+type TableResult = (String, Kind, Result<Option<TableInfo>, Failure>);
 
-async fn look(bigquery: &BigQuery, tables: Vec<(String, Kind)>) -> Vec<Look> {
-    let look = |(name, kind): (String, Kind)| async move {
-        let found = bigquery.table(&name).await;
-        (name, kind, found)
+async fn get_tables(dataset: &Dataset, tables: Vec<(String, Kind)>) -> Vec<TableResult> {
+    let get_table = |(name, kind): (String, Kind)| async move {
+        let result = dataset.get_table(&name).await;
+        (name, kind, result)
     };
-    stream::iter(tables).map(look).buffered(CONCURRENT_LOOKS).collect().await
+    stream::iter(tables).map(get_table).buffered(MAX_CONCURRENT_CALLS).collect().await
 }
 
-fn dataset(what: &str, found: Option<&str>, configured: Option<&str>) -> Finding {
-    match (found, configured) {
-        (Some(found), Some(configured)) if !found.eq_ignore_ascii_case(configured) => {
+fn location_finding(what: &str, actual: Option<&str>, configured: Option<&str>) -> Finding {
+    match (actual, configured) {
+        (Some(actual), Some(configured)) if !actual.eq_ignore_ascii_case(configured) => {
             Finding::problem(
                 what,
-                format!("in {found}, and BIGQUERY_LOCATION is {configured}: no load would find it"),
-                format!("unset BIGQUERY_LOCATION, or set it to {found}"),
+                format!(
+                    "in {actual}, but BIGQUERY_LOCATION is {configured}: every load would fail"
+                ),
+                format!("unset BIGQUERY_LOCATION, or set it to {actual}"),
             )
         }
-        (Some(found), _) => Finding::ok(what, format!("in {found}")),
-        (None, _) => Finding::ok(what, "there"),
+        (Some(actual), _) => Finding::ok(what, format!("in {actual}")),
+        (None, _) => Finding::ok(what, "exists"),
     }
 }
 
-/// The kind of table that has this name for another term: `<kind>_<slug>`, or one of the names that
-/// tables have by default.
+/// Returns the kind of another term's table: its name is `<kind>_<slug>` or a default name.
 fn kind_of(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| {
         let slug = name.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix('_'));
@@ -109,55 +108,58 @@ fn kind_of(name: &str) -> Option<Kind> {
     })
 }
 
-fn absent(name: &str, kind: Kind, max_age: Option<Duration>) -> Finding {
+fn missing_table(name: &str, kind: Kind, max_age: Option<Duration>) -> Finding {
     let what = format!("table {name}");
     let finding = match max_age {
-        None => Finding::ok(&what, "not there yet; the first load makes it"),
-        Some(_) => Finding::problem(&what, "not there: it was never loaded", late(kind)),
+        None => Finding::ok(&what, "does not exist yet; the first load creates it"),
+        Some(_) => {
+            Finding::problem(&what, "does not exist: it was never loaded", reload_advice(kind))
+        }
     };
     finding.with("table", name).with("kind", kind.name())
 }
 
-fn table(
+fn valid_table(
     name: &str,
     kind: Kind,
-    found: &TableFacts,
+    info: &TableInfo,
     max_age: Option<Duration>,
     now: SystemTime,
 ) -> Finding {
     let what = format!("table {name}");
-    let rows = found.rows.map_or(String::new(), |rows| format!(", {rows} rows"));
-    let passed = found.modified.map(|at| now.duration_since(at).unwrap_or_default());
-    let at = found.modified.and_then(|at| OffsetDateTime::from(at).format(&Rfc3339).ok());
-    let changed = match (&at, passed) {
-        (Some(at), Some(passed)) => {
-            format!(", last changed {} ({at})", age(i64::try_from(passed.as_secs()).unwrap_or(0)))
+    let rows = info.rows.map_or(String::new(), |rows| format!(", {rows} rows"));
+    let age = info.modified.map(|at| now.duration_since(at).unwrap_or_default());
+    let changed_at = info.modified.and_then(|at| OffsetDateTime::from(at).format(&Rfc3339).ok());
+    let changed = match (&changed_at, age) {
+        (Some(at), Some(age)) => {
+            let age = format_age(i64::try_from(age.as_secs()).unwrap_or(0));
+            format!(", last changed {age} ({at})")
         }
         _ => String::new(),
     };
-    let detail = format!("its columns are ours{rows}{changed}");
-    let finding = match (max_age, passed) {
-        (Some(max_age), Some(passed)) if passed > max_age => {
+    let detail = format!("columns match{rows}{changed}");
+    let finding = match (max_age, age) {
+        (Some(max_age), Some(age)) if age > max_age => {
             let limit = max_age.as_secs();
-            Finding::problem(&what, format!("{detail}: older than {limit} s"), late(kind))
+            Finding::problem(&what, format!("{detail}: older than {limit} s"), reload_advice(kind))
         }
         (Some(_), None) => Finding::problem(
             &what,
-            format!("{detail}: BigQuery does not say when it changed"),
-            late(kind),
+            format!("{detail}: BigQuery reports no modification time"),
+            reload_advice(kind),
         ),
         _ => Finding::ok(&what, detail),
     };
     finding
         .with("table", name)
         .with("kind", kind.name())
-        .with("rows", found.rows)
-        .with("changed", at)
+        .with("rows", info.rows)
+        .with("changed", changed_at)
 }
 
-fn late(kind: Kind) -> String {
+fn reload_advice(kind: Kind) -> String {
     format!(
-        "search the service's log for the table's messages, see the dead letters with `spotify-bq redrive --dry-run`, or load it with `spotify-bq publish --table {kind} --wait`"
+        "search the service's log for the table's name and run `spotify-bq redrive --dry-run` to see why, or load the table with `spotify-bq publish --table {kind} --wait` (for the table of another term, add --search-term)"
     )
 }
 
@@ -166,15 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_compared_without_case() {
-        assert!(dataset("d", Some("US"), Some("us")).ok);
-        assert!(dataset("d", Some("US"), None).ok && dataset("d", None, Some("us")).ok);
-        let wrong = dataset("d", Some("southamerica-east1"), Some("US"));
+    fn locations_are_compared_ignoring_case() {
+        let finding = location_finding;
+        assert!(finding("d", Some("US"), Some("us")).ok);
+        assert!(finding("d", Some("US"), None).ok && finding("d", None, Some("us")).ok);
+        let wrong = finding("d", Some("southamerica-east1"), Some("US"));
         assert!(!wrong.ok && wrong.detail.contains("southamerica-east1"), "{}", wrong.detail);
     }
 
     #[test]
-    fn tables_of_ours_are_known_by_their_names() {
+    fn tables_of_other_terms_are_recognized_by_name() {
         for (name, kind) in [
             ("podcasts_cafe", Some(Kind::Podcasts)),
             ("episodes__1a2b3c4d", Some(Kind::Episodes)),
@@ -188,23 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn an_old_table_is_a_problem_if_an_age_is_asked_for() {
+    fn an_old_table_is_a_problem_only_with_max_age() {
         let now = SystemTime::now();
-        let at = |hours: u64| now.checked_sub(Duration::from_secs(hours * 3600));
-        let found = |modified| TableFacts { modified, rows: Some(7), ..TableFacts::default() };
-        let day = Some(Duration::from_secs(26 * 3600));
+        let hours_ago = |hours: u64| now.checked_sub(Duration::from_secs(hours * 3600));
+        let info = |modified| TableInfo { modified, rows: Some(7), ..TableInfo::default() };
+        let max_age = Some(Duration::from_secs(26 * 3600));
         for (modified, max_age, is_ok) in [
-            (at(25), day, true),
-            (at(27), day, false),
-            (at(27), None, true),
-            (None, day, false),
+            (hours_ago(25), max_age, true),
+            (hours_ago(27), max_age, false),
+            (hours_ago(27), None, true),
+            (None, max_age, false),
             (None, None, true),
-            (now.checked_add(Duration::from_secs(60)), day, true),
+            (now.checked_add(Duration::from_secs(60)), max_age, true),
         ] {
-            let finding = table("t", Kind::Podcasts, &found(modified), max_age, now);
+            let finding = valid_table("t", Kind::Podcasts, &info(modified), max_age, now);
             assert_eq!(finding.ok, is_ok, "{}", finding.detail);
             assert!(finding.detail.contains("7 rows"));
         }
-        assert!(absent("t", Kind::Podcasts, None).ok && !absent("t", Kind::Podcasts, day).ok);
+        assert!(missing_table("t", Kind::Podcasts, None).ok);
+        assert!(!missing_table("t", Kind::Podcasts, max_age).ok);
     }
 }

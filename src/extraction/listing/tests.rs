@@ -1,13 +1,16 @@
-//! The rule against a Spotify that lies: any true listing, any sequence of lies about its items, its
-//! totals and its `next`, told once or always, at any page.
+//! Property tests of the rule: any listing, with any faults in its pages' items, totals and `next`, once
+//! or always.
 
 use proptest::prelude::*;
 
+use std::collections::HashSet;
+
+use super::verdict::MAX_READINGS;
 use super::*;
 
-/// A lie about the items or `next` of a page.
+/// What is wrong with a page.
 #[derive(Clone, Copy, Debug)]
-enum Lie {
+enum Fault {
     Empty,
     NotFound,
     Nulls { most: usize },
@@ -17,41 +20,40 @@ enum Lie {
     Doubles { many: usize },
     NextMissing,
     NextAlways,
-    Total(False),
+    Total(TotalFault),
 }
 
-/// A false total.
 #[derive(Clone, Copy, Debug)]
-enum False {
+enum TotalFault {
     Zero,
     Less(u64),
     More(u64),
     Moving(u64),
 }
 
-impl Lie {
+impl Fault {
     fn is_about_totals(self) -> bool {
         matches!(self, Self::Total(_))
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Told {
-    lie: Lie,
-    /// The number of the page that it is about, or every page.
+struct InjectedFault {
+    fault: Fault,
+    /// The number of the page, or `None` for every page.
     page: Option<u32>,
-    /// How often it is told.
+    /// How many more responses have the fault.
     times: u32,
-    /// In which reading, or in every one.
+    /// The number of the reading, or `None` for every reading.
     reading: Option<usize>,
 }
 
-/// A listing and what is said of it.
-struct Liar {
-    truth: Vec<Option<u32>>,
-    told: Vec<Told>,
+/// A listing whose pages have faults.
+struct FakeListing {
+    items: Vec<Option<u32>>,
+    faults: Vec<InjectedFault>,
     page_size: u32,
-    /// In which readings totals are true; in the others items and `next` both are.
+    /// The readings in which totals are true. In the others, the items and `next` both are.
     totals_are_true: [bool; MAX_READINGS],
     requests: usize,
     random: u64,
@@ -61,57 +63,57 @@ fn id(number: u32) -> String {
     format!("id{number}")
 }
 
-impl Liar {
+impl FakeListing {
     fn random(&mut self, below: usize) -> usize {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         ((self.random >> 33) as usize) % below.max(1)
     }
 
-    fn answer(&mut self, request: Request, reading: usize) -> Answer {
+    fn respond(&mut self, request: Request, reading: usize) -> Response {
         self.requests += 1;
-        let all = self.truth.clone();
+        let all = self.items.clone();
         let (mut from, mut limit) = (request.offset as usize, request.limit as usize);
         let mut next = from + limit < all.len();
         let mut total = all.len() as u64;
         let (mut is_empty, mut not_found) = (false, false);
         let (mut nulls, mut doubles) = (0, 0);
-        let mut told_one = false;
-        for at in 0..self.told.len() {
-            let told = self.told[at];
-            let about_totals = told.lie.is_about_totals();
-            if told.times == 0
-                || told.page.is_some_and(|page| page != request.offset / self.page_size)
-                || told.reading.is_some_and(|only| only != reading)
+        let mut has_passing_fault = false;
+        for at in 0..self.faults.len() {
+            let injected = self.faults[at];
+            let about_totals = injected.fault.is_about_totals();
+            if injected.times == 0
+                || injected.page.is_some_and(|page| page != request.offset / self.page_size)
+                || injected.reading.is_some_and(|only| only != reading)
                 || about_totals == self.totals_are_true[reading]
             {
                 continue;
             }
-            // What is told a few times is told one after the other.
-            if told.times < u32::MAX && std::mem::replace(&mut told_one, true) {
+            // A response has at most one of the faults that pass.
+            if injected.times < u32::MAX && std::mem::replace(&mut has_passing_fault, true) {
                 continue;
             }
-            self.told[at].times = told.times.saturating_sub(u32::from(told.times < u32::MAX));
-            match told.lie {
-                Lie::Empty => is_empty = true,
-                Lie::NotFound => not_found = true,
-                Lie::Nulls { most } => nulls = most,
-                Lie::IgnoredOffset => from = 0,
-                Lie::Shift(by) => from = from.saturating_add_signed(by as isize),
-                Lie::Short { most } => limit = limit.min(most),
-                Lie::Doubles { many } => doubles = many,
-                Lie::NextMissing => next = false,
-                Lie::NextAlways => next = true,
-                Lie::Total(False::Zero) => total = 0,
-                Lie::Total(False::Less(by)) => total = total.saturating_sub(by),
-                Lie::Total(False::More(by)) => total += by,
-                Lie::Total(False::Moving(by)) => {
+            self.faults[at].times -= u32::from(injected.times < u32::MAX);
+            match injected.fault {
+                Fault::Empty => is_empty = true,
+                Fault::NotFound => not_found = true,
+                Fault::Nulls { most } => nulls = most,
+                Fault::IgnoredOffset => from = 0,
+                Fault::Shift(by) => from = from.saturating_add_signed(by as isize),
+                Fault::Short { most } => limit = limit.min(most),
+                Fault::Doubles { many } => doubles = many,
+                Fault::NextMissing => next = false,
+                Fault::NextAlways => next = true,
+                Fault::Total(TotalFault::Zero) => total = 0,
+                Fault::Total(TotalFault::Less(by)) => total = total.saturating_sub(by),
+                Fault::Total(TotalFault::More(by)) => total += by,
+                Fault::Total(TotalFault::Moving(by)) => {
                     let by = self.random(2 * by as usize + 1) as i64 - by as i64;
                     total = total.saturating_add_signed(by);
                 }
             }
         }
         if not_found {
-            return Answer::NotFound("non existing id".to_owned());
+            return Response::NotFound("non existing id".to_owned());
         }
         let from = from.min(all.len());
         let mut items: Vec<Option<u32>> =
@@ -128,7 +130,7 @@ impl Liar {
                 *item = all[of];
             }
         }
-        Answer::Page(Page { rows: page_rows(&items), total: Some(total), next })
+        Response::Page(Page { rows: page_rows(&items), total: Some(total), has_next: next })
     }
 }
 
@@ -136,21 +138,21 @@ fn page_rows(items: &[Option<u32>]) -> PageRows {
     PageRows::of_ids(items.iter().map(|item| item.map(id)))
 }
 
-/// Reads a listing to its verdict, with answers in any order.
-fn verdict(rules: &Rules, liar: &mut Liar) -> Verdict {
+/// Reads a listing to its verdict. Responses arrive in any order.
+fn verdict(rules: &Rules, fake: &mut FakeListing) -> Verdict {
     let mut listing = Listing::new(rules.clone());
-    let mut under_way: Vec<Request> = Vec::new();
+    let mut in_flight: Vec<Request> = Vec::new();
     loop {
-        match listing.step() {
+        match listing.next_step() {
             Step::Done(verdict) => return verdict,
-            Step::Ask(requests) => under_way.extend(requests),
+            Step::Send(requests) => in_flight.extend(requests),
         }
-        assert!(!under_way.is_empty(), "nothing is under way and there is no verdict");
-        assert!(liar.requests < 40_000, "no end");
-        let at = liar.random(under_way.len());
-        let request = under_way.swap_remove(at);
-        let answer = liar.answer(request, listing.earlier.len());
-        listing.answer(request, answer);
+        assert!(!in_flight.is_empty(), "neither a request nor a verdict");
+        assert!(fake.requests < 40_000, "the reading does not end");
+        let at = fake.random(in_flight.len());
+        let request = in_flight.swap_remove(at);
+        let response = fake.respond(request, listing.earlier_readings.len());
+        listing.receive(request, response);
     }
 }
 
@@ -165,50 +167,57 @@ fn shown(complete: &Complete) -> Vec<String> {
 fn episodes() -> Rules {
     Rules {
         page_size: 50,
-        enough: None,
-        end: u32::MAX,
-        side_by_side: 8,
+        max_items: None,
+        max_offset: u32::MAX,
+        max_concurrent_requests: 8,
         all_at_once: false,
+        first_page_only: false,
         max_missing_percent: 2,
     }
 }
 
 fn search() -> Rules {
-    Rules { page_size: 10, enough: Some(50), end: 1000, max_missing_percent: 10, ..episodes() }
+    Rules {
+        page_size: 10,
+        max_items: Some(50),
+        max_offset: 1000,
+        max_missing_percent: 10,
+        ..episodes()
+    }
 }
 
-fn lie() -> impl Strategy<Value = Lie> {
+fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        Just(Lie::Empty),
-        Just(Lie::NotFound),
-        (1_usize..60).prop_map(|most| Lie::Nulls { most }),
-        Just(Lie::IgnoredOffset),
-        (-60_i64..60).prop_map(Lie::Shift),
-        (0_usize..50).prop_map(|most| Lie::Short { most }),
-        (1_usize..60).prop_map(|many| Lie::Doubles { many }),
-        Just(Lie::NextMissing),
-        Just(Lie::NextAlways),
-        Just(Lie::Total(False::Zero)),
-        (1_u64..400).prop_map(|by| Lie::Total(False::Less(by))),
-        prop_oneof![1_u64..5, 1_u64..20_000].prop_map(|by| Lie::Total(False::More(by))),
-        (1_u64..20).prop_map(|by| Lie::Total(False::Moving(by))),
+        Just(Fault::Empty),
+        Just(Fault::NotFound),
+        (1_usize..60).prop_map(|most| Fault::Nulls { most }),
+        Just(Fault::IgnoredOffset),
+        (-60_i64..60).prop_map(Fault::Shift),
+        (0_usize..50).prop_map(|most| Fault::Short { most }),
+        (1_usize..60).prop_map(|many| Fault::Doubles { many }),
+        Just(Fault::NextMissing),
+        Just(Fault::NextAlways),
+        Just(Fault::Total(TotalFault::Zero)),
+        (1_u64..400).prop_map(|by| Fault::Total(TotalFault::Less(by))),
+        prop_oneof![1_u64..5, 1_u64..20_000].prop_map(|by| Fault::Total(TotalFault::More(by))),
+        (1_u64..20).prop_map(|by| Fault::Total(TotalFault::Moving(by))),
     ]
 }
 
-fn told() -> impl Strategy<Value = Told> {
+fn injected_fault() -> impl Strategy<Value = InjectedFault> {
     let page = prop_oneof![2 => (0_u32..8).prop_map(Some), 1 => Just(None)];
     let times = prop_oneof![1_u32..4, Just(u32::MAX)];
     let reading = prop_oneof![(0..MAX_READINGS).prop_map(Some), Just(None)];
-    (lie(), page, times, reading).prop_map(|(lie, page, times, reading)| Told {
-        lie,
+    (fault(), page, times, reading).prop_map(|(fault, page, times, reading)| InjectedFault {
+        fault,
         page,
         times,
         reading,
     })
 }
 
-/// A listing of at most `longest` items, some of which are null.
-fn truth(longest: u32) -> impl Strategy<Value = Vec<Option<u32>>> {
+/// The items of a listing, some of which may be null.
+fn items(longest: u32) -> impl Strategy<Value = Vec<Option<u32>>> {
     let length = prop_oneof![4 => 0..longest, 1 => 0..8_u32, 1 => Just(50), 1 => Just(100)];
     (length, prop::collection::vec(0_u32..longest, 0..3), any::<bool>()).prop_map(
         |(length, nulls, with_nulls)| {
@@ -217,10 +226,15 @@ fn truth(longest: u32) -> impl Strategy<Value = Vec<Option<u32>>> {
     )
 }
 
-fn liar(truth: Vec<Option<u32>>, told: Vec<Told>, page_size: u32, random: u64) -> Liar {
-    Liar {
-        truth,
-        told,
+fn fake_listing(
+    items: Vec<Option<u32>>,
+    faults: Vec<InjectedFault>,
+    page_size: u32,
+    random: u64,
+) -> FakeListing {
+    FakeListing {
+        items,
+        faults,
         page_size,
         totals_are_true: [true; MAX_READINGS],
         requests: 0,
@@ -228,58 +242,66 @@ fn liar(truth: Vec<Option<u32>>, told: Vec<Told>, page_size: u32, random: u64) -
     }
 }
 
-fn ids(truth: &[Option<u32>]) -> Vec<String> {
-    truth.iter().flatten().copied().map(id).collect()
+fn ids(items: &[Option<u32>]) -> Vec<String> {
+    items.iter().flatten().copied().map(id).collect()
 }
 
-/// Checks a verdict against the truth, whatever was told about it.
-fn is_true(rules: &Rules, liar: &Liar, verdict: &Verdict) -> Result<(), TestCaseError> {
-    let all: HashSet<String> = ids(&liar.truth).into_iter().collect();
-    let most = rules.enough.unwrap_or(usize::MAX) as u64;
+/// Checks a verdict against the listing itself.
+fn check_verdict(
+    rules: &Rules,
+    fake: &FakeListing,
+    verdict: &Verdict,
+) -> Result<(), TestCaseError> {
+    let all: HashSet<String> = ids(&fake.items).into_iter().collect();
+    let most = rules.max_items.unwrap_or(usize::MAX) as u64;
     match verdict {
         Verdict::Complete(complete) => {
             let shown = shown(complete);
             let distinct: HashSet<&String> = shown.iter().collect();
             prop_assert_eq!(distinct.len(), shown.len());
             prop_assert!(shown.iter().all(|id| all.contains(id)));
-            let existing = (liar.truth.len() as u64).saturating_sub(complete.nulls).min(most);
+            let existing = (fake.items.len() as u64).saturating_sub(complete.nulls).min(most);
             let lacks = existing.saturating_sub(shown.len() as u64);
-            // A true null that is shown on two pages counts twice, since it has no id.
-            let adds_nulls = |told: &Told| {
+            // A null that is shown on two pages counts twice, since it has no id.
+            let adds_nulls = |injected: &InjectedFault| {
                 matches!(
-                    told.lie,
-                    Lie::Nulls { .. } | Lie::IgnoredOffset | Lie::Shift(_) | Lie::Doubles { .. }
+                    injected.fault,
+                    Fault::Nulls { .. }
+                        | Fault::IgnoredOffset
+                        | Fault::Shift(_)
+                        | Fault::Doubles { .. }
                 )
             };
-            if !liar.told.iter().any(adds_nulls) {
-                let nulls = liar.truth.iter().filter(|item| item.is_none()).count() as u64;
+            if !fake.faults.iter().any(adds_nulls) {
+                let nulls = fake.items.iter().filter(|item| item.is_none()).count() as u64;
                 prop_assert!(complete.nulls <= nulls, "{} of {nulls} nulls", complete.nulls);
             }
             prop_assert!(
                 lacks <= complete.missing,
-                "{lacks} are missing, {} were said to be",
+                "{lacks} are missing, the verdict says {}",
                 complete.missing
             );
             let percent = u64::from(rules.max_missing_percent);
-            let is_tolerated = 100 * complete.missing <= percent * complete.listed
-                || complete.missing <= 2 && complete.missing < complete.listed;
-            prop_assert!(is_tolerated, "{} of {} are missing", complete.missing, complete.listed);
+            let is_tolerated = 100 * complete.missing <= percent * complete.wanted
+                || complete.missing <= 2 && complete.missing <= complete.wanted - complete.missing;
+            prop_assert!(is_tolerated, "{} of {} are missing", complete.missing, complete.wanted);
         }
-        Verdict::Nothing => prop_assert!(liar.truth.is_empty()),
+        Verdict::Empty => prop_assert!(fake.items.is_empty()),
         Verdict::NotFound(_) => {
-            let says_so = |told: &Told| matches!(told.lie, Lie::NotFound);
-            prop_assert!(liar.told.iter().any(says_so));
+            let is_not_found = |injected: &InjectedFault| matches!(injected.fault, Fault::NotFound);
+            prop_assert!(fake.faults.iter().any(is_not_found));
         }
         Verdict::Incomplete(_) => {}
     }
-    let pages = liar.truth.len().div_ceil(rules.page_size as usize).max(1);
-    // Short pages are more pages.
-    let shortest = liar.told.iter().filter_map(|told| match told.lie {
-        Lie::Short { most } => Some(most.max(1)),
+    let pages = fake.items.len().div_ceil(rules.page_size as usize).max(1);
+    // Short pages take more requests.
+    let shortest = fake.faults.iter().filter_map(|injected| match injected.fault {
+        Fault::Short { most } => Some(most.max(1)),
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
-    prop_assert!(liar.requests <= 18 * pages + 42, "{} requests for {pages} pages", liar.requests);
+    // At most 6 attempts for a page, in each of 3 readings, and some requests past the end.
+    prop_assert!(fake.requests <= 18 * pages + 42, "{} requests for {pages} pages", fake.requests);
     Ok(())
 }
 
@@ -287,50 +309,51 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_complete_is_true_whatever_is_told(
-        truth in truth(400),
-        told in prop::collection::vec(told(), 0..4),
+    fn complete_listings_are_true_whatever_the_faults(
+        items in items(400),
+        faults in prop::collection::vec(injected_fault(), 0..4),
         totals_are_true in any::<[bool; MAX_READINGS]>(),
         is_search in any::<bool>(),
         all_at_once in any::<bool>(),
         random in any::<u64>(),
     ) {
         let rules = if is_search { Rules { all_at_once, ..search() } } else { episodes() };
-        let mut liar = liar(truth, told, rules.page_size, random);
-        liar.totals_are_true = totals_are_true;
-        let verdict = verdict(&rules, &mut liar);
-        is_true(&rules, &liar, &verdict)?;
+        let mut fake = fake_listing(items, faults, rules.page_size, random);
+        fake.totals_are_true = totals_are_true;
+        let verdict = verdict(&rules, &mut fake);
+        check_verdict(&rules, &fake, &verdict)?;
     }
 
     #[test]
-    fn lies_told_once_in_one_reading_end_whole(
-        truth in truth(400),
-        told in prop::collection::vec(told(), 1..4),
+    fn faults_that_occur_once_lose_no_item(
+        mut items in items(400),
+        faults in prop::collection::vec(injected_fault(), 1..4),
         totals_are_true in any::<bool>(),
         is_search in any::<bool>(),
         random in any::<u64>(),
     ) {
         let rules = if is_search { search() } else { episodes() };
-        let mut truth = truth;
-        truth.push(Some(u32::MAX));
-        let told = told.into_iter().map(|told| Told { times: 1, reading: Some(0), ..told });
-        // A second null at the same place would be a confirmed one.
+        items.push(Some(u32::MAX));
+        let faults = faults
+            .into_iter()
+            .map(|injected| InjectedFault { times: 1, reading: Some(0), ..injected });
+        // A second null at the same position would be a confirmed one.
         let mut nulls = 0;
-        let told = told.filter(|told| {
-            nulls += u32::from(matches!(told.lie, Lie::Nulls { .. }));
-            !matches!(told.lie, Lie::Nulls { .. }) || nulls == 1
+        let faults = faults.filter(|injected| {
+            nulls += u32::from(matches!(injected.fault, Fault::Nulls { .. }));
+            !matches!(injected.fault, Fault::Nulls { .. }) || nulls == 1
         });
-        let mut liar = liar(truth, told.collect(), rules.page_size, random);
-        liar.totals_are_true = [totals_are_true; MAX_READINGS];
-        let verdict = verdict(&rules, &mut liar);
-        is_true(&rules, &liar, &verdict)?;
+        let mut fake = fake_listing(items, faults.collect(), rules.page_size, random);
+        fake.totals_are_true = [totals_are_true; MAX_READINGS];
+        let verdict = verdict(&rules, &mut fake);
+        check_verdict(&rules, &fake, &verdict)?;
         let Verdict::Complete(complete) = verdict else {
             return Err(TestCaseError::fail(format!("{verdict:?}")));
         };
         prop_assert_eq!(complete.missing, 0);
         if !is_search {
             let mut shown = shown(&complete);
-            let mut all = ids(&liar.truth);
+            let mut all = ids(&fake.items);
             shown.sort();
             all.sort();
             prop_assert_eq!(shown, all);
@@ -338,30 +361,31 @@ proptest! {
     }
 
     #[test]
-    fn a_healthy_listing_costs_its_pages(length in 1_u32..400, random in any::<u64>()) {
+    fn a_healthy_listing_costs_one_request_per_page(length in 1_u32..400, random in any::<u64>()) {
         let rules = episodes();
-        let mut liar = liar((0..length).map(Some).collect(), Vec::new(), 50, random);
-        let Verdict::Complete(complete) = verdict(&rules, &mut liar) else {
+        let mut fake = fake_listing((0..length).map(Some).collect(), Vec::new(), 50, random);
+        let Verdict::Complete(complete) = verdict(&rules, &mut fake) else {
             return Err(TestCaseError::fail("not complete"));
         };
-        prop_assert_eq!(shown(&complete), ids(&liar.truth));
-        prop_assert_eq!((complete.missing, liar.requests), (0, length.div_ceil(50) as usize));
+        prop_assert_eq!(shown(&complete), ids(&fake.items));
+        prop_assert_eq!((complete.missing, fake.requests), (0, length.div_ceil(50) as usize));
     }
 }
 
 #[test]
-fn a_total_that_nothing_fills_costs_few_requests() {
+fn a_total_that_is_far_too_large_costs_few_requests() {
     for (rules, items) in [(episodes(), 70), (search(), 12)] {
-        let told = Told {
-            lie: Lie::Total(False::More(20_000)),
+        let injected = InjectedFault {
+            fault: Fault::Total(TotalFault::More(20_000)),
             page: None,
             times: u32::MAX,
             reading: None,
         };
-        let mut liar = liar((0..items).map(Some).collect(), vec![told], rules.page_size, 7);
-        liar.totals_are_true = [false; MAX_READINGS];
-        let verdict = verdict(&rules, &mut liar);
+        let mut fake =
+            fake_listing((0..items).map(Some).collect(), vec![injected], rules.page_size, 7);
+        fake.totals_are_true = [false; MAX_READINGS];
+        let verdict = verdict(&rules, &mut fake);
         assert!(matches!(verdict, Verdict::Incomplete(_)), "{verdict:?}");
-        assert!(liar.requests <= 30, "{} requests", liar.requests);
+        assert!(fake.requests <= 30, "{} requests", fake.requests);
     }
 }

@@ -1,24 +1,28 @@
-//! Makes a body the text that it was meant to be. Spotify's texts have come with half a surrogate
-//! pair, and other services' with invalid UTF-8, U+0000 or a byte order mark: readers of JSON refuse
-//! all of these, and BigQuery refuses the rows.
+//! Makes a body valid JSON text. Spotify's texts have come with half a surrogate pair, and other
+//! services' with invalid UTF-8, U+0000 or a byte order mark. JSON parsers reject all of these, and
+//! BigQuery rejects the rows.
 
 use std::borrow::Cow;
 
-/// The body as JSON text: without a byte order mark and U+0000, with U+FFFD for what is no
-/// character.
-pub(super) fn body(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes).replace('\0', "");
-    escapes(without_mark(&text)).into_owned()
+/// Returns the body as text: without a byte order mark and U+0000, and with U+FFFD for anything that is
+/// not a character. Borrows if nothing has to change.
+pub(super) fn body(bytes: &[u8]) -> Cow<'_, str> {
+    // Several times as fast as the standard library where there are accents.
+    let text = match simdutf8::basic::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    };
+    match text {
+        Cow::Borrowed(text) if !text.contains('\0') => escapes(text.trim_start_matches(MARK)),
+        text => Cow::Owned(escapes(text.replace('\0', "").trim_start_matches(MARK)).into_owned()),
+    }
 }
 
-/// `text` without a byte order mark.
-pub(super) fn without_mark(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}')
-}
+const MARK: char = '\u{feff}';
 
-/// JSON text whose escapes all mean a character: `\u0000` is removed, and half a surrogate pair
-/// becomes U+FFFD. Borrows if there is nothing to do.
-pub(super) fn escapes(json: &str) -> Cow<'_, str> {
+/// Replaces escapes that are not a character: removes `\u0000`, and turns half a surrogate pair into
+/// U+FFFD. Borrows if nothing has to change.
+fn escapes(json: &str) -> Cow<'_, str> {
     if !json.contains("\\u") {
         return Cow::Borrowed(json);
     }
@@ -98,6 +102,7 @@ mod tests {
     fn a_body_becomes_text() {
         assert_eq!(body(b"\xef\xbb\xbf{\"a\":\"\xff\0\"}"), "{\"a\":\"\u{fffd}\"}");
         assert_eq!(body(b""), "");
+        assert!(matches!(body(b"\xef\xbb\xbf{}"), Cow::Borrowed("{}")));
     }
 
     proptest::proptest! {

@@ -3,13 +3,10 @@ use super::*;
 /// The ids of a page of episodes, its total and whether there is a next one.
 type Summary = (Vec<Option<String>>, Option<u64>, bool);
 
-fn summary(page: Paging<Episode<'_>>) -> Summary {
-    let id = |item: Option<Episode<'_>>| Some(item?.id?.read().into_owned());
-    (page.items.into_iter().map(id).collect(), page.total, page.next)
-}
-
 fn read(body: &[u8]) -> Result<Summary, Unreadable> {
-    episodes(body, summary)
+    let page = episodes(body)?;
+    let id = |item: Option<Episode>| item?.id;
+    Ok((page.items.into_iter().map(id).collect(), page.total, page.has_next))
 }
 
 fn total(value: &str) -> Option<u64> {
@@ -77,10 +74,8 @@ fn marks_and_broken_text_around_items_do_no_harm() {
 #[test]
 fn a_search_is_cleaned_as_well() {
     let ids = |body: &[u8]| {
-        shows(body, |page| {
-            let id = |show: Option<Show<'_>>| Some(show?.id?.read().into_owned());
-            page.items.into_iter().map(id).collect::<Vec<_>>()
-        })
+        let items = shows(body)?.items;
+        Ok::<_, Unreadable>(items.into_iter().map(|show| show?.id).collect::<Vec<_>>())
     };
     for body in [
         &b"\xef\xbb\xbf{\"shows\":{\"items\":[{\"id\":\"a\"}]}}"[..],
@@ -99,15 +94,15 @@ fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
         (r#"{"href":"x","total":3}"#, "`items` is missing: {\"href\":\"x\",\"total\":3}"),
         (r#"{"items":null,"total":3}"#, "`items` is null: {\"items\":null"),
         (r#"{"items":{"0":{}}}"#, "`items` is an object: {\"items\""),
-        (r#"{"items":"none"}"#, "`items` is a text: "),
+        (r#"{"items":"none"}"#, "`items` is a string: "),
         (r#"{"items":[],"items":7}"#, "`items` is a number: "),
-        (r#"[{"items":[]}]"#, "the answer is a list: [{"),
-        ("null", "the answer is null"),
-        ("", "the answer is not JSON: it is empty"),
-        ("\u{feff} ", "the answer is not JSON: it is empty"),
-        ("<html>busy</html>", "the answer is not JSON: expected value at line 1 column 1"),
+        (r#"[{"items":[]}]"#, "the response is an array: [{"),
+        ("null", "the response is null"),
+        ("", "the response is not JSON: it is empty"),
+        ("\u{feff} ", "the response is not JSON: it is empty"),
+        ("<html>busy</html>", "the response is not JSON: expected value at line 1 column 1"),
         ("Service busy", "line 1 column 1: Service busy"),
-        (r#"{"items":[{"id":"a"#, "the answer is not JSON: EOF"),
+        (r#"{"items":[{"id":"a"#, "the response is not JSON: EOF"),
         (r#"{"error":{"status":500,"message":"Oops"}}"#, "an error 500 with status 200: Oops"),
         (r#"{"items":[],"error":{"message":"Oops"}}"#, "an error with status 200: Oops"),
         (r#"{"items":null,"error":"busy"}"#, "an error with status 200: busy"),
@@ -123,13 +118,13 @@ fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
 
 #[test]
 fn a_search_needs_its_page() {
-    let read = |body: &str| shows(body.as_bytes(), |page| (page.items.len(), page.total));
+    let read = |body: &str| shows(body.as_bytes()).map(|page| (page.items.len(), page.total));
     assert_eq!(read(r#"{"shows":{"items":[{"id":"a"},null],"total":"2"}}"#), Ok((2, Some(2))));
     assert_eq!(read(r#"{"shows":null,"shows":{"items":[5]}}"#), Ok((1, None)));
     for (body, why) in [
         ("{}", "`shows` is missing: {}"),
         (r#"{"shows":null}"#, "`shows` is null: "),
-        (r#"{"shows":[{"items":[]}]}"#, "`shows` is a list: "),
+        (r#"{"shows":[{"items":[]}]}"#, "`shows` is an array: "),
         (r#"{"shows":{}}"#, "`items` is missing: "),
         (r#"{"items":[]}"#, "`shows` is missing: "),
         (r#"{"error":{"status":429,"message":"Slow"}}"#, "an error 429 with status 200: Slow"),
@@ -159,6 +154,6 @@ fn a_show_is_an_object_that_is_no_error() {
         assert_eq!(show(body.as_bytes()), Ok(name.map(str::to_owned)), "{body}");
     }
     let said = show(br#"{"error":{"status":404,"message":"non existing id"}}"#);
-    assert_eq!(said, Err(Unreadable::Said { status: Some(404) }));
+    assert_eq!(said, Err(Unreadable::Error { status: Some(404) }));
     assert!(show(b"[]").is_err() && show(b"").is_err());
 }

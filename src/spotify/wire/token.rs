@@ -1,10 +1,9 @@
 //! The answer to a request for a token.
 
 use secrecy::SecretString;
-use serde_json::value::RawValue;
 
-use super::unreadable::{Unreadable, said_or_missing};
-use super::{clean, lenient, whole};
+use super::unreadable::{Unreadable, error_or_missing};
+use super::{clean, fields, members, number};
 
 /// A token.
 pub(crate) struct TokenAnswer {
@@ -20,21 +19,18 @@ const TOKEN_SECONDS: u64 = 3600;
 /// Reads the answer to a request for a token.
 pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
     let body = clean::body(body);
-    let answer = whole::<&RawValue>(&body)?.get();
-    let keys = &["access_token", "expires_in", "error"];
-    let [token, expires_in, error] = lenient::values(answer, keys).unwrap_or_default();
-    let Some(text) = token.and_then(lenient::text) else {
-        return Err(said_or_missing(error, "`access_token`", token));
+    let [token, expires_in, error] = members(&body, &["access_token", "expires_in", "error"])?;
+    let Some(text) = token.and_then(fields::text) else {
+        return Err(error_or_missing(error, "`access_token`", token));
     };
-    let text = text.read();
     // What else a header could not carry.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let found = if text.trim().is_empty() { "empty" } else { "not a token" };
         return Err(Unreadable::Missing { what: "`access_token`", found });
     }
-    let seconds = expires_in.and_then(lenient::whole).filter(|seconds| *seconds > 0);
+    let seconds = expires_in.and_then(number::whole).filter(|seconds| *seconds > 0);
     Ok(TokenAnswer {
-        access_token: SecretString::from(text.into_owned()),
+        access_token: SecretString::from(text),
         expires_in: seconds
             .map_or(TOKEN_SECONDS, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
     })
@@ -76,14 +72,14 @@ mod tests {
         for (body, why) in [
             (r#"{"token":"hush"}"#, "`access_token` is missing"),
             (r#"{"access_token":null,"refresh":"hush"}"#, "`access_token` is null"),
-            (r#"{"access_token":["hush"]}"#, "`access_token` is a list"),
+            (r#"{"access_token":["hush"]}"#, "`access_token` is an array"),
             (r#"{"access_token":""}"#, "`access_token` is empty"),
             (r#"{"access_token":"\u0000 "}"#, "`access_token` is empty"),
             (r#"{"access_token":"hush\nhush"}"#, "`access_token` is not a token"),
             (r#"{"access_token":"húsh"}"#, "`access_token` is not a token"),
-            (r#""hush""#, "the answer is a text"),
-            ("hush", "the answer is not JSON"),
-            (r#"{"access_token":"hush"#, "the answer is not JSON"),
+            (r#""hush""#, "the response is a string"),
+            ("hush", "the response is not JSON"),
+            (r#"{"access_token":"hush"#, "the response is not JSON"),
             (r#"{"error":"hush"}"#, "an error with status 200"),
         ] {
             let unreadable = token(body.as_bytes()).err().expect(body);

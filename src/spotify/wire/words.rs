@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{clean, lenient};
+use super::{clean, object};
 use crate::text;
 
 /// What an error's body says, and the reason that it names: JSON of the Web API
@@ -12,8 +12,8 @@ use crate::text;
 pub(crate) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
     let body = clean::body(body);
     let body = body.trim();
-    let (words, reason) = match lenient::values(body, &["error", "error_description"]) {
-        Some([Some(error), description]) => of_error(error, description),
+    let (words, reason) = match object::values(body, &["error", "error_description"]) {
+        Ok([Some(error), description]) => of_error(error, description),
         _ if serde_json::from_str::<&serde_json::value::RawValue>(body).is_ok() => {
             (plain(Some(body)), None)
         }
@@ -33,7 +33,7 @@ fn line(words: &str, secrets: &[&str]) -> String {
 }
 
 fn of_error(error: &str, description: Option<&str>) -> (String, Option<String>) {
-    if let Some([message, reason]) = lenient::values(error, &["message", "reason"]) {
+    if let Ok([message, reason]) = object::values(error, &["message", "reason"]) {
         let words = plain(message.or(description).or(Some(error)));
         return (words, reason.map(|reason| plain(Some(reason))).filter(|text| !text.is_empty()));
     }

@@ -1,157 +1,167 @@
-//! Remembers for some minutes what BigQuery denied, for all messages of the process, so that Spotify's
-//! quota is not spent on rows that can't be loaded.
+//! Remembers for some minutes what BigQuery denied, for all messages of the process, so that the service
+//! does not spend Spotify's quota on rows that it can't load.
 //!
-//! If a look at the table (or creating it) was denied, the service asks again before it reads Spotify.
-//! If only a load job can be denied (the right to create jobs, a quota), messages are answered 503
-//! until the time is over.
+//! If BigQuery denied checking or creating a table, the service tries that again before it reads Spotify.
+//! If BigQuery denied a load job (no right to create jobs, no quota left), only another load job could
+//! find out more, so messages are answered 503 until the denial expires.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::words;
+use super::error_text;
 use crate::failure::{Denial, Failure, Obstacle};
 
-/// Above this many denials, expired ones are dropped.
-const MAX_KEPT: usize = 1000;
+/// How long to wait after `quotaExceeded`: ten minutes or more
+/// (<https://cloud.google.com/bigquery/docs/error-messages>).
+pub(super) const QUOTA_PAUSE: Duration = Duration::from_secs(600);
 
-/// What was denied.
+/// From this many denials on, each new one removes those that have expired. A deployment has fewer tables.
+const CLEANUP_THRESHOLD: usize = 1000;
+
+/// What a denial applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+enum Scope {
     Dataset,
     Table(String),
-    /// Creating load jobs: the right to do so, or the project's quota.
-    Jobs,
+    /// All load jobs: the right to create them, or the project's quota.
+    LoadJobs,
 }
 
-/// Which call was denied.
+/// The call that was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// One that can be made before Spotify is read.
-    Look,
-    /// The load job, which needs the rows.
-    Load,
+    /// Checking or creating the table, which needs no rows.
+    TableCheck,
+    LoadJob,
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct Denied {
     failure: Arc<Failure>,
     call: Call,
-    until: Instant,
-    /// The same moment in wall-clock time.
-    told_until: SystemTime,
+    expires_at: Instant,
+    /// `expires_at` by the wall clock, for the log.
+    expires_at_time: SystemTime,
 }
 
 /// The denials of this process.
 #[derive(Debug)]
 pub(super) struct Denials {
-    memory: Duration,
-    remembered: Mutex<HashMap<Subject, Remembered>>,
+    ttl: Duration,
+    by_scope: Mutex<HashMap<Scope, Denied>>,
 }
 
 impl Denials {
-    pub(super) fn new(memory: Duration) -> Self {
-        Self { memory, remembered: Mutex::default() }
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self { ttl, by_scope: Mutex::default() }
     }
 
-    /// Returns whether BigQuery must be asked before Spotify is read for this table. Fails with a
-    /// denial that only another load job could test.
-    pub(super) fn check(&self, table: &str) -> Result<bool, Failure> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns whether the table must be checked before Spotify is read.
+    pub(super) fn must_check_first(&self, table: &str) -> bool {
+        self.find(table, Call::TableCheck).is_some()
+    }
+
+    /// Fails if a load job into this table was denied, until that denial expires.
+    pub(super) fn fail_if_denied(&self, table: &str) -> Result<(), Failure> {
+        self.find(table, Call::LoadJob).map_or(Ok(()), Err)
+    }
+
+    fn find(&self, table: &str, call: Call) -> Option<Failure> {
         let now = Instant::now();
-        let subjects = [Subject::Jobs, Subject::Dataset, Subject::Table(table.to_owned())];
-        let mut ask = false;
-        for denial in subjects.iter().filter_map(|subject| remembered.get(subject)) {
-            match denial.call {
-                _ if denial.until <= now => {}
-                Call::Look => ask = true,
-                Call::Load => return Err(denial.told(now)),
-            }
-        }
-        Ok(ask)
+        let denials = self.by_scope();
+        [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())]
+            .iter()
+            .filter_map(|scope| denials.get(scope))
+            .find(|denied| denied.call == call && denied.expires_at > now)
+            .map(|denied| denied.to_failure(now))
     }
 
-    /// Remembers a failure if it is a denial, and returns it with the time until which it holds.
+    /// Remembers a failure if it is a denial, and adds to the failure when the denial expires.
     pub(super) fn remember(&self, table: &str, call: Call, failure: Failure) -> Failure {
-        let memory = match &failure {
-            Failure::WarehouseUnavailable { after: Some(_), .. } => self.memory * 2,
-            _ => self.memory,
+        let Some(scope) = scope(table, call, &failure) else { return failure };
+        let ttl = match &failure {
+            // An exceeded quota takes longer to recover: see `QUOTA_PAUSE`.
+            Failure::WarehouseUnavailable { .. } => self.ttl * 2,
+            _ => self.ttl,
         };
-        let Some(subject) = subject(table, call, &failure).filter(|_| !memory.is_zero()) else {
+        if ttl.is_zero() {
             return failure;
-        };
+        }
         let now = Instant::now();
-        let denial = Remembered {
+        let denied = Denied {
             failure: Arc::new(failure),
             call,
-            until: now + memory,
-            told_until: SystemTime::now() + memory,
+            expires_at: now + ttl,
+            expires_at_time: SystemTime::now() + ttl,
         };
-        let told = denial.told(now);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= MAX_KEPT {
-            remembered.retain(|_, denial| denial.until > now);
+        let failure = denied.to_failure(now);
+        let mut denials = self.by_scope();
+        if denials.len() >= CLEANUP_THRESHOLD {
+            denials.retain(|_, denied| denied.expires_at > now);
         }
-        remembered.insert(subject, denial);
-        told
+        denials.insert(scope, denied);
+        failure
     }
 
-    /// Forgets denials that asking has disproved.
-    pub(super) fn asked(&self, table: &str) {
-        self.forget(table, |denial| denial.call == Call::Look);
+    /// Forgets the denials that a successful check of this table disproves.
+    pub(super) fn table_check_succeeded(&self, table: &str) {
+        self.forget(table, |denied| denied.call == Call::TableCheck);
     }
 
-    /// Forgets all denials that a load of this table disproves.
-    pub(super) fn loaded(&self, table: &str) {
+    /// Forgets the denials that a successful load of this table disproves.
+    pub(super) fn load_succeeded(&self, table: &str) {
         self.forget(table, |_| true);
     }
 
-    fn forget(&self, table: &str, which: impl Fn(&Remembered) -> bool) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.retain(|subject, denial| {
-            let concerned = match subject {
-                Subject::Table(denied) => denied == table,
-                Subject::Dataset | Subject::Jobs => true,
+    fn forget(&self, table: &str, is_disproved: impl Fn(&Denied) -> bool) {
+        self.by_scope().retain(|scope, denied| {
+            let applies = match scope {
+                Scope::Table(name) => name == table,
+                Scope::Dataset | Scope::LoadJobs => true,
             };
-            !(concerned && which(denial))
+            !(applies && is_disproved(denied))
         });
     }
+
+    fn by_scope(&self) -> MutexGuard<'_, HashMap<Scope, Denied>> {
+        self.by_scope.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Remembered {
-    fn told(&self, now: Instant) -> Failure {
-        Failure::Denied {
+impl Denied {
+    fn to_failure(&self, now: Instant) -> Failure {
+        Failure::RememberedDenial {
             failure: Arc::clone(&self.failure),
-            until: self.told_until,
-            after: (self.call == Call::Load).then(|| self.until - now),
+            until: self.expires_at_time,
+            after: (self.call == Call::LoadJob).then(|| self.expires_at - now),
         }
     }
 }
 
-/// Returns what a failure denies, or `None` if the next try may well succeed.
-fn subject(table: &str, call: Call, failure: &Failure) -> Option<Subject> {
-    let this_table = || Subject::Table(table.to_owned());
+/// Returns what a denial applies to, or `None` if the failure is not a denial.
+fn scope(table: &str, call: Call, failure: &Failure) -> Option<Scope> {
+    let this_table = || Scope::Table(table.to_owned());
     Some(match failure {
         Failure::ForeignColumns { .. } | Failure::NotATable { .. } => this_table(),
-        Failure::DatasetMissing { .. } => Subject::Dataset,
-        Failure::LoadRefused { obstacle: Obstacle::Billing, .. } => Subject::Jobs,
+        Failure::DatasetMissing { .. } => Scope::Dataset,
+        Failure::LoadRefused { obstacle: Obstacle::Billing, .. } => Scope::LoadJobs,
         Failure::LoadRefused { .. } => this_table(),
         Failure::WarehouseDenied { detail, denial, .. } => match (call, denial) {
-            (Call::Look, Denial::Rights) => this_table(),
-            (Call::Look, _) => Subject::Dataset,
-            (Call::Load, Denial::Rights) if words::is_about_a_table(detail) => this_table(),
-            (Call::Load, _) => Subject::Jobs,
-        },
-        // `after` is set only for an exhausted quota.
-        Failure::WarehouseUnavailable { detail, after: Some(_), .. } => {
-            if call == Call::Look || words::is_about_a_table(detail) {
+            (Call::TableCheck, Denial::Rights) => this_table(),
+            (Call::TableCheck, _) => Scope::Dataset,
+            (Call::LoadJob, Denial::Rights) if error_text::is_about_one_table(detail) => {
                 this_table()
-            } else {
-                Subject::Jobs
             }
-        }
+            (Call::LoadJob, _) => Scope::LoadJobs,
+        },
+        // Only an exceeded quota sets `after`.
+        Failure::WarehouseUnavailable { detail, after: Some(_), .. } => match call {
+            Call::LoadJob if !error_text::is_about_one_table(detail) => Scope::LoadJobs,
+            _ => this_table(),
+        },
         _ => return None,
     })
 }
@@ -160,7 +170,7 @@ fn subject(table: &str, call: Call, failure: &Failure) -> Option<Subject> {
 mod tests {
     use super::*;
 
-    const MEMORY: Duration = Duration::from_secs(300);
+    const TTL: Duration = Duration::from_secs(300);
 
     fn rights(detail: &str) -> Failure {
         let (what, detail) = ("a load job".to_owned(), detail.to_owned());
@@ -168,96 +178,99 @@ mod tests {
     }
 
     fn quota(detail: &str) -> Failure {
-        let after = Some(Duration::from_secs(600));
         let (what, detail) = ("a load job".to_owned(), detail.to_owned());
-        Failure::WarehouseUnavailable { what, detail, after }
+        Failure::WarehouseUnavailable { what, detail, after: Some(QUOTA_PAUSE) }
     }
 
     fn foreign() -> Failure {
         Failure::ForeignColumns { table: "a".to_owned(), differences: "x".to_owned() }
     }
 
-    /// What is done with a table: it is read as ever, asked about first, or handed back for so many
-    /// seconds.
-    fn done(denials: &Denials, table: &str) -> String {
-        match denials.check(table) {
-            Ok(false) => "read".to_owned(),
-            Ok(true) => "asked".to_owned(),
-            Err(Failure::Denied { after, .. }) => format!("back for {}", after.unwrap().as_secs()),
+    /// Returns what happens to a message for the table.
+    fn reaction(denials: &Denials, table: &str) -> String {
+        match denials.fail_if_denied(table) {
+            Ok(()) if denials.must_check_first(table) => "check first".to_owned(),
+            Ok(()) => "read Spotify".to_owned(),
+            Err(Failure::RememberedDenial { after, .. }) => {
+                format!("503 for {} s", after.unwrap().as_secs())
+            }
             Err(other) => panic!("{other}"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_denial_concerns_what_was_denied_for_some_minutes() {
-        use Call::{Load, Look};
+    async fn a_denial_holds_for_its_scope_until_it_expires() {
+        use Call::{LoadJob, TableCheck};
         for (call, failure, a, b) in [
-            (Look, foreign(), "asked", "read"),
-            (Look, rights("Access Denied: Table p:d.a"), "asked", "read"),
-            (Load, foreign(), "back for 300", "read"),
-            (Load, rights("Access Denied: Table p:d.a"), "back for 300", "read"),
-            (Load, rights("Access Denied: Project p"), "back for 300", "back for 300"),
-            (Load, quota("Your project exceeded quota"), "back for 600", "back for 600"),
-            (Load, quota("Your table exceeded quota for imports"), "back for 600", "read"),
+            (TableCheck, foreign(), "check first", "read Spotify"),
+            (TableCheck, rights("Access Denied: Table p:d.a"), "check first", "read Spotify"),
+            (LoadJob, foreign(), "503 for 300 s", "read Spotify"),
+            (LoadJob, rights("Access Denied: Table p:d.a"), "503 for 300 s", "read Spotify"),
+            (LoadJob, rights("Access Denied: Project p"), "503 for 300 s", "503 for 300 s"),
+            (LoadJob, quota("Your project exceeded quota"), "503 for 600 s", "503 for 600 s"),
+            (
+                LoadJob,
+                quota("Your table exceeded quota for imports"),
+                "503 for 600 s",
+                "read Spotify",
+            ),
         ] {
-            let denials = Denials::new(MEMORY);
-            let told = denials.remember("a", call, failure);
-            assert!(matches!(told, Failure::Denied { .. }), "{told}");
-            assert_eq!(
-                (done(&denials, "a").as_str(), done(&denials, "b").as_str()),
-                (a, b),
-                "{told}"
-            );
-            tokio::time::advance(MEMORY * 2).await;
-            assert_eq!((done(&denials, "a"), done(&denials, "b")), ("read".into(), "read".into()));
+            let denials = Denials::new(TTL);
+            let failure = denials.remember("a", call, failure);
+            assert!(matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
+            assert_eq!((reaction(&denials, "a"), reaction(&denials, "b")), (a.into(), b.into()));
+            tokio::time::advance(TTL * 2).await;
+            for table in ["a", "b"] {
+                assert_eq!(reaction(&denials, table), "read Spotify", "{failure}");
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_success_ends_it() {
-        let denials = Denials::new(MEMORY);
-        denials.remember("a", Call::Look, foreign());
-        denials.asked("b");
-        assert_eq!(done(&denials, "a"), "asked");
-        denials.asked("a");
-        assert_eq!(done(&denials, "a"), "read");
+    async fn a_success_ends_the_denials_that_it_disproves() {
+        let denials = Denials::new(TTL);
+        denials.remember("a", Call::TableCheck, foreign());
+        denials.table_check_succeeded("b");
+        assert_eq!(reaction(&denials, "a"), "check first");
+        denials.table_check_succeeded("a");
+        assert_eq!(reaction(&denials, "a"), "read Spotify");
 
-        denials.remember("a", Call::Load, rights("Access Denied: Project p"));
-        denials.asked("a");
-        assert_eq!(done(&denials, "b"), "back for 300");
-        denials.loaded("b");
-        assert_eq!(done(&denials, "a"), "read");
-        denials.remember("a", Call::Load, rights("Access Denied: Table p:d.a"));
-        denials.loaded("b");
-        assert_eq!(done(&denials, "a"), "back for 300");
+        denials.remember("a", Call::LoadJob, rights("Access Denied: Project p"));
+        denials.table_check_succeeded("a");
+        assert_eq!(reaction(&denials, "b"), "503 for 300 s");
+        denials.load_succeeded("b");
+        assert_eq!(reaction(&denials, "a"), "read Spotify");
+        denials.remember("a", Call::LoadJob, rights("Access Denied: Table p:d.a"));
+        denials.load_succeeded("b");
+        assert_eq!(reaction(&denials, "a"), "503 for 300 s");
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_not_remembered() {
-        let denials = Denials::new(MEMORY);
+    async fn other_failures_are_not_remembered() {
+        let denials = Denials::new(TTL);
         let invalid = Failure::InvalidRows { table: "a".to_owned(), detail: String::new() };
-        let passing = Failure::WarehouseUnavailable {
+        let transient = Failure::WarehouseUnavailable {
             what: String::new(),
             detail: "503".to_owned(),
             after: None,
         };
-        for failure in [invalid, passing, Failure::GoogleCredentials(String::new())] {
-            let told = denials.remember("a", Call::Load, failure);
-            assert!(!matches!(told, Failure::Denied { .. }), "{told}");
-            assert_eq!(done(&denials, "a"), "read");
+        for failure in [invalid, transient, Failure::GoogleCredentials(String::new())] {
+            let failure = denials.remember("a", Call::LoadJob, failure);
+            assert!(!matches!(failure, Failure::RememberedDenial { .. }), "{failure}");
+            assert_eq!(reaction(&denials, "a"), "read Spotify");
         }
-        let told = Denials::new(Duration::ZERO).remember("a", Call::Look, foreign());
-        assert!(matches!(told, Failure::ForeignColumns { .. }), "no memory");
+        let failure = Denials::new(Duration::ZERO).remember("a", Call::TableCheck, foreign());
+        assert!(matches!(failure, Failure::ForeignColumns { .. }), "remembered for no time");
     }
 
     #[tokio::test(start_paused = true)]
     async fn denials_are_bounded() {
-        let denials = Denials::new(MEMORY);
-        for n in 0..MAX_KEPT {
-            denials.remember(&n.to_string(), Call::Look, foreign());
+        let denials = Denials::new(TTL);
+        for n in 0..CLEANUP_THRESHOLD {
+            denials.remember(&n.to_string(), Call::TableCheck, foreign());
         }
-        tokio::time::advance(MEMORY).await;
-        denials.remember("a", Call::Look, foreign());
-        assert_eq!(denials.remembered.lock().unwrap().len(), 1);
+        tokio::time::advance(TTL).await;
+        denials.remember("a", Call::TableCheck, foreign());
+        assert_eq!(denials.by_scope().len(), 1);
     }
 }

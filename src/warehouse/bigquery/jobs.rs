@@ -1,32 +1,41 @@
-//! Load jobs: reading what BigQuery says about one, and waiting until it ends.
+//! Load jobs: reading a job's state, and waiting until it ends.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::BigQuery;
-use super::answer::Refusal;
+use super::dataset::Dataset;
+use super::error::ApiError;
+use super::json::{number, string, time};
+use crate::context::{Context, FollowedJob};
 use crate::failure::Failure;
-use crate::meter::{FollowedJob, Meter};
+use crate::retry::PollInterval;
 use crate::text;
-use crate::warehouse::{Loaded, labels};
+use crate::warehouse::{CompletedLoad, labels};
 
-/// The longest job state in an error, in bytes.
-const MAX_STATE: usize = 20;
+/// The longest job state in an error, whatever the API returns. BigQuery's longest is `PENDING`.
+const MAX_STATE_BYTES: usize = 20;
+
+/// How long to wait for the job of a message that is gone. BigQuery cancels a load job after six hours
+/// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
+const JOB_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+/// How often to look up a job that is not found once more: an interrupted upload may still create it.
+const NOT_FOUND_RETRIES: u32 = 4;
 
 /// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
 /// be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct JobFacts {
+pub(crate) struct JobInfo {
     pub(crate) id: String,
     /// `PENDING`, `RUNNING` or `DONE`.
     pub(crate) state: String,
     pub(crate) created: Option<SystemTime>,
     pub(crate) started: Option<SystemTime>,
     pub(crate) ended: Option<SystemTime>,
-    /// Reason and messages of a failed job, the result's message first.
+    /// Reason and messages of a failed job: the message of `errorResult`, then those of `errors`.
     pub(crate) error: Option<(String, Vec<String>)>,
     /// The number of rows that the load wrote.
     pub(crate) rows: Option<u64>,
@@ -35,36 +44,16 @@ pub(crate) struct JobFacts {
     pub(crate) destination: Option<[String; 3]>,
 }
 
-/// For how long a job is followed whose message is gone: BigQuery cancels a load job after six hours
-/// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
-const MAX_FOLLOWED: Duration = Duration::from_secs(6 * 3600);
-
-/// How often a job is looked up again that is not found.
-const MAX_NOT_FOUND: u32 = 4;
-
-/// How a job ended.
-pub(super) enum Ended {
-    Done(Box<JobFacts>),
-    Failed(Refusal),
-}
-
-impl JobFacts {
-    /// Reads a job.
-    pub(crate) fn of(job: &Value) -> Self {
+impl JobInfo {
+    pub(crate) fn from_json(job: &Value) -> Self {
         let (status, statistics) = (&job["status"], &job["statistics"]);
         let configuration = &job["configuration"];
-        let table = &configuration["load"]["destinationTable"];
-        let name = |key: &str| table[key].as_str().map(str::to_owned);
-        let destination = (|| Some([name("projectId")?, name("datasetId")?, name("tableId")?]))();
         let labels = configuration["labels"].as_object().into_iter().flatten();
+        // `jobs.list` may have the state and the error only outside the status.
+        let state = if status["state"].is_string() { &status["state"] } else { &job["state"] };
         Self {
             id: string(&job["jobReference"]["jobId"]),
-            // `jobs.list` may have the state only outside the status.
-            state: string(if status["state"].is_string() {
-                &status["state"]
-            } else {
-                &job["state"]
-            }),
+            state: string(state),
             created: time(&statistics["creationTime"]),
             started: time(&statistics["startTime"]),
             ended: time(&statistics["endTime"]),
@@ -73,7 +62,7 @@ impl JobFacts {
             labels: labels
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
-            destination,
+            destination: destination_of(&configuration["load"]["destinationTable"]),
         }
     }
 
@@ -86,137 +75,132 @@ impl JobFacts {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
 
-    /// Returns why the job failed, if it did.
-    fn failure(&self) -> Option<Refusal> {
+    /// Returns why the job failed, or `None` if it succeeded or has not ended.
+    pub(super) fn failure(&self) -> Option<ApiError> {
         let (reason, messages) = self.error.as_ref().filter(|_| self.is_done())?;
-        Some(Refusal::of_job(reason, messages))
+        Some(ApiError::of_job(reason, messages))
     }
 
     /// Returns the result of a job that succeeded.
-    pub(super) fn loaded(&self, job_id: String, earlier: bool) -> Loaded {
+    pub(super) fn completed_load(
+        &self,
+        job_id: String,
+        by_earlier_delivery: bool,
+    ) -> CompletedLoad {
         let origin = labels::origin(&self.labels);
-        Loaded { job_id, earlier, rows: self.rows, ended_at: self.ended, origin }
+        let (rows, ended_at) = (self.rows, self.ended);
+        CompletedLoad { job_id, by_earlier_delivery, rows, ended_at, origin }
     }
 
     /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
-    pub(crate) fn told(&self) -> (String, Option<Failure>) {
-        let failure = self.failure().map(|refusal| match refusal {
-            Refusal::Rows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
-            refusal => refusal.into_failure("a load", "p.d"),
+    pub(crate) fn state_and_failure(&self) -> (String, Option<Failure>) {
+        let failure = self.failure().map(|error| match error {
+            ApiError::InvalidRows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
+            error => error.into_failure("a load", "p.d"),
         });
-        (self.followed("j", UNIX_EPOCH).state, failure)
+        (self.to_followed("j", UNIX_EPOCH).state, failure)
     }
 
-    pub(super) fn followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
+    /// Returns what errors say about a job that has not ended.
+    pub(super) fn to_followed(&self, id: &str, first_seen: SystemTime) -> FollowedJob {
         let since = if self.state == "RUNNING" { self.started } else { self.created };
-        let state = if self.state.is_empty() { "of unknown state" } else { &self.state };
+        let state = if self.state.is_empty() { "in an unknown state" } else { &self.state };
         FollowedJob {
             id: id.to_owned(),
-            state: text::excerpt(state, MAX_STATE),
+            state: text::excerpt(state, MAX_STATE_BYTES),
             since: since.or(self.created).unwrap_or(first_seen),
         }
     }
 }
 
-impl BigQuery {
-    /// Waits until a job ends. Meanwhile the meter knows the job, so that a message whose time is up
-    /// can name it.
-    pub(super) async fn end_of(
-        &self,
-        id: &str,
-        mut job: JobFacts,
-        meter: &Meter,
-    ) -> Result<Ended, Failure> {
-        let first_seen = SystemTime::now();
-        let mut wait = self.timing.first_poll_delay;
-        loop {
-            if job.is_done() {
-                meter.follow(None);
-                return Ok(match job.failure() {
-                    None => Ended::Done(Box::new(job)),
-                    Some(refusal) => Ended::Failed(refusal),
-                });
-            }
-            meter.follow(Some(job.followed(id, first_seen)));
-            if meter.is_gone() {
-                // Only the job is followed from now on; the rows need not be kept for another try.
-                return Err(gone(meter));
-            }
-            sleep(wait).await;
-            wait = wait.mul_f64(1.5).min(self.timing.max_poll_delay);
-            job = self.job(id).await.map_err(|refusal| self.lost(id, refusal))?;
-        }
-    }
+fn destination_of(table: &Value) -> Option<[String; 3]> {
+    let name = |key: &str| table[key].as_str().map(str::to_owned);
+    Some([name("projectId")?, name("datasetId")?, name("tableId")?])
+}
 
-    /// Waits until a job has ended, whatever fails meanwhile. Returns whether it succeeded.
-    pub(in crate::warehouse) async fn follow(&self, id: &str) -> bool {
-        let end = Instant::now() + MAX_FOLLOWED;
-        let (mut wait, mut not_found) = (self.timing.first_poll_delay, 0);
-        loop {
-            match self.job(id).await {
-                Ok(job) if job.is_done() => return job.failure().is_none(),
-                // An upload that was cut may become a job a moment later.
-                Err(Refusal::NotFound(_)) if not_found == MAX_NOT_FOUND => return false,
-                Err(Refusal::NotFound(_)) => {
-                    not_found += 1;
-                    sleep(wait).await;
-                }
-                _ if Instant::now() >= end => return false,
-                // BigQuery may be out of reach for a while.
-                _ => sleep(wait).await,
-            }
-            wait = wait.mul_f64(1.5).min(self.timing.max_poll_delay);
+fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
+    let result = Some(&status["errorResult"]).filter(|result| result.is_object())?;
+    let message_of = |error: &Value| error["message"].as_str().map(str::to_owned);
+    let details = status["errors"].as_array().into_iter().flatten().filter_map(message_of);
+    let messages = message_of(result).into_iter().chain(details).collect();
+    Some((string(&result["reason"]), messages))
+}
+
+impl Dataset {
+    /// Returns `None` if the job does not exist.
+    pub(super) async fn find_job(&self, id: &str) -> Result<Option<JobInfo>, Failure> {
+        match self.get_job(id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(ApiError::NotFound(_)) => Ok(None),
+            Err(error) => Err(self.failure(error, &format!("jobs.get for {id}"))),
         }
     }
 
     /// Looks up a job in the dataset's location.
-    pub(super) async fn job(&self, id: &str) -> Result<JobFacts, Refusal> {
-        let mut url = self.api.url(&["bigquery", "v2", "projects", &self.project, "jobs", id]);
-        if let Some(location) = self.location().await.map_err(Refusal::Failed)? {
+    async fn get_job(&self, id: &str) -> Result<JobInfo, ApiError> {
+        let mut url = self.url(&["jobs", id]);
+        if let Some(location) = self.location().await.map_err(ApiError::Other)? {
             url.query_pairs_mut().append_pair("location", &location);
         }
-        Ok(JobFacts::of(&self.api.get(&url).await?))
+        Ok(JobInfo::from_json(&self.api.get(&url).await?))
     }
 
-    /// Returns why a job that BigQuery has accepted can't be looked up. If it is not found, the dataset
-    /// may have been recreated in another location.
-    pub(super) fn lost(&self, id: &str, refusal: Refusal) -> Failure {
-        match refusal {
-            Refusal::NotFound(words) => {
+    /// Looks up a job that BigQuery has accepted. If it is not found, the dataset may have been recreated
+    /// in another location.
+    pub(super) async fn get_accepted_job(&self, id: &str) -> Result<JobInfo, Failure> {
+        self.get_job(id).await.map_err(|error| match error {
+            ApiError::NotFound(detail) => {
                 self.forget_location();
-                let detail = format!("the accepted job {id} is not found: {words}");
+                let detail =
+                    format!("BigQuery accepted the job {id} and now does not find it: {detail}");
                 self.unavailable("jobs.get", detail)
             }
-            other => self.failed(other, "jobs.get"),
+            error => self.failure(error, &format!("jobs.get for {id}")),
+        })
+    }
+
+    /// Waits until a job has ended, and returns it. Records the job in the context, so that the error of a
+    /// message that runs out of time names it. Fails if the message is gone.
+    pub(super) async fn wait_for_end(
+        &self,
+        id: &str,
+        mut job: JobInfo,
+        context: &Context,
+    ) -> Result<JobInfo, Failure> {
+        let first_seen = SystemTime::now();
+        let mut interval = self.poll_interval();
+        while !job.is_done() {
+            context.progress.follow(Some(job.to_followed(id, first_seen)));
+            if context.cancelled.is_cancelled() {
+                // Stop here to free the rows. The caller goes on with `wait_for_job`.
+                return Err(Failure::ClientGone { progress: context.describe_progress() });
+            }
+            interval.tick().await;
+            job = self.get_accepted_job(id).await?;
+        }
+        context.progress.follow(None);
+        Ok(job)
+    }
+
+    /// Waits until the job of a message that is gone has ended, and ignores errors meanwhile. Returns
+    /// whether the job succeeded.
+    pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
+        let end = Instant::now() + JOB_TIMEOUT;
+        let (mut interval, mut not_found) = (self.poll_interval(), 0);
+        loop {
+            match self.find_job(id).await {
+                Ok(Some(job)) if job.is_done() => return job.failure().is_none(),
+                Ok(None) if not_found == NOT_FOUND_RETRIES => return false,
+                Ok(None) => not_found += 1,
+                _ if Instant::now() >= end => return false,
+                // The job is running, or BigQuery can't be reached for a while.
+                _ => {}
+            }
+            interval.tick().await;
         }
     }
-}
 
-/// Returns the failure of a message that was given up. No one is told.
-pub(super) fn gone(meter: &Meter) -> Failure {
-    Failure::ClientGone { progress: meter.progress() }
-}
-
-fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
-    let result = &status["errorResult"];
-    let result = result.as_object()?;
-    let say = |error: &Value| error["message"].as_str().map(str::to_owned);
-    let reason = result.get("reason").map(string).unwrap_or_default();
-    let first = result.get("message").and_then(Value::as_str).map(str::to_owned);
-    let more = status["errors"].as_array().into_iter().flatten().filter_map(say);
-    Some((reason, first.into_iter().chain(more).collect()))
-}
-
-pub(super) fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// Reads a whole number, which BigQuery writes as a string.
-pub(super) fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
-/// Reads a moment: milliseconds since 1970.
-pub(super) fn time(value: &Value) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(number(value)?))
+    fn poll_interval(&self) -> PollInterval {
+        PollInterval::new(self.timing.first_poll_delay, self.timing.max_poll_delay)
+    }
 }

@@ -12,7 +12,7 @@ terraform {
   }
 }
 
-# The budget's API wants to know whose quota it uses.
+# The budgets API requires a quota project.
 provider "google" {
   project               = var.project_id
   user_project_override = true

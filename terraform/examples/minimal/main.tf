@@ -1,4 +1,4 @@
-# The least there is to say: three tables, filled each morning, in a project of one's own.
+# The smallest configuration: three tables, loaded each morning.
 
 terraform {
   required_version = ">= 1.11"
@@ -17,7 +17,7 @@ variable "project_id" {
 }
 
 variable "image" {
-  description = "The service's image by digest; without one, Google's sample stands in and the schedules are paused."
+  description = "The service's image by digest; without one, Google's sample runs and the schedules are paused."
   type        = string
   default     = null
 }

@@ -1,14 +1,16 @@
-//! What BigQuery's reasons and messages mean.
+//! Reads the reasons and messages of BigQuery's errors.
 //!
-//! Messages quote names of datasets, tables and columns, and parts of rows, so a single word
-//! ("billing", "key") proves nothing. Only phrases that BigQuery itself writes are compared.
+//! Messages quote names of datasets, tables and columns, and parts of rows, so a single word ("billing",
+//! "key") is not reliable. This file searches for phrases that BigQuery itself writes. Where it has to decide
+//! between a table and its rows, single words count, too, and the first one wins.
 
 use crate::failure::{Denial, Obstacle};
 
-/// Reasons of transient failures.
-const PASSING: [&str; 14] = [
+/// Reasons of transient errors (<https://cloud.google.com/bigquery/docs/error-messages>, and as observed).
+const TRANSIENT_REASONS: [&str; 14] = [
     "backendError",
     "badGateway",
+    "concurrentLimitExceeded",
     "internalError",
     "jobBackendError",
     "jobInternalError",
@@ -20,12 +22,10 @@ const PASSING: [&str; 14] = [
     "tableUnavailable",
     "timeout",
     "userRateLimitExceeded",
-    "concurrentLimitExceeded",
 ];
 
-/// Phrases about a table, in lower case. If one comes before all of [`ROWS`], the message is about the
-/// table.
-const TABLE: [&str; 13] = [
+/// Phrases about a table, in lower case.
+const TABLE_PHRASES: [&str; 13] = [
     "provided schema does not match",
     "schema does not match",
     "has changed type",
@@ -42,7 +42,7 @@ const TABLE: [&str; 13] = [
 ];
 
 /// Phrases about rows, in lower case.
-const ROWS: [&str; 7] = [
+const ROW_PHRASES: [&str; 7] = [
     "json",
     "error while reading data",
     "in row starting",
@@ -53,28 +53,28 @@ const ROWS: [&str; 7] = [
 ];
 
 /// The start of messages about rows. The rest says what is wrong, which may still be the table.
-const READING: &str = "error while reading data, error message:";
+const ROW_ERROR_PREFIX: &str = "error while reading data, error message:";
 
-pub(super) fn is_passing(reason: &str) -> bool {
-    PASSING.contains(&reason)
+pub(super) fn is_transient_reason(reason: &str) -> bool {
+    TRANSIENT_REASONS.contains(&reason)
 }
 
-pub(super) fn is_quota(reason: &str) -> bool {
+pub(super) fn is_quota_reason(reason: &str) -> bool {
     matches!(reason, "quotaExceeded" | "dailyLimitExceeded")
 }
 
-/// Returns whether a message is about the rate of calls, for refusals whose reason does not say so.
-pub(super) fn is_about_rates(message: &str) -> bool {
+/// Returns whether a message is about the rate of calls, for denials whose reason does not say so.
+pub(super) fn is_about_rate_limit(message: &str) -> bool {
     contains(message, &["exceeded rate limits", "rate limit exceeded"])
 }
 
-/// Returns whether a message is about a quota, for refusals whose reason does not say so.
+/// Returns whether a message is about a quota, for denials whose reason does not say so.
 pub(super) fn is_about_quota(message: &str) -> bool {
     contains(message, &["quota exceeded", "exceeded quota"])
 }
 
-/// Returns whether a denial or an exhausted quota concerns one table, rather than the project.
-pub(super) fn is_about_a_table(message: &str) -> bool {
+/// Returns whether a denial or a quota is about one table, rather than the project.
+pub(super) fn is_about_one_table(message: &str) -> bool {
     let phrases = [
         "access denied: table",
         "access denied: dataset",
@@ -86,25 +86,30 @@ pub(super) fn is_about_a_table(message: &str) -> bool {
     contains(message, &phrases)
 }
 
-/// Returns whether the dataset or the project was not found, rather than something in it.
+/// Returns whether the dataset or the project was not found, rather than a table or a job.
 pub(super) fn is_about_dataset(message: &str) -> bool {
     contains(message, &["not found: dataset", "not found: project"])
 }
 
-/// Returns why a call is denied, if roles are not the cause.
+/// Returns whether an error may mean that the dataset is in another location.
+pub(super) fn is_about_location(message: &str) -> bool {
+    contains(message, &["location"])
+}
+
+/// Returns the cause of a denial, if it is not a missing role.
 pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
-    let off = ["has not been used in project", "api is not enabled", "or it is disabled"];
+    let api_disabled = ["has not been used in project", "api is not enabled", "or it is disabled"];
     let perimeter = ["vpc service controls", "prohibited by organization's policy"];
     match reason {
         "accessNotConfigured" | "SERVICE_DISABLED" => Some(Denial::ApiDisabled),
         "vpcServiceControls" | "SECURITY_POLICY_VIOLATED" => Some(Denial::ServiceControls),
         _ if contains(message, &perimeter) => Some(Denial::ServiceControls),
-        _ if contains(message, &off) => Some(Denial::ApiDisabled),
+        _ if contains(message, &api_disabled) => Some(Denial::ApiDisabled),
         _ => None,
     }
 }
 
-/// Returns what has to be changed, if the words name it.
+/// Returns what has to be changed, if the reason or the message names it.
 pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
     let billing = [
         "billing has not been enabled",
@@ -127,23 +132,31 @@ pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
     }
 }
 
-/// Returns whether a job's messages are about its rows. The first message that says so either way
-/// decides.
+/// Returns whether a job's messages are about its rows. The first message that is about rows or about the
+/// table decides.
 pub(super) fn is_about_rows(messages: &[String]) -> bool {
-    messages.iter().find_map(|message| about_rows(message)).unwrap_or(false)
+    matches!(messages.iter().find_map(|message| subject(message)), Some(Subject::Rows))
 }
 
-/// Returns whether a message is about rows (`true`) or the table (`false`); `None` if neither.
-fn about_rows(message: &str) -> Option<bool> {
+enum Subject {
+    Rows,
+    Table,
+}
+
+fn subject(message: &str) -> Option<Subject> {
     let message = message.to_ascii_lowercase();
-    let (reading, message) = match message.split_once(READING) {
-        Some((_, rest)) => (true, rest.to_owned()),
-        None => (false, message),
+    let (has_prefix, message) = match message.split_once(ROW_ERROR_PREFIX) {
+        Some((_, rest)) => (true, rest),
+        None => (false, message.as_str()),
     };
-    let first = |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
-    match (first(&ROWS), first(&TABLE)) {
-        (None, None) => reading.then_some(true),
-        (rows, table) => Some(table.is_none_or(|table| rows.is_some_and(|rows| rows < table))),
+    let position =
+        |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
+    match (position(&ROW_PHRASES), position(&TABLE_PHRASES)) {
+        (None, None) => has_prefix.then_some(Subject::Rows),
+        (Some(_), None) => Some(Subject::Rows),
+        (None, Some(_)) => Some(Subject::Table),
+        (Some(rows), Some(table)) if rows < table => Some(Subject::Rows),
+        (Some(_), Some(_)) => Some(Subject::Table),
     }
 }
 
@@ -162,13 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn words_about_rows() {
+    fn messages_about_rows() {
         let reading = "Error while reading data, error message:";
         let giving_up = format!(
             "{reading} JSON table encountered too many errors, giving up. Rows: 1; errors: 1."
         );
-        assert!(rows(&[&giving_up, "Cannot load into a partition"]), "the result decides");
-        assert!(rows(&["too many errors", &giving_up]), "the details decide where it says nothing");
+        assert!(rows(&[&giving_up, "Cannot load into a partition"]), "the result comes first");
+        assert!(
+            rows(&["too many errors", &giving_up]),
+            "the details decide if the result says nothing"
+        );
         for message in [
             "JSON parsing error in row starting at position 0: No such field: partition",
             "Could not convert value to DATE: 'billing account'. Field: release_date",
@@ -181,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn words_about_the_table() {
+    fn messages_about_the_table() {
         for message in [
             "Provided Schema does not match Table p:d.t. Field id has changed mode from REQUIRED to NULLABLE",
             "Provided Schema does not match Table p:d.json. Field x has changed type from JSON to STRING",
@@ -200,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_quoted_prove_nothing() {
+    fn quoted_names_do_not_count() {
         for message in [
             "Access Denied: Table p:billing.kms: Permission bigquery.tables.update denied",
             "Access Denied: Dataset p:vpc_service_controls: User does not have permission",

@@ -1,147 +1,155 @@
-//! Classifies BigQuery's refusals, of calls and of jobs. The decision follows BigQuery's words, not a
-//! status alone (<https://cloud.google.com/bigquery/docs/error-messages>).
-
-use std::time::Duration;
+//! Classifies BigQuery's errors, of calls and of jobs, by reason and message, not only by status
+//! (<https://cloud.google.com/bigquery/docs/error-messages>).
 
 use serde_json::Value;
 
-use super::words;
+use super::denials::QUOTA_PAUSE;
+use super::error_text;
 use crate::failure::{Denial, Failure, Obstacle};
+use crate::retry;
 use crate::text;
 
-/// `quotaExceeded` is worth another try after ten minutes or more
-/// (<https://cloud.google.com/bigquery/docs/error-messages>).
-const QUOTA_WAIT: Duration = Duration::from_secs(600);
-
-/// A call or a job that did not succeed, with BigQuery's words.
+/// Why a call or a job failed. Each `detail` has BigQuery's own words.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ApiError {
     /// The resource does not exist, or is in another location.
     NotFound(String),
-    /// The resource exists already.
-    Duplicate,
-    /// The rows themselves are wrong.
-    Rows(String),
-    /// The table, the project or the request has to be changed first.
-    Refused { detail: String, obstacle: Obstacle },
-    /// Permission is missing.
-    Denied { detail: String, denial: Denial },
-    /// A transient failure: retry soon, or after a given time.
-    Passing { detail: String, after: Option<Duration> },
-    /// No call was made, because there is no token.
-    Failed(Failure),
+    AlreadyExists,
+    /// The rows of a load job are invalid.
+    InvalidRows(String),
+    /// The table, the project or the request must be changed first.
+    Rejected {
+        detail: String,
+        obstacle: Obstacle,
+    },
+    /// A permission is missing, or an administrator blocks the call.
+    Denied {
+        detail: String,
+        denial: Denial,
+    },
+    /// Worth a retry with backoff.
+    Transient(String),
+    /// A quota is used up. Worth a retry after [`QUOTA_PAUSE`].
+    QuotaExceeded(String),
+    /// The failure is known: BigQuery does not accept the token, or a call that this one needs has failed.
+    Other(Failure),
 }
 
-impl Refusal {
-    /// Returns a transient failure.
-    pub(super) fn passing(detail: String) -> Self {
-        Self::Passing { detail, after: None }
+impl ApiError {
+    /// Says whether to retry the call.
+    pub(super) fn classified(self) -> retry::Error<Self> {
+        retry::Error::transient_if(self.is_transient(), self)
     }
 
-    /// Returns whether the call is worth repeating with backoff.
-    pub(super) fn may_pass_soon(&self) -> bool {
-        matches!(self, Self::Passing { after: None, .. })
+    /// Returns whether to retry the call with backoff.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Transient(_))
     }
 
-    /// Classifies an unsuccessful answer. The body may be empty, HTML, or lack any field.
-    pub(super) fn of(status: u16, body: &[u8]) -> Self {
-        let (reason, message) = said(body);
+    /// Classifies an unsuccessful response. The body may be empty, HTML, or lack any field.
+    pub(super) fn of_response(status: u16, body: &[u8]) -> Self {
+        let (reason, message) = parse_error_body(body);
         let detail =
             text::excerpt(&format!("{status} {reason} {message}"), text::MAX_EXCERPT_BYTES);
         match (status, reason.as_str()) {
-            _ if words::is_passing(&reason) => Self::passing(detail),
-            _ if words::is_quota(&reason) => Self::Passing { detail, after: Some(QUOTA_WAIT) },
+            _ if error_text::is_transient_reason(&reason) => Self::Transient(detail),
+            _ if error_text::is_quota_reason(&reason) => Self::QuotaExceeded(detail),
             (401, _) | (_, "UNAUTHENTICATED") => {
-                Self::Failed(Failure::GoogleCredentials(format!("BigQuery answers {detail}")))
+                let why = format!("BigQuery rejected the access token: {detail}");
+                Self::Other(Failure::GoogleCredentials(why))
             }
             (404, _) => Self::NotFound(detail),
-            (409, _) => Self::Duplicate,
-            (403, _) => Self::denied(&reason, &message, detail),
+            (409, _) => Self::AlreadyExists,
+            (403, _) => Self::of_denial(&reason, &message, detail),
             // 410 and 499 mean a lost upload session (<https://cloud.google.com/bigquery/docs/reference/api-uploads>).
-            (408 | 410 | 429 | 499 | 500.., _) => Self::passing(detail),
-            (400..500, _) => match words::obstacle(&reason, &message) {
-                Some(obstacle) => Self::Refused { detail, obstacle },
-                None => Self::Refused { detail, obstacle: Obstacle::Table },
-            },
-            // Redirects are not followed; no other answer is documented.
-            _ => Self::passing(detail),
+            (408 | 410 | 429 | 499 | 500.., _) => Self::Transient(detail),
+            (400..500, _) => {
+                let obstacle = error_text::obstacle(&reason, &message).unwrap_or(Obstacle::Table);
+                Self::Rejected { detail, obstacle }
+            }
+            // Redirects are not followed; no other status is documented.
+            _ => Self::Transient(detail),
         }
     }
 
-    /// Classifies a job's error, by its reason and its messages, the result's first.
+    /// Classifies a job's error. The messages are those of `errorResult` and `errors`, in this order.
     pub(super) fn of_job(reason: &str, messages: &[String]) -> Self {
-        let mut said = String::new();
-        // The result often says only "too many errors, giving up"; the list has the errors.
+        // `errorResult` is often only "too many errors, giving up"; `errors` has the cause.
+        let mut text = String::new();
         for message in messages.iter().filter(|message| !message.is_empty()) {
-            if !said.contains(message.as_str()) {
-                let separator = if said.is_empty() { "" } else { "; " };
-                said = format!("{said}{separator}{message}");
+            if !text.contains(message.as_str()) {
+                let separator = if text.is_empty() { "" } else { "; " };
+                text = format!("{text}{separator}{message}");
             }
         }
-        let detail = text::excerpt(&format!("{reason}: {said}"), text::MAX_EXCERPT_BYTES);
+        let detail = text::excerpt(&format!("{reason}: {text}"), text::MAX_EXCERPT_BYTES);
         match reason {
             "notFound" => Self::NotFound(detail),
-            "accessDenied" => Self::denied(reason, &said, detail),
-            "invalid" | "invalidQuery" | "parseError" if words::is_about_rows(messages) => {
-                Self::Rows(detail)
+            "accessDenied" => Self::of_denial(reason, &text, detail),
+            "invalid" | "invalidQuery" | "parseError" if error_text::is_about_rows(messages) => {
+                Self::InvalidRows(detail)
             }
             "invalid" | "invalidQuery" | "parseError" | "notImplemented" => {
-                let obstacle = words::obstacle(reason, &said).unwrap_or(Obstacle::Table);
-                Self::Refused { detail, obstacle }
+                let obstacle = error_text::obstacle(reason, &text).unwrap_or(Obstacle::Table);
+                Self::Rejected { detail, obstacle }
             }
-            _ if words::is_quota(reason) => Self::Passing { detail, after: Some(QUOTA_WAIT) },
-            _ => match words::obstacle(reason, &said) {
-                Some(obstacle) if !words::is_passing(reason) => Self::Refused { detail, obstacle },
-                _ => Self::passing(detail),
+            _ if error_text::is_quota_reason(reason) => Self::QuotaExceeded(detail),
+            _ if error_text::is_transient_reason(reason) => Self::Transient(detail),
+            _ => match error_text::obstacle(reason, &text) {
+                Some(obstacle) => Self::Rejected { detail, obstacle },
+                None => Self::Transient(detail),
             },
         }
     }
 
-    fn denied(reason: &str, message: &str, detail: String) -> Self {
-        if let Some(denial) = words::denial(reason, message) {
-            return Self::Denied { detail, denial };
+    fn of_denial(reason: &str, message: &str, detail: String) -> Self {
+        if let Some(denial) = error_text::denial(reason, message) {
+            Self::Denied { detail, denial }
+        } else if let Some(obstacle) = error_text::obstacle(reason, message) {
+            Self::Rejected { detail, obstacle }
+        } else if error_text::is_about_rate_limit(message) {
+            Self::Transient(detail)
+        } else if error_text::is_about_quota(message) {
+            Self::QuotaExceeded(detail)
+        } else {
+            Self::Denied { detail, denial: Denial::Rights }
         }
-        if let Some(obstacle) = words::obstacle(reason, message) {
-            return Self::Refused { detail, obstacle };
-        }
-        if words::is_about_rates(message) {
-            return Self::passing(detail);
-        }
-        if words::is_about_quota(message) {
-            return Self::Passing { detail, after: Some(QUOTA_WAIT) };
-        }
-        Self::Denied { detail, denial: Denial::Rights }
     }
 
-    /// Returns the failure of `what`, a call about the dataset `place`.
-    pub(super) fn into_failure(self, what: &str, place: &str) -> Failure {
-        let what = what.to_owned();
+    /// Returns the failure of a call about a dataset.
+    pub(super) fn into_failure(self, call: &str, dataset: &str) -> Failure {
+        let what = call.to_owned();
         match self {
-            Self::Failed(failure) => failure,
+            Self::Other(failure) => failure,
             Self::Denied { detail, denial } => Failure::WarehouseDenied { what, detail, denial },
-            Self::Refused { detail, obstacle } => Failure::LoadRefused { what, detail, obstacle },
-            Self::Rows(detail) => Failure::LoadRefused { what, detail, obstacle: Obstacle::Table },
-            Self::Passing { detail, after } => {
-                Failure::WarehouseUnavailable { what, detail, after }
+            Self::Rejected { detail, obstacle } => Failure::LoadRefused { what, detail, obstacle },
+            Self::InvalidRows(detail) => {
+                Failure::LoadRefused { what, detail, obstacle: Obstacle::Table }
             }
-            Self::NotFound(detail) => Failure::DatasetMissing { dataset: place.to_owned(), detail },
-            Self::Duplicate => {
-                let detail = "409 duplicate".to_owned();
+            Self::Transient(detail) => Failure::WarehouseUnavailable { what, detail, after: None },
+            Self::QuotaExceeded(detail) => {
+                Failure::WarehouseUnavailable { what, detail, after: Some(QUOTA_PAUSE) }
+            }
+            Self::NotFound(detail) => {
+                Failure::DatasetMissing { dataset: dataset.to_owned(), detail }
+            }
+            Self::AlreadyExists => {
+                let detail = "409: it already exists".to_owned();
                 Failure::WarehouseUnavailable { what, detail, after: None }
             }
         }
     }
 }
 
-/// Returns the failure that a refused call comes to, for [`crate::seam`].
-pub(crate) fn refusal(status: u16, body: &[u8]) -> Failure {
-    Refusal::of(status, body).into_failure("a call", "p.d")
+/// Returns the failure of an unsuccessful response, for [`crate::seam`].
+pub(crate) fn failure_of_response(status: u16, body: &[u8]) -> Failure {
+    ApiError::of_response(status, body).into_failure("a call", "p.d")
 }
 
 /// Returns the reason and the message of an error body. Google's APIs write
 /// `{"error": {"message", "errors": [{"reason"}], "details": [{"reason"}], "status"}}`, and any of
 /// these may be missing. Plain text counts as a message, HTML does not.
-fn said(body: &[u8]) -> (String, String) {
+fn parse_error_body(body: &[u8]) -> (String, String) {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         let text = String::from_utf8_lossy(body);
         let is_text = !text.trim_start().starts_with(['<', '{', '[']);
@@ -149,7 +157,7 @@ fn said(body: &[u8]) -> (String, String) {
     };
     let error = &body["error"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let reason_of = |list: &Value| list.as_array()?.iter().find_map(|one| text(&one["reason"]));
+    let reason_of = |list: &Value| list.as_array()?.iter().find_map(|error| text(&error["reason"]));
     let reason = reason_of(&error["errors"])
         .or_else(|| reason_of(&error["details"]))
         .or_else(|| text(&error["status"]))
@@ -159,11 +167,6 @@ fn said(body: &[u8]) -> (String, String) {
         .or_else(|| text(&body["error_description"]))
         .or_else(|| text(&body["message"]));
     (reason.unwrap_or_default(), message.unwrap_or_default())
-}
-
-/// Returns whether a body is an error of a Google API, rather than of a proxy or front end.
-pub(super) fn is_googles(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body["error"].is_object())
 }
 
 #[cfg(test)]
@@ -179,9 +182,9 @@ mod tests {
             .into_bytes()
     }
 
-    /// In a word, what is done about an answer.
-    fn told(status: u16, body: &[u8]) -> String {
-        match Refusal::of(status, body).into_failure("x", "p.d") {
+    /// Returns what the service does about a response: a reason, or when it retries.
+    fn reaction(status: u16, body: &[u8]) -> String {
+        match ApiError::of_response(status, body).into_failure("x", "p.d") {
             Failure::WarehouseUnavailable { after: Some(after), .. } => {
                 format!("in {} s", after.as_secs())
             }
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_call_decide() {
+    fn calls_are_classified_by_reason_and_message() {
         for (status, reason, message, expected) in [
             (400, "tableUnavailable", "", "soon"),
             (400, "resourceInUse", "", "soon"),
@@ -229,7 +232,7 @@ mod tests {
             (503, "backendError", "", "soon"),
         ] {
             assert_eq!(
-                told(status, &body(reason, message)),
+                reaction(status, &body(reason, message)),
                 expected,
                 "{status} {reason} {message}"
             );
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_tells_where_the_body_lacks_something() {
+    fn the_status_decides_if_the_body_lacks_fields() {
         let html = b"<html>Error</html>".as_slice();
         for (status, body, expected) in [
             (403, html, "Rights"),
@@ -254,10 +257,10 @@ mod tests {
             (403, br#"{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"SERVICE_DISABLED"}]}}"#, "ApiDisabled"),
             (400, br#"{"error":{"code":400,"message":"x","errors":[{"reason":5}]}}"#, "Table"),
         ] {
-            assert_eq!(told(status, body), expected, "{status} {}", String::from_utf8_lossy(body));
+            assert_eq!(reaction(status, body), expected, "{status} {}", String::from_utf8_lossy(body));
         }
-        let detail = |body: &[u8]| match Refusal::of(404, body) {
-            Refusal::NotFound(detail) => detail,
+        let detail = |body: &[u8]| match ApiError::of_response(404, body) {
+            ApiError::NotFound(detail) => detail,
             other => panic!("{other:?}"),
         };
         let words =
@@ -267,15 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn a_jobs_error_is_told_with_all_its_words_once() {
+    fn a_jobs_error_has_each_message_once() {
         let messages = ["too many errors", "JSON parsing error", "too many errors"];
         let messages = messages.map(str::to_owned);
-        assert!(matches!(Refusal::of_job("invalid", &messages), Refusal::Rows(detail)
+        assert!(matches!(ApiError::of_job("invalid", &messages), ApiError::InvalidRows(detail)
                 if detail == "invalid: too many errors; JSON parsing error"));
-        for (reason, passing) in
+        for (reason, is_transient) in
             [("backendError", true), ("newReason", true), ("notImplemented", false)]
         {
-            assert_eq!(Refusal::of_job(reason, &[]).may_pass_soon(), passing, "{reason}");
+            assert_eq!(ApiError::of_job(reason, &[]).is_transient(), is_transient, "{reason}");
         }
     }
 }

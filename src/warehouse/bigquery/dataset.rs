@@ -1,0 +1,118 @@
+//! A client for one dataset: its name, its location, and how errors of calls about it become failures.
+//! `table`, `jobs`, `upload` and `list` add the calls.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::api::Api;
+use super::error::ApiError;
+use super::error_text;
+use crate::config::{self, Config, Timing};
+use crate::failure::Failure;
+use crate::google::GoogleCredentials;
+
+/// A client for one dataset.
+pub(crate) struct Dataset {
+    pub(super) project: String,
+    pub(super) name: String,
+    pub(super) api: Api,
+    pub(super) timing: Timing,
+    /// Larger uploads are resumable.
+    pub(super) max_multipart_bytes: usize,
+    configured_location: Option<String>,
+    /// What BigQuery returned last, or `None` before the first call. The inner option is `None` if
+    /// BigQuery names no location, as emulators do.
+    known_location: Mutex<Option<Option<String>>>,
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dataset").field(&self.id()).finish()
+    }
+}
+
+impl Dataset {
+    pub(super) fn new(
+        bigquery: &config::BigQuery,
+        config: &Config,
+        google: &Arc<GoogleCredentials>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            project: bigquery.project.clone(),
+            name: bigquery.dataset.clone(),
+            api: Api::new(bigquery, &config.timing, google)?,
+            timing: config.timing.clone(),
+            max_multipart_bytes: config
+                .test_hooks
+                .max_multipart_bytes
+                .unwrap_or(super::upload::MAX_MULTIPART_BYTES),
+            configured_location: bigquery.location.clone(),
+            known_location: Mutex::default(),
+        })
+    }
+
+    /// Returns `project.dataset`.
+    pub(crate) fn id(&self) -> String {
+        format!("{}.{}", self.project, self.name)
+    }
+
+    /// Returns the URL of a resource of the project.
+    pub(super) fn url(&self, path: &[&str]) -> Url {
+        self.api.url(&[&["bigquery", "v2", "projects", &self.project], path].concat())
+    }
+
+    /// Returns the location of the dataset and its jobs, which calls about a job must name. Concurrent
+    /// callers share one call. Returns `None` if BigQuery names none.
+    pub(super) async fn location(&self) -> Result<Option<String>, Failure> {
+        if self.configured_location.is_some() {
+            return Ok(self.configured_location.clone());
+        }
+        let mut known = self.known_location.lock().await;
+        if let Some(location) = &*known {
+            return Ok(location.clone());
+        }
+        Ok(known.insert(self.fetch_location().await?).clone())
+    }
+
+    /// Asks BigQuery for the location, even if it is configured or already known.
+    pub(crate) async fn fetch_location(&self) -> Result<Option<String>, Failure> {
+        match self.api.get(&self.url(&["datasets", &self.name])).await {
+            Ok(dataset) => Ok(dataset.get("location").and_then(Value::as_str).map(str::to_owned)),
+            Err(error) => Err(self.failure(error, &format!("datasets.get for {}", self.id()))),
+        }
+    }
+
+    pub(super) fn forget_location(&self) {
+        // If the lock is taken, a call for the location is in progress.
+        if let Ok(mut known) = self.known_location.try_lock() {
+            *known = None;
+        }
+    }
+
+    pub(super) fn has_configured_location(&self) -> bool {
+        self.configured_location.is_some()
+    }
+
+    /// Returns the failure of a call. If the dataset may have been recreated in another location, forgets
+    /// the location.
+    pub(super) fn failure(&self, error: ApiError, call: &str) -> Failure {
+        let may_have_moved = match &error {
+            ApiError::NotFound(_) => true,
+            ApiError::Rejected { detail, .. } => error_text::is_about_location(detail),
+            _ => false,
+        };
+        if may_have_moved {
+            self.forget_location();
+        }
+        error.into_failure(call, &self.id())
+    }
+
+    /// Returns a failure that the next delivery may not see again.
+    pub(super) fn unavailable(&self, call: &str, detail: String) -> Failure {
+        let what = format!("{call} in {}", self.id());
+        Failure::WarehouseUnavailable { what, detail, after: None }
+    }
+}
