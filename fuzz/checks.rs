@@ -111,7 +111,8 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         (Err(why), listed) => {
             let json = matches!(listed, Listed::Items(_) | Listed::Nothing);
             assert!(!(json && why.contains("is not JSON")), "{why}");
-            let named = ["`", "the answer is ", "an error "].iter().any(|how| why.starts_with(how));
+            let named =
+                ["`", "the response is ", "an error "].iter().any(|how| why.starts_with(how));
             assert!(named && !why.contains(char::is_control), "{why:?}");
             assert!(why.len() <= 2 * MAX_EXCERPT, "{why:?}");
             return "none";

@@ -30,8 +30,8 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// A token endpoint or metadata server that fails for a moment is asked again. No setting: neither
 /// counts calls.
 const BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(200),
-    cap: Duration::from_secs(2),
+    base_delay: Duration::from_millis(200),
+    max_delay: Duration::from_secs(2),
     attempts: 5,
     max_retry_after: Duration::ZERO,
 };

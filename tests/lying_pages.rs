@@ -1,5 +1,5 @@
-//! Pages with nulls, doubles, wrong totals and odd lengths: the table is complete, in order and without
-//! doubles, or it stays as it was.
+//! Pages with nulls, duplicates, wrong totals and odd lengths: the table is complete, in order and free of
+//! duplicates, or it stays as it was.
 
 use serde_json::{Value, json};
 
@@ -83,12 +83,12 @@ async fn an_empty_listing_with_a_total_is_retried() {
 #[tokio::test]
 async fn items_on_two_pages_are_loaded_once() {
     let mut shown = catalog(66, 60);
-    let double = shown.shows[4].clone();
-    shown.shows.insert(13, double.clone());
-    shown.shows.insert(33, double);
+    let duplicate = shown.shows[4].clone();
+    shown.shows.insert(13, duplicate.clone());
+    shown.shows.insert(33, duplicate);
     let episodes = shown.episodes.values_mut().next().unwrap();
-    let double = episodes[10].clone();
-    episodes.insert(55, double);
+    let duplicate = episodes[10].clone();
+    episodes.insert(55, duplicate);
     let log = Log::start();
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
@@ -104,7 +104,8 @@ async fn items_on_two_pages_are_loaded_once() {
     let distinct: Vec<Value> = (0..60).map(episode).collect();
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&distinct));
     assert_eq!(log.outcome(&push.id)["skipped_doubles"], "1");
-    // One reading with doubles may be of a listing that moved. If two are the same, that is what Spotify shows.
+    // One reading with duplicates may be of a listing that moved. If two are the same, that is what
+    // Spotify shows.
     let readings = world.spotify.stub.calls_to("GET", "/episodes");
     assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 2);
 }

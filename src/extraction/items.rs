@@ -67,21 +67,21 @@ impl PageRows {
     }
 
     /// Appends the rows to `rows` and their ids to `ids`, until there are `max_ids`. Skips items whose ids are
-    /// there already. Returns the number of those doubles.
+    /// there already. Returns the number of those duplicates.
     pub(crate) fn append_to(
         self,
         rows: &mut Rows,
         ids: &mut HashSet<Box<str>>,
         max_ids: usize,
     ) -> u64 {
-        let mut doubles = 0;
+        let mut duplicates = 0;
         let items = self.items.into_iter().map_while(|(id, end)| {
             let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
-            doubles += u64::from(!is_new);
+            duplicates += u64::from(!is_new);
             Some((end, is_new))
         });
         rows.append(&Bytes::from(self.text), items);
-        doubles
+        duplicates
     }
 }
 

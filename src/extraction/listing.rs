@@ -6,9 +6,9 @@
 //! response is trusted. The evidence is the items and their ids, each page's `total` and `next`, and what
 //! another request for the same page returns.
 //!
-//! A **reading** is one pass over the listing. Its **places** are all items that it read, nulls and doubles
-//! included. What it has **shown** are its distinct ids and its confirmed nulls. An item without an id
-//! counts as a null.
+//! A **reading** is one pass over the listing. Its **places** are all items that it read, nulls and
+//! duplicates included. What it has **shown** are its distinct ids and its confirmed nulls. An item without
+//! an id counts as a null.
 //!
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
 //!    has a `next` and no later page has shown a new id.

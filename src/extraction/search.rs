@@ -31,7 +31,7 @@ impl Extractor {
             max_items: Some(MAX_SHOWS),
             max_offset: MAX_OFFSET,
             max_concurrent_requests: self.max_concurrent_calls,
-            all_at_once: self.spotify.is_open(),
+            all_at_once: self.spotify.is_healthy(),
             first_page_only: false,
             max_missing_percent,
         };

@@ -35,7 +35,7 @@ pub(in crate::extraction) struct Complete {
     /// How many of them were not shown.
     pub(in crate::extraction) missing: u64,
     pub(in crate::extraction) nulls: u64,
-    pub(in crate::extraction) doubles: u64,
+    pub(in crate::extraction) duplicates: u64,
     pub(in crate::extraction) undated: u64,
     pub(in crate::extraction) malformed: u64,
 }
@@ -48,7 +48,7 @@ impl Complete {
             wanted,
             missing,
             nulls: reading.nulls,
-            doubles: reading.doubles,
+            duplicates: reading.duplicates,
             undated: reading.undated,
             malformed: reading.malformed,
         }
