@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use spotify_bq::config::{Config, Phrases, Purpose};
 use spotify_bq::failure::{Decision, Failure};
-use spotify_bq::job::{self, Job, Request};
+use spotify_bq::job::{self, Action, Job};
 use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::warehouse::{Load, schema};
 use spotify_bq::{envelope, letter, seam};
@@ -23,11 +23,11 @@ pub fn push_body(body: &[u8]) -> &'static str {
     let message = &envelope.message;
     assert!(!message.id.is_empty());
     match job::parse(message, &naming()) {
-        Ok(Request::Load(job)) => {
+        Ok(Action::Load(job)) => {
             fits(&job);
             "load"
         }
-        Ok(Request::FanOut(orders)) => {
+        Ok(Action::FanOut(orders)) => {
             assert!((2..=900).contains(&orders.len()), "{} orders", orders.len());
             let mut tables = HashSet::new();
             for order in orders {
@@ -59,7 +59,7 @@ fn read_back(data: &[u8]) -> Job {
         data: envelope::Data::Bytes(data.to_vec()),
     };
     match job::parse(&message, &naming()) {
-        Ok(Request::Load(job)) => job,
+        Ok(Action::Load(job)) => job,
         other => panic!("{:?} is read as {other:?}", String::from_utf8_lossy(data)),
     }
 }
@@ -111,7 +111,8 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         (Err(why), listed) => {
             let json = matches!(listed, Listed::Items(_) | Listed::Nothing);
             assert!(!(json && why.contains("is not JSON")), "{why}");
-            let named = ["`", "the answer is ", "an error "].iter().any(|how| why.starts_with(how));
+            let named =
+                ["`", "the response is ", "an error "].iter().any(|how| why.starts_with(how));
             assert!(named && !why.contains(char::is_control), "{why:?}");
             assert!(why.len() <= 2 * MAX_EXCERPT, "{why:?}");
             return "none";

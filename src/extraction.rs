@@ -100,7 +100,7 @@ impl Extractor {
 fn add_counters(complete: &Complete, context: &Context) {
     let meter = &context.meter;
     meter.nulls.add(complete.nulls);
-    meter.doubles.add(complete.doubles);
+    meter.doubles.add(complete.duplicates);
     meter.undated.add(complete.undated);
     meter.malformed.add(complete.malformed);
 }

@@ -1,7 +1,6 @@
-//! Google's credentials, for BigQuery and Pub/Sub: tokens of the application default credentials, or
-//! none for an emulator. google-cloud-auth makes the tokens of credentials files; which file counts
-//! and the tokens of the metadata server are decided here, since the library takes an empty variable
-//! for a path and calls the metadata server through a proxy.
+//! Tokens for BigQuery and Pub/Sub, from application default credentials. google-cloud-auth handles
+//! credentials files. Finding the file and calling the metadata server are done here, because the
+//! library takes an empty variable for a path and calls the metadata server through a proxy.
 
 mod file;
 mod metadata;
@@ -22,36 +21,35 @@ use crate::retry::{self, Backoff};
 pub use file::CREDENTIAL_TYPES;
 use metadata::{Metadata, Token};
 
-/// What BigQuery and Pub/Sub ask for; IAM says what it may be used for.
+/// The scope of all Google Cloud services. IAM limits what the token may do.
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// The time for a token with all attempts. Google's libraries set themselves no limit.
+/// The time to get a token, for all attempts together. Google's libraries have no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A token endpoint or metadata server that fails for a moment is asked again. No setting: neither
 /// counts calls.
 const BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(200),
-    cap: Duration::from_secs(2),
+    base_delay: Duration::from_millis(200),
+    max_delay: Duration::from_secs(2),
     attempts: 5,
     max_retry_after: Duration::ZERO,
 };
 
-/// How much of an error is repeated.
-const MAX_ERROR: usize = 800;
+/// The longest error text of the library that is repeated.
+const MAX_ERROR_BYTES: usize = 800;
 
-/// Where tokens for Google's services come from.
 #[derive(Debug)]
 pub enum GoogleCredentials {
-    /// An emulator asks for none.
+    /// For an emulator.
     None,
-    /// Application default credentials, looked for at the first call.
-    Default(Box<Source>),
+    /// Application default credentials.
+    Default(Box<DefaultCredentials>),
 }
 
-/// Application default credentials, found at the first call and again after a permanent failure.
+/// Application default credentials. They are searched for at the first call, and again after a failure.
 #[derive(Debug)]
-pub struct Source {
+pub struct DefaultCredentials {
     config: config::Google,
     metadata: Metadata,
     state: Mutex<State>,
@@ -59,12 +57,13 @@ pub struct Source {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The credentials of a file. The library caches their token and refreshes it in time.
+    /// The credentials from a file. The library caches and refreshes their token.
     file: Option<Arc<FileCredentials>>,
     /// The metadata server's token.
     token: Option<Token>,
-    /// The token that callers were given last.
-    given: Option<SecretString>,
+    /// The last token that was returned.
+    last_token: Option<SecretString>,
+    /// When the last attempt failed, and why.
     failed: Option<(Instant, String)>,
 }
 
@@ -76,57 +75,56 @@ struct FileCredentials {
 }
 
 impl GoogleCredentials {
-    /// The application default credentials; no call is made.
+    /// Returns application default credentials. Makes no call yet.
     pub fn new(config: &Config) -> Self {
-        Self::Default(Box::new(Source {
+        Self::Default(Box::new(DefaultCredentials {
             metadata: Metadata::new(&config.google.metadata_host),
             config: config.google.clone(),
             state: Mutex::default(),
         }))
     }
 
-    /// A token, or `None` if none is needed.
+    /// Returns a token, or `None` if none is needed.
     pub async fn token(&self) -> Result<Option<SecretString>, Failure> {
         match self {
             Self::None => Ok(None),
-            Self::Default(source) => source.token(None).await.map(Some),
+            Self::Default(credentials) => credentials.token(None).await.map(Some),
         }
     }
 
-    /// A token to replace `refused`, which a service answered with 401. If another caller has
-    /// replaced it meanwhile, that token is returned. A service that refuses this one too must not be
-    /// asked again.
+    /// Returns a token to replace one that a service refused with 401. Callers that were refused the
+    /// same token get the same new one. If that is refused too, the caller must not ask again.
     pub async fn token_other_than(
         &self,
         refused: &SecretString,
     ) -> Result<Option<SecretString>, Failure> {
         match self {
             Self::None => Ok(None),
-            Self::Default(source) => source.token(Some(refused)).await.map(Some),
+            Self::Default(credentials) => credentials.token(Some(refused)).await.map(Some),
         }
     }
 }
 
-impl Source {
+impl DefaultCredentials {
     async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, Failure> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        // Callers that waited for a failed attempt share its failure.
+        // Callers that waited during a failed attempt share its failure.
         if let Some((at, why)) = &state.failed
             && *at >= asked
         {
             return Err(Failure::GoogleCredentials(why.clone()));
         }
-        let is_given = |refused: &SecretString| {
-            let given = state.given.as_ref().map(ExposeSecret::expose_secret);
-            given == Some(refused.expose_secret())
+        let is_last = |refused: &SecretString| {
+            let last = state.last_token.as_ref().map(ExposeSecret::expose_secret);
+            last == Some(refused.expose_secret())
         };
-        if refused.is_some_and(is_given) {
+        if refused.is_some_and(is_last) {
             (state.file, state.token) = (None, None);
         }
         match self.current(&mut state).await {
             Ok(token) => {
-                state.given = Some(token.clone());
+                state.last_token = Some(token.clone());
                 Ok(token)
             }
             Err(why) => {
@@ -158,13 +156,13 @@ impl Source {
         match self.metadata.token(deadline).await {
             Ok(token) => Ok(state.token.insert(token).secret.clone()),
             Err(why) => match &mut state.token {
-                // It is refreshed minutes before it expires.
+                // The old token is still valid for some minutes.
                 Some(token) if token.is_valid() => {
                     token.refresh_later();
                     Ok(token.secret.clone())
                 }
                 _ => Err(format!(
-                    "{why} (no credentials file is used: GOOGLE_APPLICATION_CREDENTIALS is not set, and gcloud has written none)"
+                    "{why} (there is no credentials file: GOOGLE_APPLICATION_CREDENTIALS is not set, and gcloud has not written one)"
                 )),
             },
         }
@@ -214,7 +212,7 @@ impl Source {
     }
 }
 
-/// The project that the metadata server names.
+/// Asks the metadata server for the project's id.
 pub async fn project_from_metadata(host: &str) -> Result<String, String> {
     Metadata::new(host).project(Instant::now() + TOKEN_TIMEOUT).await
 }

@@ -1,5 +1,5 @@
-//! What all HTTP calls share: clients with timeouts that follow no redirect, one TLS configuration,
-//! and answers that are read only up to a bound.
+//! What all HTTP calls share: clients with timeouts and without redirects, one TLS configuration, and
+//! bodies of limited size.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,34 +12,32 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_
 use crate::config::Config;
 use crate::text;
 
-/// How much memory an answer gets by its announcement alone: more than a page of 50 episodes has.
-const RESERVED: u64 = 512 * 1024;
+/// The most memory that is reserved because of a Content-Length alone. A page of 50 episodes has less.
+const MAX_RESERVED_BYTES: u64 = 512 * 1024;
 
-/// An HTTP/2 connection with an open request is pinged this often. A connection that died unnoticed is
-/// then replaced while the call's other attempts are still ahead; 10 s and the 5 s below are less than
-/// any call's timeout, and most calls end before the first ping.
+/// How often an HTTP/2 connection with an open request is pinged. Together with the timeout below this
+/// is less than any call's timeout, so a dead connection is replaced before the next attempt.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a ping may remain unanswered.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where distributions keep all certificates in one file: Debian, distroless images and Alpine; Red
-/// Hat; SUSE; the BSDs and macOS.
-const BUNDLES: [&str; 4] = [
+/// The files with all certificates: on Debian, Alpine and in distroless images; Red Hat; SUSE; the BSDs
+/// and macOS.
+const CERTIFICATE_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
 
-/// Chooses the one TLS provider; to be called before any client is made. Without it reqwest 0.12
-/// panics, and rustls does not know which of two to take.
+/// Installs the TLS provider. Call it before creating a client: without it, reqwest 0.12 panics, and
+/// rustls can't choose between the providers that are compiled in.
 pub fn install_tls_provider() {
-    // Fails only where it was installed before.
+    // Fails only if it is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// What TLS connections trust: the system's certificates, read once for all clients.
+/// Returns the TLS configuration, which trusts the system's certificates. They are read once.
 pub(crate) fn tls_config() -> Result<rustls::ClientConfig, ClientError> {
     static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
     if let Some(tls) = TLS.get() {
@@ -48,19 +46,21 @@ pub(crate) fn tls_config() -> Result<rustls::ClientConfig, ClientError> {
     let found = certificates();
     let mut roots = rustls::RootCertStore::empty();
     if roots.add_parsable_certificates(found.certs).0 == 0 {
-        let why = found.errors.first().map(ToString::to_string).unwrap_or_default();
+        let why = found.errors.first().map_or("none is installed".to_owned(), ToString::to_string);
         return Err(ClientError::NoCertificates(why));
     }
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TLS.get_or_init(|| tls).clone())
 }
 
-/// The system's certificates. If there is a bundle, only that is read: the folder of Debian's holds
-/// the same ones again in 290 files, which took ten times as long. Besides, the library would take
-/// an empty SSL_CERT_FILE for a path.
+/// Reads the system's certificates. If there is a bundle, only that file is read: Debian's directory
+/// has the same certificates again in 290 files, which takes ten times as long. This also ignores an
+/// empty SSL_CERT_FILE, which the library takes for a path.
 fn certificates() -> CertificateResult {
     if !Config::sets_certificate_paths() {
-        let bundles = BUNDLES.iter().map(|path| load_certs_from_paths(Some(Path::new(path)), None));
+        let bundles = CERTIFICATE_BUNDLES
+            .iter()
+            .map(|path| load_certs_from_paths(Some(Path::new(path)), None));
         if let Some(bundle) = bundles.into_iter().find(|bundle| !bundle.certs.is_empty()) {
             return bundle;
         }
@@ -68,32 +68,30 @@ fn certificates() -> CertificateResult {
     load_native_certs()
 }
 
-/// The same, where the client does not say itself which versions of HTTP it speaks.
+/// Returns the TLS configuration for clients that leave the negotiation of HTTP/2 to it.
 pub(crate) fn tls_config_with_alpn() -> Result<rustls::ClientConfig, ClientError> {
     let mut tls = tls_config()?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }
 
-/// Why there is no client.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// TLS has nothing to trust.
     #[error(
-        "no certificate authority is known here {0}: install ca-certificates or set SSL_CERT_FILE"
+        "no trusted certificates were found ({0}): install ca-certificates or set SSL_CERT_FILE"
     )]
     NoCertificates(String),
-    /// The library does not make one.
     #[error("{}", describe(.0))]
     Library(#[from] reqwest::Error),
 }
 
-/// A client for any service. No redirect is followed: an answer must not send a token elsewhere.
+/// Creates a client. It follows no redirects, because a response must not send a token elsewhere.
 pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Client, ClientError> {
     Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.build()?)
 }
 
-/// A client for what is on this machine or beside it, and never behind HTTP_PROXY.
+/// Creates a client for the local network, which ignores HTTP_PROXY.
 pub(crate) fn client_without_proxy(
     connect: Duration,
     call: Duration,
@@ -101,7 +99,7 @@ pub(crate) fn client_without_proxy(
     Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.no_proxy().build()?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the place")]
+#[expect(clippy::disallowed_methods, reason = "the only place that creates clients")]
 fn builder(
     connect: Duration,
     call: Duration,
@@ -120,54 +118,54 @@ fn builder(
     Ok(builder)
 }
 
-/// How long a service asks for a pause: the longest of its `Retry-After` headers that can be read.
+/// Returns the pause that a response asks for: the longest of its valid `Retry-After` headers.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = SystemTime::now();
     let values = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
     values.filter_map(|value| crate::retry::retry_after(value, now)).max()
 }
 
-/// Why a body was not read to its end.
+/// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("the answer is longer than {0} bytes")]
+    #[error("the response is longer than {0} bytes")]
     TooLong(usize),
     #[error("{}", describe(.0))]
-    Cut(#[from] reqwest::Error),
+    Interrupted(#[from] reqwest::Error),
 }
 
-/// A body of at most `most` bytes, counted after decompression.
+/// Reads a body of at most `max_bytes`, counted after decompression.
 pub(crate) async fn read_body(
     mut response: reqwest::Response,
-    most: usize,
+    max_bytes: usize,
 ) -> Result<Bytes, BodyError> {
-    let announced = response.content_length();
+    let length = response.content_length();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > most {
-            return Err(BodyError::TooLong(most));
+        if body.len() + chunk.len() > max_bytes {
+            return Err(BodyError::TooLong(max_bytes));
         }
         if body.is_empty() {
-            if announced == Some(chunk.len() as u64) {
+            if length == Some(chunk.len() as u64) {
                 return Ok(chunk);
             }
-            // One piece of memory rather than ever larger ones; but an announcement is a claim.
-            body.reserve(announced.unwrap_or(0).min(RESERVED) as usize);
+            // One allocation instead of several growing ones. The header may be wrong.
+            body.reserve(length.unwrap_or(0).min(MAX_RESERVED_BYTES) as usize);
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
 }
 
-/// An error with its causes, the root first, without addresses and complete: what an operator needs
-/// most is the innermost cause.
+/// Describes an error and its causes in full, without URLs. The root cause comes first, because an
+/// operator needs it most.
 pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
         let text = text.split(" for url (").next().unwrap_or_default();
-        // Many errors repeat their cause at the end.
+        // Many errors end with the text of their cause.
         for outer in &mut texts {
             if let Some(start) = outer.strip_suffix(text) {
                 *outer = start.trim_end_matches([' ', ':']).to_owned();
@@ -181,7 +179,7 @@ pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> Str
     texts.join(": ")
 }
 
-/// An error with its causes, without the address: that has the message's words in it.
+/// Describes an error and its causes as a short line, without URLs, which contain search terms.
 pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -212,7 +210,7 @@ mod tests {
             let mut connections = Vec::new();
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                // The head of HTTP/2 and empty settings, then silence.
+                // Reads the client's preface, sends empty settings, and then nothing.
                 let mut preface = [0; 24];
                 stream.read_exact(&mut preface).await.unwrap();
                 stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_headers_the_longest_counts() {
+    fn the_longest_retry_after_counts() {
         let mut headers = HeaderMap::new();
         for (value, seconds) in [("0", None), ("3", Some(3)), ("soon", Some(3)), ("2", Some(3))] {
             headers.append(RETRY_AFTER, value.parse().unwrap());

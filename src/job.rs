@@ -18,13 +18,12 @@ pub struct Job {
     pub show: Option<ShowId>,
     /// The table's name in the dataset.
     pub table: String,
-    /// How much of a listing may be missing if Spotify's responses stay contradictory, in percent.
+    /// How much of a listing may be missing if Spotify's responses contradict each other, in percent.
     pub max_missing_percent: u8,
 }
 
-/// What a message asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum Action {
     /// Replace one table.
     Load(Job),
     /// Publish these messages to the trigger topic.
@@ -54,11 +53,11 @@ impl TriggerMessage {
 }
 
 /// Parses a message. The failure names the key and says what is allowed.
-pub fn parse(message: &Message, naming: &Naming) -> Result<Request, Failure> {
+pub fn parse(message: &Message, naming: &Naming) -> Result<Action, Failure> {
     let keys = Keys::parse(message, naming)?;
     if keys.show.is_some() {
         if keys.terms.as_ref().is_none_or(|terms| terms.len() != 1) {
-            return Err(invalid("`show_id` needs `search_term` with one term"));
+            return Err(invalid("`show_id` requires exactly one `search_term`"));
         }
         if keys.kind == Some(Kind::Podcasts) {
             return Err(invalid("`show_id` can't be used with the table `podcasts`"));
@@ -67,14 +66,14 @@ pub fn parse(message: &Message, naming: &Naming) -> Result<Request, Failure> {
     let terms = keys.terms.unwrap_or_else(|| vec![naming.term.clone()]);
     let (show, percent) = (keys.show, keys.max_missing_percent);
     match (keys.kind, terms.as_slice()) {
-        (Some(kind), [term]) => Ok(Request::Load(Job {
+        (Some(kind), [term]) => Ok(Action::Load(Job {
             kind,
             term: term.clone(),
             show,
             table: naming.table(kind, term),
             max_missing_percent: percent.unwrap_or_else(|| default_missing_percent(kind)),
         })),
-        (kind, terms) => Ok(Request::FanOut(fan_out(kind, terms, show.as_ref(), percent))),
+        (kind, terms) => Ok(Action::FanOut(fan_out(kind, terms, show.as_ref(), percent))),
     }
 }
 

@@ -1,14 +1,14 @@
-//! spotify-bq keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, whole
+//! spotify-bq keeps Spotify podcast data in BigQuery: one Pub/Sub message replaces one table, completely
 //! or not at all.
 //!
-//! The modules in the order in which data goes through them: a push arrives at [`server`], is
-//! verified by [`push_auth`], decoded by [`envelope`] and understood by [`job`]; [`service`] sees it
-//! through: [`extraction`] reads [`spotify`] into [`rows`], and [`warehouse`] puts those in the place
-//! of the table. What goes wrong is a [`failure`]; what must be published goes through [`publisher`].
+//! How a message passes through the modules: [`server`] receives the push, [`push_auth`] verifies it,
+//! [`envelope`] decodes it, and [`job`] parses the message. [`service`] then handles it: [`extraction`]
+//! reads [`spotify`] into [`rows`], and [`warehouse`] replaces the table with them. [`publisher`]
+//! publishes to Pub/Sub. An error is a [`failure`], which decides how the push is answered.
 #![forbid(unsafe_code)]
 
-/// Prints a line to standard output, in colours only where a terminal takes them. A reader that has gone (`| head`) is no failure, which
-/// `println!` would make of it.
+/// Prints a line to standard output, with colors only for a terminal. Unlike `println!` it does not panic
+/// if the reader has gone (`| head`).
 macro_rules! say {
     ($($line:tt)*) => {{
         let _ = std::io::Write::write_fmt(

@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use google_cloud_auth::credentials::idtoken::verifier::{Builder, Verifier};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -64,22 +63,6 @@ struct KeyList {
     ids: Result<HashSet<String>, String>,
 }
 
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: String,
-}
-
-#[derive(Deserialize)]
-struct JwkSet {
-    keys: Vec<Jwk>,
-}
-
-#[derive(Deserialize)]
-struct Jwk {
-    kid: Option<String>,
-}
-
 impl PushAuth {
     /// Returns `None` if pushes are not to be verified. Fetches no keys yet.
     pub fn new(config: &Config) -> Option<Self> {
@@ -115,12 +98,13 @@ impl PushAuth {
                  and PUSH_SERVICE_ACCOUNT",
             ));
         }
-        let header =
-            parse_header(token).ok_or_else(|| unauthenticated("the token has no valid header"))?;
-        if header.alg != "RS256" {
+        let header = decode_header(token);
+        if header["alg"] != "RS256" {
             return Err(unauthenticated("the token is not signed with RS256"));
         }
-        let claims = self.verify(token, &header.kid).await?;
+        let key_id = header["kid"].as_str();
+        let key_id = key_id.ok_or_else(|| unauthenticated("the token does not name its key"))?;
+        let claims = self.verify(token, key_id).await?;
         self.check_claims(&claims)
     }
 
@@ -157,10 +141,9 @@ impl PushAuth {
             .map_err(|error| http::describe(&error))?;
         let body = http::read_body(response, MAX_JWKS_BYTES).await;
         let body = body.map_err(|error| error.to_string())?;
-        let set: JwkSet = serde_json::from_slice(&body).map_err(|error| {
-            format!("the response is not a JWK set: {}", http::describe(&error))
-        })?;
-        Ok(set.keys.into_iter().filter_map(|key| key.kid).collect())
+        let set: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let keys = set["keys"].as_array().ok_or("the response is not a JSON Web Key Set")?;
+        Ok(keys.iter().filter_map(|key| key["kid"].as_str()).map(str::to_owned).collect())
     }
 
     fn check_claims(&self, claims: &Map<String, Value>) -> Result<(), Failure> {
@@ -205,9 +188,10 @@ impl KeyList {
     }
 }
 
-fn parse_header(token: &str) -> Option<Header> {
-    let bytes = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
-    serde_json::from_slice(&bytes).ok()
+/// Returns null if the header can't be decoded.
+fn decode_header(token: &str) -> Value {
+    let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    header.and_then(|header| serde_json::from_slice(&header).ok()).unwrap_or_default()
 }
 
 fn unauthenticated(why: &str) -> Failure {

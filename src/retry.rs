@@ -1,46 +1,51 @@
-//! Retries: how many attempts a call gets and how long the pauses between them are. Which errors are
-//! worth a retry is left to the callers.
+//! Retries: the number of attempts at a call and the delays between them. Contains no service logic:
+//! callers decide which errors are worth a retry.
 
 use std::time::{Duration, SystemTime};
 
 use rand::RngExt;
 use tokio::time::sleep;
 
-/// Exponential backoff with full jitter: each pause is drawn at random from zero to a bound that doubles
-/// with each failure, so that clients that failed together do not retry together
+/// The longest pause that [`retry_after`] returns.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Exponential backoff with full jitter: each delay is drawn at random from zero to a bound that doubles
+/// with each failure, so that clients do not retry in lockstep
 /// (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
-    /// The longest pause after the first failure.
-    pub base: Duration,
-    /// The longest pause after any failure.
-    pub cap: Duration,
-    /// The number of attempts, the first one included.
+    /// The longest delay after the first failure.
+    pub base_delay: Duration,
+    /// The longest delay after any failure.
+    pub max_delay: Duration,
+    /// The number of attempts, including the first.
     pub attempts: u32,
-    /// The longest pause that a service may ask for. A call that is asked to wait longer fails.
+    /// The longest pause that a service may ask for. If it asks for more, the call fails.
     pub max_retry_after: Duration,
 }
 
 impl Backoff {
-    /// Returns a random pause after this many failures.
-    pub(crate) fn pause(&self, failures: u32) -> Duration {
-        rand::rng().random_range(Duration::ZERO..=self.max_pause(failures))
+    /// Returns a random delay after this many failures.
+    pub(crate) fn jittered_delay(&self, failures: u32) -> Duration {
+        rand::rng().random_range(Duration::ZERO..=self.delay_bound(failures))
     }
 
-    /// Returns the longest pause after this many failures.
-    pub(crate) fn max_pause(&self, failures: u32) -> Duration {
-        self.base.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.cap)
+    /// Returns the longest delay after this many failures.
+    pub(crate) fn delay_bound(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.base_delay.saturating_mul(1 << doublings).min(self.max_delay)
     }
 }
 
-/// Why an attempt failed, and whether to make another. `?` turns other errors into permanent ones.
+/// Why an attempt failed, and whether to make another. `?` turns a caller's own error into a permanent
+/// one.
 #[derive(Debug)]
 pub(crate) enum Error<E> {
     /// Another attempt would fail, too.
     Permanent(E),
-    /// Another attempt may succeed after a pause, which is at least `retry_after`.
+    /// Another attempt may succeed after a delay. The service asks for at least `retry_after`.
     Transient { error: E, retry_after: Option<Duration> },
-    /// Another attempt may succeed at once. It does not count as one more.
+    /// Another attempt may succeed at once. This one does not count.
     Again,
 }
 
@@ -60,15 +65,15 @@ impl<E> From<E> for Error<E> {
     }
 }
 
-/// Makes a call until it succeeds, fails permanently, or no attempt is left. `call` gets the number of
-/// the attempt, starting with 1.
+/// Makes attempts at a call until one succeeds or fails permanently, or none is left. `attempt` gets the
+/// number of the attempt, starting with 1.
 pub(crate) async fn run<T, E, F: Future<Output = Result<T, Error<E>>>>(
     backoff: &Backoff,
-    mut call: impl FnMut(u32) -> F,
+    mut attempt: impl FnMut(u32) -> F,
 ) -> Result<T, E> {
     let mut failures = 0;
     loop {
-        let (error, retry_after) = match call(failures + 1).await {
+        let (error, retry_after) = match attempt(failures + 1).await {
             Ok(value) => return Ok(value),
             Err(Error::Again) => continue,
             Err(Error::Permanent(error)) => return Err(error),
@@ -80,41 +85,39 @@ pub(crate) async fn run<T, E, F: Future<Output = Result<T, Error<E>>>>(
         if failures >= backoff.attempts || retry_after > backoff.max_retry_after {
             return Err(error);
         }
-        sleep(backoff.pause(failures).max(retry_after)).await;
+        sleep(backoff.jittered_delay(failures).max(retry_after)).await;
     }
 }
 
-/// The growing pauses of a loop that polls for a state.
+/// The growing delays of a loop that polls for a state.
 #[derive(Debug)]
 pub(crate) struct PollInterval {
-    next: Duration,
-    max: Duration,
+    delay: Duration,
+    max_delay: Duration,
 }
 
 impl PollInterval {
-    pub(crate) fn new(first: Duration, max: Duration) -> Self {
-        Self { next: first, max }
+    pub(crate) fn new(first_delay: Duration, max_delay: Duration) -> Self {
+        Self { delay: first_delay, max_delay }
     }
 
-    /// Waits for the current pause, and makes the next one half as long again.
+    /// Waits for the current delay, and makes the next one half as long again.
     pub(crate) async fn tick(&mut self) {
-        sleep(self.next).await;
-        self.next = self.next.mul_f64(1.5).min(self.max);
+        sleep(self.delay).await;
+        self.delay = self.delay.mul_f64(1.5).min(self.max_delay);
     }
 }
 
-/// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Fractions
-/// are rounded up, and of several values the longest counts. Returns `None` if the value asks for no
-/// pause (zero, a date in the past) or cannot be read; the caller's own backoff applies then. A week is
-/// the most: a longer pause is no different.
+/// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Rounds
+/// fractions up, and uses the longest of several values, but at most [`MAX_RETRY_AFTER`]. Returns `None`
+/// if the value asks for no pause (zero, or a date in the past) or is invalid.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    const MAX_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
     let value = value.trim();
     let pause = match httpdate::parse_http_date(value) {
         Ok(date) => date.duration_since(now).ok(),
         Err(_) => value.split(',').filter_map(seconds).max(),
     };
-    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_PAUSE))
+    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_RETRY_AFTER))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -132,17 +135,20 @@ mod tests {
     use super::*;
 
     const BACKOFF: Backoff = Backoff {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(20),
+        base_delay: Duration::from_millis(500),
+        max_delay: Duration::from_secs(20),
         attempts: 5,
         max_retry_after: Duration::from_secs(30),
     };
 
     #[test]
-    fn pauses_double_up_to_the_cap() {
-        let pauses = [1, 2, 3, 6, 7, 60].map(|failures| BACKOFF.max_pause(failures).as_millis());
-        assert_eq!(pauses, [500, 1000, 2000, 16_000, 20_000, 20_000]);
-        assert!((1..9).all(|failures| BACKOFF.pause(failures) <= BACKOFF.max_pause(failures)));
+    fn delays_double_up_to_the_maximum() {
+        let bounds = [1, 2, 3, 6, 7, 60].map(|failures| BACKOFF.delay_bound(failures).as_millis());
+        assert_eq!(bounds, [500, 1000, 2000, 16_000, 20_000, 20_000]);
+        assert!(
+            (1..9)
+                .all(|failures| BACKOFF.jittered_delay(failures) <= BACKOFF.delay_bound(failures))
+        );
     }
 
     /// Makes a call whose attempts end with these errors, and returns the number of attempts and how
@@ -170,7 +176,7 @@ mod tests {
             let errors = (0..failures).map(|_| Error::transient(())).collect();
             let (made, elapsed) = attempts(errors).await;
             assert_eq!(made, expected);
-            // Pauses of at most 0.5, 1, 2 and 4 s.
+            // Delays of at most 0.5, 1, 2 and 4 s.
             assert!(elapsed < Duration::from_millis(7600), "{elapsed:?}");
         }
         let (made, _) = attempts(vec![Error::transient(()), Error::Permanent(())]).await;
@@ -178,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_retry_after_is_the_shortest_pause_unless_it_is_too_long() {
+    async fn a_retry_after_is_the_shortest_delay_unless_it_is_too_long() {
         let (made, elapsed) = attempts(vec![transient(30), transient(7)]).await;
         assert_eq!((made, elapsed.as_secs()), (3, 37));
         let (made, elapsed) = attempts(vec![transient(31), transient(7)]).await;
@@ -186,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_again_at_once_does_not_count() {
+    async fn an_attempt_that_is_repeated_at_once_does_not_count() {
         let (made, elapsed) = attempts((0..9).map(|_| Error::Again).collect()).await;
         assert_eq!((made, elapsed), (1, Duration::ZERO));
     }

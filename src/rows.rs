@@ -1,9 +1,9 @@
-//! The rows of one table, in BigQuery's newline-delimited JSON: what an upload sends. A container that
-//! knows no service. Pure.
+//! The rows of one table as newline-delimited JSON, which is what a load uploads. Pure; it knows neither
+//! Spotify nor BigQuery.
 
 use bytes::Bytes;
 
-/// The rows of one table, in order; each is a line of JSON.
+/// Rows in order, each a line of JSON.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     chunks: Vec<Bytes>,
@@ -12,52 +12,63 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// How many rows.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The length of the text.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The text in pieces, each of whole lines; clones are cheap.
+    /// Returns the text in chunks of whole lines, which are cheap to clone.
     pub fn chunks(&self) -> &[Bytes] {
         &self.chunks
     }
 
-    /// Each row, with its line break.
+    /// Returns each row with its line break.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.chunks.iter().flat_map(|chunk| chunk.split_inclusive(|byte| *byte == b'\n'))
     }
 
-    /// Appends `count` rows: whole lines.
-    pub(crate) fn push(&mut self, lines: Bytes, count: u64) {
-        if count > 0 {
-            self.bytes += lines.len();
-            self.count += count;
-            self.chunks.push(lines);
-        }
-    }
-
-    /// The rows that `wanted` takes. Their text is shared, not copied.
-    pub(crate) fn filter(&self, mut wanted: impl FnMut(&[u8]) -> bool) -> Self {
+    /// Returns the rows that `keeps` accepts. They share their text with these.
+    pub(crate) fn filter(&self, mut keeps: impl FnMut(&[u8]) -> bool) -> Self {
         let mut kept = Self::default();
         for chunk in &self.chunks {
-            let (mut start, mut end, mut count) = (0, 0, 0);
-            for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-                if wanted(line) {
-                    count += 1;
-                } else {
-                    kept.push(chunk.slice(start..end), count);
-                    (start, count) = (end + line.len(), 0);
-                }
-                end += line.len();
-            }
-            kept.push(chunk.slice(start..end), count);
+            let mut end = 0;
+            let lines = chunk.split_inclusive(|byte| *byte == b'\n');
+            kept.append(
+                chunk,
+                lines.map(|line| {
+                    end += line.len();
+                    (end, keeps(line))
+                }),
+            );
         }
         kept
+    }
+
+    /// Appends rows of `text`, without copying it. `rows` says where each row ends, and whether to append
+    /// it.
+    pub(crate) fn append(&mut self, text: &Bytes, rows: impl Iterator<Item = (usize, bool)>) {
+        let (mut start, mut end, mut count) = (0, 0, 0);
+        for (row_end, is_kept) in rows {
+            if is_kept {
+                count += 1;
+            } else {
+                self.push_chunk(text.slice(start..end), count);
+                (start, count) = (row_end, 0);
+            }
+            end = row_end;
+        }
+        self.push_chunk(text.slice(start..end), count);
+    }
+
+    fn push_chunk(&mut self, chunk: Bytes, count: u64) {
+        if count > 0 {
+            self.bytes += chunk.len();
+            self.count += count;
+            self.chunks.push(chunk);
+        }
     }
 }
 
@@ -69,7 +80,7 @@ mod tests {
         let mut rows = Rows::default();
         for lines in chunks {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            rows.push(Bytes::from(text), lines.len() as u64);
+            rows.push_chunk(Bytes::from(text), lines.len() as u64);
         }
         rows
     }

@@ -1,4 +1,4 @@
-//! The inside as far as fuzzing and benchmarks need it; no part of the crate's interface. Pure.
+//! Internal functions for the fuzz targets and benchmarks. Not part of the crate's interface. Pure.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::text::Phrases;
 pub use crate::warehouse::multipart_body;
 use crate::warehouse::{JobInfo, TableInfo, TableState, failure_of_response};
 
-/// Returns the rows that a table would be given if this were the only page, or why the page cannot be
-/// read. `phrases` are those of `mentions`.
+/// Returns the rows of a table whose listing has only this page. The error says why the page can't be
+/// read. `phrases` are used for `mentions`.
 pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> {
     let page = match kind {
         Kind::Podcasts => wire::shows(body).map(|page| items::podcasts(page.items)),
@@ -30,30 +30,29 @@ pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> 
     Ok(rows)
 }
 
-/// What an error's body says.
+/// Returns the message and the reason in the body of an error from Spotify.
 pub fn error_words(body: &[u8]) -> (String, Option<String>) {
     wire::error_words(body, &[])
 }
 
-/// Folds a text into a buffer that is used again.
 pub fn fold_into(text: &str, folded: &mut String) {
     crate::text::fold_into(text, folded);
 }
 
-/// What an answer of BigQuery's about a table comes to, or nothing where it is no JSON.
+/// Returns the state of a table in a response of BigQuery, or `None` if the response is not JSON.
 pub fn table_answer(kind: Kind, answer: &[u8]) -> Option<Result<TableState, Failure>> {
     let answer = serde_json::from_slice(answer).ok()?;
     Some(TableInfo::from_json(&answer).check(kind, "t"))
 }
 
-/// The state of a job in an answer of BigQuery's and the failure that it ended with, or nothing where
-/// the answer is no JSON.
+/// Returns the state of a job in a response of BigQuery and why the job failed, or `None` if the
+/// response is not JSON.
 pub fn job_answer(answer: &[u8]) -> Option<(String, Option<Failure>)> {
     let answer = serde_json::from_slice(answer).ok()?;
     Some(JobInfo::from_json(&answer).state_and_failure())
 }
 
-/// The failure that a refusal of BigQuery's comes to.
+/// Returns the failure for an error response of BigQuery.
 pub fn refusal_answer(status: u16, answer: &[u8]) -> Failure {
     failure_of_response(status, answer)
 }

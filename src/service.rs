@@ -21,7 +21,7 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Request, TriggerMessage};
+use crate::job::{self, Action, Job, TriggerMessage};
 use crate::letter;
 #[cfg(feature = "local")]
 use crate::names::{ChosenShow, Term};
@@ -93,7 +93,7 @@ impl Service {
         let message = &envelope.message;
         let request = job::parse(message, &self.config.naming);
         let job = match &request {
-            Ok(Request::Load(job)) => Some(job),
+            Ok(Action::Load(job)) => Some(job),
             _ => None,
         };
         let line = LogLine::new(envelope, job, &context);
@@ -113,14 +113,14 @@ impl Service {
     /// Processes a request until its deadline, or until the service stops.
     async fn process(
         &self,
-        request: &Request,
+        request: &Action,
         envelope: &Envelope,
         context: &Arc<Context>,
     ) -> Result<Outcome, Failure> {
         let work = async {
             match request {
-                Request::Load(job) => self.load(job, envelope, context).await,
-                Request::FanOut(orders) => self.fan_out(orders).await,
+                Action::Load(job) => self.load(job, envelope, context).await,
+                Action::FanOut(orders) => self.fan_out(orders).await,
             }
         };
         tokio::select! {

@@ -1,9 +1,9 @@
-//! The client of Spotify's Web API. Which calls are made, and what listings make of their answers, is
-//! for the extraction to say.
+//! The client of Spotify's Web API: authenticates, limits and retries calls, and parses their responses.
+//! The extraction decides which calls to make, and when a listing is complete.
 
+mod breaker;
 mod call;
-mod gate;
-mod refusal;
+mod error_kind;
 mod throttle;
 mod token;
 pub(crate) mod wire;
@@ -33,13 +33,12 @@ pub struct Spotify {
     tokens: Tokens,
     throttle: Arc<Throttle>,
     backoff: Backoff,
-    second: Duration,
+    retry_after_unit: Duration,
 }
 
-/// Why a call has no result.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// Spotify says, in these words, that what was asked for does not exist.
+    /// The resource does not exist; with Spotify's words.
     NotFound(String),
     Failed(Failure),
 }
@@ -57,7 +56,7 @@ impl From<Failure> for retry::Error<CallError> {
 }
 
 impl Spotify {
-    /// Creates a client; no call is made.
+    /// Creates a client without making a call.
     pub fn new(config: &Config) -> Result<Self, http::ClientError> {
         let (timing, spotify) = (&config.timing, &config.spotify);
         Ok(Self {
@@ -67,16 +66,19 @@ impl Spotify {
             tokens: Tokens::new(config),
             throttle: Arc::new(Throttle::new(spotify.max_concurrent_calls, timing.backoff)),
             backoff: timing.backoff,
-            second: config.test_hooks.retry_after_second.unwrap_or(Duration::from_secs(1)),
+            retry_after_unit: config
+                .test_hooks
+                .retry_after_second
+                .unwrap_or(Duration::from_secs(1)),
         })
     }
 
-    /// Returns whether the last calls succeeded, so that several may be made at once.
-    pub(crate) fn is_open(&self) -> bool {
-        self.throttle.is_open()
+    /// Returns whether the last calls succeeded, so that several can be made at once.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.throttle.is_closed()
     }
 
-    /// Reads a page of the shows that a search for `term` finds.
+    /// Returns a page of the shows that a search for `term` finds.
     pub(crate) async fn search(
         &self,
         term: &Term,
@@ -90,7 +92,7 @@ impl Spotify {
         Ok(page)
     }
 
-    /// Reads a page of a show's episodes, newest first.
+    /// Returns a page of a show's episodes, newest first.
     pub(crate) async fn episodes(
         &self,
         show: &ShowId,
@@ -105,7 +107,7 @@ impl Spotify {
         Ok(page)
     }
 
-    /// Asks whether a show exists. Returns its name, if the answer has one.
+    /// Looks up a show. Returns its name if the response has one.
     pub(crate) async fn show(
         &self,
         show: &ShowId,

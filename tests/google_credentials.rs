@@ -1,5 +1,5 @@
-//! Google's credentials: a metadata server and token endpoints that answer as the real ones do on
-//! their worse days, and a BigQuery and a Pub/Sub that refuse a token.
+//! Google's credentials, with a metadata server and token endpoints that fail as the real ones do, and
+//! with a BigQuery and a Pub/Sub that refuse a token.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn world(google: &Google) -> World {
     world.set("GCE_METADATA_HOST", google.host()).set("GOOGLE_APPLICATION_CREDENTIALS", "")
 }
 
-/// The settings, but that BigQuery and Pub/Sub want tokens.
+/// Returns settings with which BigQuery and Pub/Sub need tokens.
 fn with_tokens(world: &World) -> Config {
     let mut config = world.config();
     let Warehouse::BigQuery(bigquery) = &mut config.warehouse else { unreachable!() };
@@ -39,15 +39,15 @@ async fn app(world: &World) -> App {
     App::start(with_tokens(world)).await
 }
 
-/// Writes a credentials file and names it.
+/// Writes a credentials file and sets GOOGLE_APPLICATION_CREDENTIALS to it.
 fn with_file(world: World, name: &str, content: &str) -> World {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("credentials-{name}.json"));
     std::fs::write(&file, content).unwrap();
     world.set("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap())
 }
 
-/// The tokens that BigQuery was shown, each once.
-fn shown(world: &World) -> Vec<String> {
+/// Returns the different tokens that BigQuery received.
+fn tokens_received(world: &World) -> Vec<String> {
     let calls = world.bigquery.stub.calls();
     let mut shown: Vec<String> = calls
         .iter()
@@ -58,7 +58,7 @@ fn shown(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_metadata_server_that_fails_for_a_moment_is_asked_again() {
+async fn a_transient_error_of_the_metadata_server_is_retried() {
     let faults: [Fault; 8] = [
         || answer(403, "Forbidden"),
         || answer(404, "Not Found"),
@@ -75,9 +75,9 @@ async fn a_metadata_server_that_fails_for_a_moment_is_asked_again() {
         google.stub.next(2, TOKEN, fault);
         let app = app(&world).await;
         assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
-        assert_eq!(shown(&world).len(), 1);
-        assert!(shown(&world)[0].starts_with("Bearer metadata-token-"));
-        // One token serves all.
+        assert_eq!(tokens_received(&world).len(), 1);
+        assert!(tokens_received(&world)[0].starts_with("Bearer metadata-token-"));
+        // One token is used for all calls.
         let calls = google.stub.calls().len();
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
         assert_eq!(google.stub.calls().len(), calls);
@@ -85,16 +85,16 @@ async fn a_metadata_server_that_fails_for_a_moment_is_asked_again() {
 }
 
 #[tokio::test]
-async fn why_there_is_no_token_is_told_with_status_and_words() {
+async fn an_error_of_the_metadata_server_has_its_status_and_message() {
     for (status, body, says) in [
         (
             404,
             "no service account is attached",
-            "answers 404 Not Found no service account is attached",
+            "responded 404 Not Found no service account is attached",
         ),
-        (403, "<html>blocked</html>", "answers 403 Forbidden <html>blocked</html>"),
-        (500, "", "answers 500 Internal Server Error"),
-        (200, "<html>half-a-token</html>", "answers 200 OK with 25 bytes"),
+        (403, "<html>blocked</html>", "responded 403 Forbidden <html>blocked</html>"),
+        (500, "", "responded 500 Internal Server Error"),
+        (200, "<html>half-a-token</html>", "responded 200 OK with 25 bytes"),
     ] {
         let google = Google::start().await;
         let world = world(&google).await;
@@ -113,7 +113,7 @@ async fn why_there_is_no_token_is_told_with_status_and_words() {
 }
 
 #[tokio::test]
-async fn callers_that_wait_for_one_failed_token_share_its_failure() {
+async fn concurrent_callers_share_a_failure() {
     let google = Google::start().await;
     let credentials = GoogleCredentials::new(&with_tokens(&world(&google).await));
     google.stub.always(TOKEN, || answer(404, ""));
@@ -126,7 +126,7 @@ async fn callers_that_wait_for_one_failed_token_share_its_failure() {
 }
 
 #[tokio::test]
-async fn bigquery_that_refuses_a_token_gets_a_new_one_once() {
+async fn a_token_that_bigquery_refuses_is_replaced_once() {
     let google = Google::start().await;
     let world = world(&google).await;
     let app = app(&world).await;
@@ -152,7 +152,7 @@ async fn bigquery_that_refuses_a_token_gets_a_new_one_once() {
 }
 
 #[tokio::test]
-async fn pubsub_that_refuses_a_token_gets_a_new_one_once() {
+async fn a_token_that_pubsub_refuses_is_replaced_once() {
     let google = Google::start().await;
     let world = world(&google).await;
     let app = app(&world).await;
@@ -174,7 +174,7 @@ async fn pubsub_that_refuses_a_token_gets_a_new_one_once() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_fails_is_told_from_the_root_and_heals() {
+async fn an_error_of_the_token_endpoint_starts_with_the_root_cause_and_is_retried() {
     let google = Google::start().await;
     let world = world(&google).await;
     let world = with_file(world, "endpoint", &google.authorized_user().to_string());
@@ -183,7 +183,7 @@ async fn a_token_endpoint_that_fails_is_told_from_the_root_and_heals() {
     {
         let app = app(&world).await;
         google.stub.next(times, "/token", move || {
-            // It may repeat what it was sent.
+            // The endpoint may quote the request.
             let long = "x".repeat(2000);
             answer(status, &format!(r#"{{"error":"invalid_grant","got":"1//the-refresh-token the-google-secret {long}"}}"#))
         });
@@ -206,10 +206,10 @@ async fn a_token_endpoint_that_fails_is_told_from_the_root_and_heals() {
         }
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
     }
-    assert!(shown(&world).iter().all(|token| token.starts_with("Bearer user-token-")));
+    assert!(tokens_received(&world).iter().all(|token| token.starts_with("Bearer user-token-")));
 }
 
-/// A key as it stands in a file.
+/// Returns a private key in PEM.
 fn private_key() -> String {
     let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*OURS).unwrap();
     let text = STANDARD.encode(der.as_ref());
@@ -219,7 +219,7 @@ fn private_key() -> String {
 }
 
 #[tokio::test]
-async fn every_type_of_credentials_file_loads() {
+async fn each_type_of_credentials_file_loads() {
     let google = Google::start().await;
     let url = &google.stub.url;
     let service_account = json!({
@@ -255,14 +255,18 @@ async fn every_type_of_credentials_file_loads() {
         let world = with_file(world(&google).await, name, &file.to_string());
         let told = app(&world).await.push(&table("podcasts")).await;
         assert_eq!(told.told(), (204, "loaded"), "{name}: {}", told.detail());
-        assert!(shown(&world)[0].starts_with(token), "{name}: {:?}", shown(&world));
+        assert!(
+            tokens_received(&world)[0].starts_with(token),
+            "{name}: {:?}",
+            tokens_received(&world)
+        );
     }
     let page = read("docs/google-credentials.md");
     assert!(CREDENTIAL_TYPES.iter().all(|name| page.contains(&format!("`{name}`"))));
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_load_is_told_without_its_content() {
+async fn an_error_of_a_credentials_file_does_not_quote_it() {
     let google = Google::start().await;
     let key = private_key();
     let hush = key.lines().nth(3).unwrap();
@@ -287,22 +291,22 @@ async fn a_file_that_does_not_load_is_told_without_its_content() {
     let told = app(&world).await.push(&table("podcasts")).await;
     assert!(told.detail().contains("No such file"), "{}", told.detail());
     assert!(told.detail().contains("GOOGLE_APPLICATION_CREDENTIALS"), "{}", told.detail());
-    // None of them falls back to another account.
+    // None of these falls back to another account.
     assert!(google.stub.calls().is_empty());
 }
 
-/// What `check` of the binary says of the settings.
-async fn checked(world: &World) -> (String, String) {
+/// Runs `check` and returns its output and errors.
+async fn run_check(world: &World) -> (String, String) {
     let output = command(&["check"], &world.settings).output().await.unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (out, err)
 }
 
 #[tokio::test]
-async fn the_project_is_asked_again_validated_and_never_through_a_proxy() {
+async fn the_project_lookup_is_retried_validated_and_ignores_proxies() {
     let google = Google::start().await;
     let (_, port) = google.host().rsplit_once(':').unwrap();
-    // Of the addresses here only `localhost` would be reached through the proxy, which is none.
+    // Only `localhost` would be called through the proxy, which does not exist.
     let world = world(&google)
         .await
         .set("GOOGLE_CLOUD_PROJECT", "")
@@ -312,12 +316,12 @@ async fn the_project_is_asked_again_validated_and_never_through_a_proxy() {
         .set("NO_PROXY", "127.0.0.1");
     let mut answers = vec![answer(200, "<html>"), answer(500, ""), answer(404, "no")].into_iter();
     google.stub.on(move |_| answers.next().unwrap_or(Act::Pass));
-    let (said, error) = checked(&world).await;
+    let (said, error) = run_check(&world).await;
     assert!(said.contains("dataset p1.spotify_podcasts"), "{said}{error}");
     assert_eq!((error.as_str(), google.stub.calls().len()), ("", 4));
 
     google.stub.always("/project-id", || answer(404, "project unknown"));
-    let (said, error) = checked(&world).await;
+    let (said, error) = run_check(&world).await;
     assert!(
         error.contains("GOOGLE_CLOUD_PROJECT is not set, and the metadata server"),
         "{said}{error}"
@@ -326,15 +330,15 @@ async fn the_project_is_asked_again_validated_and_never_through_a_proxy() {
 }
 
 #[tokio::test]
-async fn an_empty_variable_is_unset() {
+async fn empty_variables_count_as_unset() {
     let google = Google::start().await;
     for home in ["", "/no/such/home"] {
         let world = world(&google).await.set("HOME", home);
         let told = app(&world).await.push(&table("podcasts")).await;
         assert_eq!(told.told(), (204, "loaded"), "{}", told.detail());
-        assert!(shown(&world)[0].starts_with("Bearer metadata-token-"));
+        assert!(tokens_received(&world)[0].starts_with("Bearer metadata-token-"));
     }
-    // gcloud's file counts before the metadata server.
+    // gcloud's file takes precedence over the metadata server.
     let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("home");
     let folder = home.join(".config/gcloud");
     std::fs::create_dir_all(&folder).unwrap();
@@ -342,5 +346,5 @@ async fn an_empty_variable_is_unset() {
     std::fs::write(folder.join("application_default_credentials.json"), file.to_string()).unwrap();
     let world = world(&google).await.set("HOME", home.to_str().unwrap());
     assert_eq!(app(&world).await.push(&table("podcasts")).await.told(), (204, "loaded"));
-    assert!(shown(&world)[0].starts_with("Bearer user-token-"));
+    assert!(tokens_received(&world)[0].starts_with("Bearer user-token-"));
 }

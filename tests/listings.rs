@@ -1,4 +1,4 @@
-//! Listings of every size: whole, in Spotify's order, with no call more than they need.
+//! Healthy listings of every size are loaded whole, in Spotify's order, with one request per page.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ async fn listings_of_any_size_are_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn each_page_is_asked_for_once() {
+async fn each_page_is_requested_once() {
     let world = World::new(Spotify::showing(66, 320).await).await;
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -35,7 +35,7 @@ async fn each_page_is_asked_for_once() {
         offsets.sort_unstable();
         offsets
     };
-    // The search for the podcasts tells the show, too.
+    // The search for the podcasts finds the show, too.
     assert_eq!(offsets("/v1/search"), [0, 10, 20, 30, 40]);
     assert_eq!(offsets("/episodes"), [0, 50, 100, 150, 200, 250, 300]);
 }
@@ -56,7 +56,7 @@ async fn every_call_names_the_market_and_the_size_of_its_page() {
 }
 
 #[tokio::test]
-async fn a_search_is_for_shows_and_for_the_term_to_the_letter() {
+async fn a_search_is_for_shows_and_for_the_exact_term() {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let app = world.app().await;
     let term = "café & \"pão\" 日本";
@@ -69,7 +69,7 @@ async fn a_search_is_for_shows_and_for_the_term_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_search_that_finds_nothing_leaves_the_table_as_it_was() {
+async fn an_empty_search_leaves_the_table_as_it_was() {
     let world = World::new(Spotify::showing(12, 7).await).await;
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -96,20 +96,20 @@ async fn a_show_without_episodes_leaves_both_its_tables_as_they_were() {
 }
 
 #[tokio::test]
-async fn no_mention_among_episodes_empties_the_table_of_mentions() {
+async fn episodes_without_mentions_empty_the_mentions_table() {
     let mut shown = catalog(1, 90);
-    let app_mentions = World::new(Spotify::start(shown.clone()).await).await;
-    let app = app_mentions.app().await;
+    let world = World::new(Spotify::start(shown.clone()).await).await;
+    let app = world.app().await;
     app.push(&table("mentions")).await;
-    assert_eq!(app_mentions.bigquery.rows(MENTIONS).len(), 30);
+    assert_eq!(world.bigquery.rows(MENTIONS).len(), 30);
 
-    // The same table, once the sponsor has gone from every text.
+    // The sponsor disappears from all episodes.
     for episode in shown.episodes.values_mut().flatten() {
         episode["description"] = "Sem apoio.".into();
     }
     let id = shown.shows[0]["id"].as_str().unwrap();
     let without = shown.episodes[id].clone();
-    app_mentions.spotify.stub.on(move |call| {
+    world.spotify.stub.on(move |call| {
         use crate::support::{spotify::piece, wire::Act};
         if !call.path.ends_with("/episodes") {
             return Act::Pass;
@@ -118,6 +118,6 @@ async fn no_mention_among_episodes_empties_the_table_of_mentions() {
         episode_page(shown, without.len())
     });
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
-    assert_eq!(app_mentions.bigquery.rows(MENTIONS), [Value::Null; 0]);
-    assert_eq!(app_mentions.bigquery.table(MENTIONS).unwrap().loads, 2);
+    assert_eq!(world.bigquery.rows(MENTIONS), [Value::Null; 0]);
+    assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 2);
 }

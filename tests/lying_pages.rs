@@ -1,5 +1,5 @@
-//! Each lie of Spotify's pages: the table is complete, unique and in order all the same, or it is
-//! left as it was.
+//! Pages with nulls, duplicates, wrong totals and odd lengths: the table is complete, in order and free of
+//! duplicates, or it stays as it was.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ async fn nulls_inside_pages_are_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn a_total_with_only_nulls_is_a_failure_of_the_moment() {
+async fn a_listing_of_nulls_only_is_retried() {
     let world = World::new(Spotify::showing(5, 5).await).await;
     let app = world.app().await;
     app.push(&table("podcasts")).await;
@@ -59,7 +59,7 @@ async fn a_total_with_only_nulls_is_a_failure_of_the_moment() {
             "{name}"
         );
     }
-    // A service that has to find the show sees only nulls too.
+    // A service that has to find the show sees only nulls, too.
     let fresh = world.app().await;
     assert_eq!(fresh.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
     assert_eq!(world.bigquery.rows(PODCASTS).len(), 5);
@@ -67,7 +67,7 @@ async fn a_total_with_only_nulls_is_a_failure_of_the_moment() {
 }
 
 #[tokio::test]
-async fn a_total_with_no_item_at_all_is_one_too() {
+async fn an_empty_listing_with_a_total_is_retried() {
     let world = World::new(Spotify::showing(5, 5).await).await;
     let app = world.app().await;
     world.spotify.stub.on(|call| match call.path.as_str() {
@@ -81,14 +81,14 @@ async fn a_total_with_no_item_at_all_is_one_too() {
 }
 
 #[tokio::test]
-async fn items_that_stand_on_two_pages_are_loaded_once() {
+async fn items_on_two_pages_are_loaded_once() {
     let mut shown = catalog(66, 60);
-    let double = shown.shows[4].clone();
-    shown.shows.insert(13, double.clone());
-    shown.shows.insert(33, double);
+    let duplicate = shown.shows[4].clone();
+    shown.shows.insert(13, duplicate.clone());
+    shown.shows.insert(33, duplicate);
     let episodes = shown.episodes.values_mut().next().unwrap();
-    let double = episodes[10].clone();
-    episodes.insert(55, double);
+    let duplicate = episodes[10].clone();
+    episodes.insert(55, duplicate);
     let log = Log::start();
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
@@ -104,14 +104,15 @@ async fn items_that_stand_on_two_pages_are_loaded_once() {
     let distinct: Vec<Value> = (0..60).map(episode).collect();
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&distinct));
     assert_eq!(log.outcome(&push.id)["skipped_doubles"], "1");
-    // What was shown twice alike is what Spotify shows; once could have been a listing that moved.
+    // One reading with duplicates may be of a listing that moved. If two are the same, that is what
+    // Spotify shows.
     let readings = world.spotify.stub.calls_to("GET", "/episodes");
     assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 2);
 }
 
 #[tokio::test]
-async fn a_search_total_that_drifts_ends_no_search() {
-    // A total that drifts, and one that for a page is below what that page shows.
+async fn a_total_that_drifts_does_not_end_a_search() {
+    // Totals that drift, and one that is below what its page shows.
     for totals in [[29, 30, 28], [28, 12, 28], [25, 20, 28]] {
         let shows: Vec<Value> = (0..28).map(show).collect();
         let listed = shows.clone();
@@ -131,7 +132,7 @@ async fn a_search_total_that_drifts_ends_no_search() {
 }
 
 #[tokio::test]
-async fn pages_shorter_than_asked_for_lose_nothing() {
+async fn pages_shorter_than_requested_lose_nothing() {
     let world = World::new(Spotify::showing(66, 130).await).await;
     let (shows, episodes) =
         (world.spotify.catalog.shows.clone(), world.spotify.episodes().to_vec());
@@ -139,7 +140,7 @@ async fn pages_shorter_than_asked_for_lose_nothing() {
         let (offset, limit) = (call.number("offset"), call.number("limit"));
         match call.path.as_str() {
             "/v1/search" => search_page(piece(&shows, offset, limit.min(3)), shows.len()),
-            // One page alone is short, so that the first page says nothing about it.
+            // Only one page is short, so the first page does not reveal it.
             path if path.ends_with("/episodes") => {
                 let limit = if offset == 50 { 20 } else { limit };
                 episode_page(piece(&episodes, offset, limit), episodes.len())
@@ -155,8 +156,8 @@ async fn pages_shorter_than_asked_for_lose_nothing() {
 }
 
 #[tokio::test]
-async fn no_search_reaches_past_offset_1000() {
-    // Each page of 30 has one new show, and 29 times the first one.
+async fn a_search_ends_at_offset_1000() {
+    // Each page of 30 has one new show, and the first show 29 times.
     let mut shown = catalog(1100, 1);
     let shows = shown.shows.clone();
     for (at, item) in shown.shows.iter_mut().enumerate() {
@@ -173,7 +174,7 @@ async fn no_search_reaches_past_offset_1000() {
         _ => Act::Pass,
     });
     let app = world.app().await;
-    // 34 of 50 shows are less than the tolerance.
+    // 34 of 50 shows are not within tolerance.
     let answer = app.push(&table("podcasts")).await;
     assert_eq!(answer.told(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("16 of 50 items are missing"), "{}", answer.detail());
@@ -197,7 +198,7 @@ async fn a_404_past_the_end_of_a_search_is_its_end() {
         _ => Act::Pass,
     });
     let app = world.app().await;
-    // The first search of a process goes page by page, the second asks for all pages at once.
+    // The first search of a process goes page by page; the second requests all pages at once.
     for _ in 0..2 {
         assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
         assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&world.spotify.catalog.shows));
@@ -205,7 +206,7 @@ async fn a_404_past_the_end_of_a_search_is_its_end() {
 }
 
 #[tokio::test]
-async fn a_missing_language_is_the_first_of_the_languages() {
+async fn a_missing_language_is_taken_from_languages() {
     let mut shown = catalog(1, 5);
     let episodes = shown.episodes.values_mut().next().unwrap();
     for (at, (language, languages)) in [
@@ -289,7 +290,7 @@ async fn fields_that_are_missing_are_null() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_at_one_size_comes_at_another() {
+async fn a_page_that_fails_at_full_size_is_read_in_halves() {
     let world = World::new(Spotify::showing(1, 120).await).await;
     world.spotify.stub.on(|call| {
         let fails = call.path.ends_with("/episodes")

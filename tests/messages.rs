@@ -62,7 +62,7 @@ fn every_failure() -> Vec<Failure> {
         spotify_refused("400 Bad request", RefusalCause::Request),
         Failure::SpotifyUnexpected {
             call: "the search".to_owned(),
-            detail: "the answer is not JSON: …".to_owned(),
+            detail: "the response is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
             call: "the search".to_owned(),

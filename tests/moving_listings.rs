@@ -1,5 +1,5 @@
-//! A show whose episodes change while they are read: read again, three times at most, and never
-//! loaded from two of its states at once.
+//! A show whose episodes change while they are read is read up to three times, and is never loaded from a
+//! mix of two states.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::support::spotify::{Spotify, episode, episode_page, episode_rows, piec
 use crate::support::wire::{Act, Call};
 use crate::support::{EPISODES, MENTIONS, World, table};
 
-/// A show whose episodes are what `listing` says at each call.
+/// A show whose episodes at each call are what `listing` returns.
 async fn world(listing: impl Fn(&Call, usize) -> Vec<Value> + Send + 'static) -> World {
     let world = World::new(Spotify::showing(1, 1).await).await;
     let calls = Arc::new(Mutex::new(0));
@@ -37,8 +37,8 @@ fn readings(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn an_episode_published_meanwhile_is_in_the_table() {
-    // From the second call on there is one more, at the top.
+async fn an_episode_published_during_the_reading_is_in_the_table() {
+    // From the second call on, there is one more at the top.
     let world = world(|_, call| episodes(if call == 0 { 1..121 } else { 0..121 })).await;
     let app = world.app().await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
@@ -47,7 +47,7 @@ async fn an_episode_published_meanwhile_is_in_the_table() {
 }
 
 #[tokio::test]
-async fn an_episode_withdrawn_meanwhile_is_not() {
+async fn an_episode_withdrawn_during_the_reading_is_not_in_the_table() {
     let world = world(|_, call| {
         let mut listed = episodes(0..120);
         if call > 0 {
@@ -64,7 +64,7 @@ async fn an_episode_withdrawn_meanwhile_is_not() {
 
 #[tokio::test]
 async fn a_listing_that_shifts_under_an_unchanged_total_is_read_again() {
-    // One at the top, one gone from the end: page two repeats what page one ended with.
+    // One is added at the top, one removed from the end: page two repeats the end of page one.
     let world = world(|_, call| episodes(if call == 0 { 1..121 } else { 0..120 })).await;
     let app = world.app().await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
@@ -72,7 +72,7 @@ async fn a_listing_that_shifts_under_an_unchanged_total_is_read_again() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_with_a_reading_is_not_counted() {
+async fn only_the_reading_that_is_loaded_is_counted() {
     let log = Log::start();
     let world = world(|_, call| {
         let mut listed = episodes(if call == 0 { 1..121 } else { 0..121 });
@@ -89,7 +89,7 @@ async fn what_is_dropped_with_a_reading_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_listing_that_changes_at_every_reading_is_left_for_later() {
+async fn a_listing_that_changes_with_every_reading_is_retried() {
     let world = world(|_, call| episodes(0..120 + call)).await;
     let app = world.app().await;
     for (name, loaded) in [("episodes", EPISODES), ("mentions", MENTIONS)] {
@@ -98,13 +98,13 @@ async fn a_listing_that_changes_at_every_reading_is_left_for_later() {
         assert!(answer.detail().contains("`total` was between"), "{}", answer.detail());
         assert!(world.bigquery.table(loaded).is_none_or(|table| table.loads == 0));
     }
-    // The second message does not read again what was incomplete a moment ago.
+    // The second message does not read the listing again, since it was just incomplete.
     assert_eq!(readings(&world), 3);
 }
 
 #[tokio::test]
-async fn readings_that_each_lose_another_episode_are_not_taken_for_alike() {
-    // Total and length stand; the last page repeats one episode in the place of another.
+async fn readings_that_each_lack_a_different_episode_are_not_accepted() {
+    // Total and length stay the same; the last page repeats one episode in place of another.
     let world = world(|call, calls| {
         let mut listed = episodes(0..120);
         if call.number("offset") == 100 {

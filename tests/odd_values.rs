@@ -188,7 +188,7 @@ async fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
         (r#"{"href":"about:us","total":3}"#, r#"`items` is missing: {"href":"about:us""#),
         (r#"{"items":null,"total":3}"#, "`items` is null"),
         (r#"{"items":{"0":{}},"total":3}"#, "`items` is an object"),
-        (r#"[{"items":[]}]"#, "the answer is a list"),
+        (r#"[{"items":[]}]"#, "the response is an array"),
         ("", "it is empty"),
         ("Service busy", "Service busy"),
         (r#"{"error":{"status":500,"message":"Oops, we broke it"}}"#, "Oops, we broke it"),
@@ -232,9 +232,9 @@ async fn an_answer_without_a_token_says_what_is_wrong_and_repeats_nothing() {
         (r#"{"token":"hush"}"#, "`access_token` is missing"),
         (r#"{"access_token":null,"refresh_token":"hush"}"#, "`access_token` is null"),
         (r#"{"access_token":"","refresh_token":"hush"}"#, "`access_token` is empty"),
-        (r#"{"access_token":["hush"]}"#, "`access_token` is a list"),
+        (r#"{"access_token":["hush"]}"#, "`access_token` is an array"),
         (r#"{"access_token":"hush\nhush"}"#, "`access_token` is not a token"),
-        (r#"["hush"]"#, "the answer is a list"),
+        (r#"["hush"]"#, "the response is an array"),
         ("hush", "not JSON"),
     ] {
         let world = World::new(Spotify::showing(1, 3).await).await;

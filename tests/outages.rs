@@ -28,8 +28,8 @@ async fn start(world: &World) -> App {
 async fn start_with(world: &World, timeout: Duration) -> App {
     let mut config = world.config();
     config.timing.spotify_call_timeout = timeout;
-    config.timing.backoff.base = Duration::from_millis(100);
-    config.timing.backoff.cap = Duration::from_millis(100);
+    config.timing.backoff.base_delay = Duration::from_millis(100);
+    config.timing.backoff.max_delay = Duration::from_millis(100);
     App::start(config).await
 }
 

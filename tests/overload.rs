@@ -82,7 +82,7 @@ async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
         until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
         let answer = app.push(&mentions).await;
         assert_eq!(answer.told(), (503, "retry overloaded"));
-        let cause = "another message reads the episodes of the show";
+        let cause = "another message is reading the episodes of the show";
         assert!(answer.detail().contains(cause), "{}", answer.detail());
         assert_eq!(world.spotify.api_calls().len(), 1);
         held.cancel();

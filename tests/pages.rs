@@ -168,7 +168,8 @@ fn each_portuguese_page_has_the_structure_of_its_english_page() {
     let pages = pages();
     let pairs: Vec<(&String, String)> =
         pages.keys().filter_map(|name| Some((name, english_of(name)?))).collect();
-    for english in ["README.md", "docs/settings.md"] {
+    for english in ["README.md", "docs/settings.md", "docs/deploy.md", "docs/from-the-notebook.md"]
+    {
         assert!(pairs.iter().any(|(_, name)| name == english), "{english} has no translation");
     }
     for (name, english_name) in pairs {

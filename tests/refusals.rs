@@ -62,7 +62,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         ),
         (text(r#"{"table":"podcasts","table":"episodes"}"#), "refused", "duplicate field `table`"),
         (message(&json!({"table": "podcasts", "search_term": 7})), "refused", "a number"),
-        (message(&json!({"search_term": [["x"]]})), "refused", "holds a list"),
+        (message(&json!({"search_term": [["x"]]})), "refused", "contains a list"),
         (message(&json!({"search_term": " "})), "refused", "at least one visible character"),
         (message(&json!({"search_term": "a\nb"})), "refused", "no control character"),
         (message(&json!({"search_term": "*"})), "refused", "at least one letter or digit"),
@@ -86,11 +86,15 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
         (message(&json!({"search_term": []})), "refused", "expected 1 to 300 terms"),
         (message(&many), "refused", "a list of 301, expected 1 to 300 terms"),
         (message(&json!({"show_id": show})), "refused", "neither `table` nor `search_term`"),
-        (message(&json!({"table": "episodes", "show_id": show})), "refused", "needs `search_term`"),
+        (
+            message(&json!({"table": "episodes", "show_id": show})),
+            "refused",
+            "requires exactly one `search_term`",
+        ),
         (
             message(&json!({"search_term": ["a", "b"], "show_id": show})),
             "refused",
-            "`show_id` needs `search_term` with one term",
+            "`show_id` requires exactly one `search_term`",
         ),
         (
             message(&json!({"table": "podcasts", "search_term": "a", "show_id": show})),

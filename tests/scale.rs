@@ -140,8 +140,12 @@ fn config(world: &World) -> Config {
     timing.show_ttl = SECOND * 600;
     timing.reading_ttl = SECOND * 900;
     timing.incomplete_ttl = SECOND * 300;
-    timing.backoff =
-        Backoff { base: SECOND / 2, cap: SECOND * 20, attempts: 5, max_retry_after: SECOND * 30 };
+    timing.backoff = Backoff {
+        base_delay: SECOND / 2,
+        max_delay: SECOND * 20,
+        attempts: 5,
+        max_retry_after: SECOND * 30,
+    };
     config
 }
 

@@ -1,6 +1,5 @@
-//! Secrets stay where they are: whatever goes wrong, nothing that the service prints, answers or
-//! publishes has a client id, a client secret or a token in it. All is looked at with every crate's
-//! log at its most talkative.
+//! Secrets do not leak: whatever fails, nothing that the service prints, answers or publishes contains
+//! a client id, a client secret or a token. The logs of all crates are at their most verbose.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,9 +21,9 @@ use crate::support::{World, client, message, table};
 
 const ID: &str = "9f2c7a51e0d84b6c8a3351c0ffee0001";
 const SECRET: &str = "51ecre7751ecre7751ecre7751ecre77";
-/// What the sample Spotify gives.
+/// The token of the sample Spotify.
 const SPOTIFY_TOKEN: &str = "sample-token";
-/// The token that all pushes bring.
+/// The token of all pushes.
 static PUSH_TOKEN: LazyLock<String> = LazyLock::new(|| ours("k", json!({})));
 const GOOGLE_TOKEN: &str = "ya29.g00gle-t0ken-0f-the-metadata-server";
 
@@ -32,7 +31,7 @@ fn credentials() -> String {
     json!({"client_id": ID, "client_secret": SECRET}).to_string()
 }
 
-/// Every secret, as it is and in the forms in which it travels; a part of it is too much too.
+/// Returns parts of every secret, as plain text and in the encodings in which it is sent.
 fn needles() -> Vec<String> {
     let mut needles = Vec::new();
     for secret in [ID, SECRET, SPOTIFY_TOKEN, GOOGLE_TOKEN] {
@@ -41,14 +40,14 @@ fn needles() -> Vec<String> {
     }
     let pair = format!("{ID}:{SECRET}");
     for encoded in [STANDARD.encode(&pair), URL_SAFE.encode(&pair), STANDARD.encode(SECRET)] {
-        // Without the end, which depends on what follows.
+        // Without the end, which depends on the text that follows.
         needles.push(encoded[..16].to_owned());
         needles.push(encoded[encoded.len() - 24..encoded.len() - 4].to_owned());
     }
     needles
 }
 
-/// The secrets that stand in a text, each with what stands around it.
+/// Returns the secrets in a text, each with the text around it.
 fn found(text: &str) -> Vec<String> {
     let around = |at: usize| {
         text[text.floor_char_boundary(at.saturating_sub(120))..text.ceil_char_boundary(at + 60)]
@@ -57,7 +56,7 @@ fn found(text: &str) -> Vec<String> {
     needles().iter().filter_map(|needle| text.find(needle.as_str())).map(around).collect()
 }
 
-/// A Spotify that fails in the way that the term says, and repeats what it was sent.
+/// Fails in the way that the search term says, and quotes the request.
 fn failing(call: &Call) -> Act {
     let sent = call.headers["authorization"].to_str().unwrap();
     let echo = format!("the request was: Authorization: {sent}");
@@ -109,7 +108,7 @@ const FAILURES: [&str; 18] = [
     "token inside",
 ];
 
-/// Everything that was seen of a run.
+/// All output of a run.
 #[derive(Default)]
 struct Seen(String);
 
@@ -146,7 +145,7 @@ async fn world() -> World {
 }
 
 #[tokio::test]
-async fn no_failure_of_spotify_or_of_a_message_shows_a_secret() {
+async fn failures_of_spotify_and_of_messages_show_no_secret() {
     let world = world().await;
     world.spotify.stub.on(|call| if call.path == "/api/token" { Act::Pass } else { failing(call) });
     let binary = Binary::start(&world.settings).await;
@@ -163,7 +162,7 @@ async fn no_failure_of_spotify_or_of_a_message_shows_a_secret() {
     seen.0 += &binary.end().await;
 
     assert_eq!(found(&seen.0), [""; 0]);
-    // It was all there: the crates' own lines, the failures, and the answers.
+    // The output is complete: log lines of other crates, failures and responses.
     for expected in ["hyper_util::client", "spotify_refused", "premium_required", "x-echo", "503"] {
         let is_there = seen.0.contains(expected);
         assert_eq!(is_there, expected != "x-echo", "{expected}");
@@ -171,7 +170,7 @@ async fn no_failure_of_spotify_or_of_a_message_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn no_failure_of_the_token_shows_a_secret() {
+async fn failures_of_the_token_request_show_no_secret() {
     let echo = |call: &Call| {
         let sent = call.headers["authorization"].to_str().unwrap().to_owned();
         format!("{sent} is not {ID} with {SECRET}")
@@ -193,7 +192,7 @@ async fn no_failure_of_the_token_shows_a_secret() {
             answer(200, &error.to_string())
         }),
         Box::new(move |call| answer_with(429, &[("retry-after", "9999")], &echo(call))),
-        // Tokens that are none, or that no header can hold.
+        // Not a token, or not valid in a header.
         Box::new(|_| answer(200, &json!({"access_token": [SPOTIFY_TOKEN]}).to_string())),
         Box::new(|_| {
             answer(200, &json!({"access_token": format!("{SPOTIFY_TOKEN}\r\nx: y")}).to_string())
@@ -220,7 +219,7 @@ async fn no_failure_of_the_token_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn no_wrong_setting_shows_a_secret() {
+async fn invalid_settings_show_no_secret() {
     let world = world().await;
     let folder = std::env::temp_dir().join(format!("spotify-bq-secrets-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -252,7 +251,7 @@ async fn no_wrong_setting_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn credentials_in_place_of_their_file_are_refused_unseen() {
+async fn credentials_instead_of_a_path_are_refused_without_being_shown() {
     let mut settings = world().await.settings;
     settings.insert("SPOTIFY_CREDENTIALS_FILE".to_owned(), format!(" {}", credentials()));
     for command in ["serve", "check", "publish", "redrive", "demo"] {
@@ -268,7 +267,7 @@ async fn credentials_in_place_of_their_file_are_refused_unseen() {
 }
 
 #[tokio::test]
-async fn no_google_token_and_no_push_token_is_shown() {
+async fn google_tokens_and_push_tokens_are_not_shown() {
     let token = json!({"access_token": GOOGLE_TOKEN, "expires_in": 3600, "token_type": "Bearer"});
     let metadata = Router::new()
         .route(
@@ -278,7 +277,7 @@ async fn no_google_token_and_no_push_token_is_shown() {
         .route("/computeMetadata/v1/project/project-id", get(|| async { "p1" }));
     let metadata = Stub::start(metadata).await;
     let host = metadata.url.strip_prefix("http://").unwrap();
-    // BigQuery and Pub/Sub are Google's own, which are not to be had here.
+    // BigQuery and Pub/Sub are the real ones, which can't be reached from a test.
     let settings = world()
         .await
         .set("GCE_METADATA_HOST", host)
@@ -306,7 +305,7 @@ async fn no_google_token_and_no_push_token_is_shown() {
 }
 
 #[tokio::test]
-async fn debug_forms_show_no_secret() {
+async fn debug_output_shows_no_secret() {
     let world = world().await;
     let config = world.config();
     let service = Service::new(config.clone()).unwrap();

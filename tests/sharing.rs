@@ -1,5 +1,5 @@
-//! What the three tables of a term cost: the pages of its search and of its show's episodes, once. A
-//! second message for one table always reads again.
+//! The three tables of a term cost each page of its search and of its show's episodes once. A second
+//! message for the same table always reads again.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -24,19 +24,19 @@ async fn world() -> World {
     World::new(Spotify::showing(66, 320).await).await
 }
 
-/// How many pages of searches and of episodes were requested.
+/// Returns how many pages of searches and of episodes were requested.
 fn calls(world: &World) -> (usize, usize) {
     let to = |path| world.spotify.stub.calls_to("GET", path).len();
     (to("/v1/search"), to("/episodes"))
 }
 
-/// The most search pages in this order: a show that was searched for before is known from one page.
+/// Returns the number of search pages. A search for the show alone takes one page more.
 fn searches(order: [&str; 3]) -> usize {
     if order[0] == "podcasts" { 5 } else { 6 }
 }
 
 #[tokio::test]
-async fn three_tables_one_after_another_cost_their_pages_once() {
+async fn three_messages_in_sequence_cost_each_page_once() {
     for order in ORDERS {
         let (world, log) = (world().await, Log::start());
         let app = world.app().await;
@@ -60,7 +60,7 @@ async fn three_tables_one_after_another_cost_their_pages_once() {
 }
 
 #[tokio::test]
-async fn three_tables_at_once_cost_their_pages_once() {
+async fn three_concurrent_messages_cost_each_page_once() {
     for order in ORDERS {
         let world = world().await;
         let app = world.app().await;
@@ -97,7 +97,7 @@ async fn a_second_message_for_one_table_reads_again() {
 }
 
 #[tokio::test]
-async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_other_message() {
+async fn after_a_failed_load_only_the_redelivery_uses_the_reading() {
     let world = world().await;
     let app = world.app().await;
     world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
@@ -112,18 +112,18 @@ async fn a_reading_whose_load_failed_is_there_for_the_redelivery_and_for_no_othe
     assert_eq!(app.push(&table("mentions")).await.status, 503);
     world.bigquery.fate(|_| Fate::default());
     assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
-    assert_eq!(calls(&world).1, 14, "nothing said that the first load had failed for good");
+    assert_eq!(calls(&world).1, 14, "another message used a reading whose load may still succeed");
 }
 
 #[tokio::test]
-async fn a_load_that_succeeded_unnoticed_used_its_reading() {
+async fn a_load_that_succeeds_after_its_message_uses_the_reading() {
     let world = world().await;
     let mut config = world.config();
     config.timing.message_deadline = std::time::Duration::from_secs(8);
-    // The table's turn is held until the job's end is known.
+    // The table stays locked until the job's end is known.
     config.timing.google_call_timeout = std::time::Duration::from_millis(500);
     let app = App::start(config).await;
-    // The job is done, and the message never learns of it.
+    // The job succeeds, but the message does not learn of it.
     world.bigquery.fate(|_| Fate { fails: None, polls: 1 });
     world.bigquery.stub.on(|call| match call.method == "GET" && call.path.contains("/jobs/") {
         true => Act::Hang,
@@ -143,7 +143,7 @@ async fn a_load_that_succeeded_unnoticed_used_its_reading() {
 }
 
 #[tokio::test]
-async fn an_incomplete_reading_is_shared_with_no_table() {
+async fn an_incomplete_reading_is_not_shared() {
     let world = world().await;
     let app = world.app().await;
     world.spotify.stub.on(|call| {
@@ -154,7 +154,7 @@ async fn an_incomplete_reading_is_shared_with_no_table() {
     });
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
     world.spotify.stub.heal();
-    // Another process has no verdict to remember.
+    // Another process does not remember the verdict.
     let before = calls(&world).1;
     assert_eq!(world.app().await.push(&table("mentions")).await.told(), (204, "loaded"));
     assert_eq!(calls(&world).1, before + 7);

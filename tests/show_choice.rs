@@ -1,5 +1,4 @@
-//! Which show is the term's: the one that has its name, else the first; or the one that the message
-//! names.
+//! The show of a term: the show named like it, otherwise the first; or the one that the message names.
 
 use serde_json::{Value, json};
 
@@ -7,7 +6,7 @@ use crate::support::spotify::{Spotify, catalog, episode, episode_rows, search_pa
 use crate::support::wire::{Act, answer};
 use crate::support::{EPISODES, Push, World, message, table};
 
-/// Three shows, each of which has episodes of its own: the n-th those from 10·n on.
+/// Three shows with different episodes: show `n` has those from 10·n on.
 fn three_shows() -> spotify_bq::demo::Catalog {
     let mut shown = catalog(3, 0);
     for (n, show) in shown.shows.iter().enumerate() {
@@ -17,26 +16,26 @@ fn three_shows() -> spotify_bq::demo::Catalog {
     shown
 }
 
-fn of_show(n: usize) -> Vec<Value> {
+fn rows_of_show(n: usize) -> Vec<Value> {
     episode_rows(&(10 * n..10 * n + 7).map(episode).collect::<Vec<_>>())
 }
 
-fn non_existing() -> Act {
+fn not_found() -> Act {
     answer(404, &json!({"error": {"status": 404, "message": "non existing id"}}).to_string())
 }
 
 #[tokio::test]
-async fn the_first_show_is_the_terms_where_none_has_its_name() {
+async fn the_first_show_is_chosen_if_none_has_the_terms_name() {
     let mut shown = three_shows();
     shown.shows.insert(0, Value::Null);
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+    assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
 }
 
 #[tokio::test]
-async fn a_show_that_has_the_terms_name_in_any_spelling_beats_the_first() {
+async fn a_show_with_the_terms_name_in_any_spelling_is_chosen_over_the_first() {
     for name in ["Data Hackers", "DATA\u{a0}HÁCKERS ", "data  hac\u{327}kers"] {
         let mut shown = three_shows();
         shown.shows[0]["name"] = json!("Data Hackers Club");
@@ -45,12 +44,12 @@ async fn a_show_that_has_the_terms_name_in_any_spelling_beats_the_first() {
         let world = World::new(Spotify::start(shown).await).await;
         let app = world.app().await;
         app.push(&table("episodes")).await;
-        assert_eq!(world.bigquery.rows(EPISODES), of_show(1), "{name}");
+        assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(1), "{name}");
     }
 }
 
 #[tokio::test]
-async fn only_the_first_page_of_the_search_is_looked_at() {
+async fn only_the_first_page_of_the_search_is_considered() {
     let mut shown = three_shows();
     let mut named = shown.shows.remove(1);
     named["name"] = json!("data hackers");
@@ -60,7 +59,7 @@ async fn only_the_first_page_of_the_search_is_looked_at() {
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
     app.push(&table("episodes")).await;
-    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+    assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
     assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
 }
 
@@ -71,16 +70,16 @@ async fn the_show_that_the_message_names_is_read_without_a_search() {
     let id = &world.spotify.catalog.shows[2]["id"];
     let push = message(&json!({"table": "episodes", "search_term": "outro", "show_id": id}));
     assert_eq!(app.push(&push).await.told(), (204, "loaded"));
-    assert_eq!(world.bigquery.rows("episodes_outro"), of_show(2));
+    assert_eq!(world.bigquery.rows("episodes_outro"), rows_of_show(2));
     assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 0);
 
-    // Nor is it taken for the term's own afterwards.
+    // It does not become the term's show.
     app.push(&message(&json!({"table": "mentions", "search_term": "outro"}))).await;
     assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
 }
 
 #[tokio::test]
-async fn one_search_serves_all_messages_of_a_term() {
+async fn all_messages_of_a_term_share_one_search() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let app = world.app().await;
     let pushes = ["episodes", "mentions"].map(table);
@@ -91,7 +90,7 @@ async fn one_search_serves_all_messages_of_a_term() {
 }
 
 #[tokio::test]
-async fn a_remembered_show_that_vanishes_is_searched_for_anew() {
+async fn a_cached_show_that_vanishes_is_searched_for_again() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let app = world.app().await;
     app.push(&table("episodes")).await;
@@ -100,16 +99,16 @@ async fn a_remembered_show_that_vanishes_is_searched_for_anew() {
         let gone = shows[0]["id"].as_str().unwrap();
         match call.path.as_str() {
             "/v1/search" => search_page(&shows[1..], 2),
-            path if path.contains(gone) => non_existing(),
+            path if path.contains(gone) => not_found(),
             _ => Act::Pass,
         }
     });
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    assert_eq!(world.bigquery.rows(EPISODES), of_show(1));
+    assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(1));
 }
 
 #[tokio::test]
-async fn a_show_is_not_remembered_for_ever() {
+async fn a_cached_show_expires() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let mut config = world.config();
     config.timing.show_ttl = std::time::Duration::ZERO;
@@ -120,19 +119,19 @@ async fn a_show_is_not_remembered_for_ever() {
 }
 
 #[tokio::test]
-async fn a_show_that_was_just_found_and_does_not_answer_is_a_failure_of_the_moment() {
+async fn a_show_that_was_just_found_but_does_not_exist_is_retried() {
     let world = World::new(Spotify::start(three_shows()).await).await;
     let app = world.app().await;
-    world.spotify.stub.always("/v1/shows/", non_existing);
+    world.spotify.stub.always("/v1/shows/", not_found);
     let push = table("episodes");
     assert_eq!(app.push(&push).await.told(), (503, "retry show_vanished"));
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(world.bigquery.rows(EPISODES), of_show(0));
+    assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
 }
 
 #[tokio::test]
-async fn a_named_show_that_spotify_does_not_know_is_a_dead_letter() {
+async fn a_named_show_that_does_not_exist_is_a_dead_letter() {
     let invalid = json!({"error": {"status": 400, "message": "Invalid base62 id"}}).to_string();
     let world = World::new(Spotify::start(three_shows()).await).await;
     let app = world.app().await;

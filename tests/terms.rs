@@ -1,5 +1,5 @@
-//! Tables of terms other than the configured one: a name of their own, and made with the schema and
-//! the descriptions that Terraform gives the others.
+//! The tables of terms other than the configured one: their names, and their schema and descriptions,
+//! which are those of Terraform.
 
 use std::collections::HashSet;
 
@@ -19,22 +19,22 @@ fn parsed(json: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_terms_tables_are_made_with_columns_and_descriptions() {
+async fn tables_of_other_terms_are_created_with_columns_and_descriptions() {
     let tables = parsed(include_str!("../terraform/schemas/tables.json"));
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     for (kind, schema) in SCHEMAS {
         let push = message(&json!({"table": kind, "search_term": "Café\u{a0} da  MANHÃ"}));
         assert_eq!(app.push(&push).await.told(), (204, "loaded"));
-        let made = world.bigquery.table(&format!("{kind}_cafe_da_manha")).unwrap();
-        assert_eq!(made.schema["fields"], parsed(schema), "{kind}");
-        assert_eq!(made.description, tables[kind]["description"]);
-        assert!(!made.rows.is_empty());
+        let table = world.bigquery.table(&format!("{kind}_cafe_da_manha")).unwrap();
+        assert_eq!(table.schema["fields"], parsed(schema), "{kind}");
+        assert_eq!(table.description, tables[kind]["description"]);
+        assert!(!table.rows.is_empty());
     }
 }
 
 #[tokio::test]
-async fn the_configured_terms_tables_follow_it() {
+async fn tables_of_the_configured_term_are_named_after_it() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let world = world.set("SEARCH_TERM", "Mamilos").set("EPISODES_TABLE", "podcasts_data_hackers");
     let app = world.app().await;
@@ -43,7 +43,7 @@ async fn the_configured_terms_tables_follow_it() {
         [{"table": "podcasts_mamilos"}, "podcasts_mamilos"],
         [{"table": "episodes", "search_term": "MAMILOS"}, "podcasts_data_hackers"],
         [{"table": "mentions"}, "mentions_mamilos"],
-        // The default term is one like any other, and its derived name is taken.
+        // The default term has no special names here, and one of its derived names is taken.
         [{"table": "episodes", "search_term": "data hackers"}, "episodes_data_hackers"],
         [{"table": "podcasts", "search_term": "data hackers"}, "podcasts_data_hackers_"],
     ]);
@@ -62,25 +62,25 @@ async fn the_configured_terms_tables_follow_it() {
 }
 
 #[tokio::test]
-async fn a_table_is_made_once_and_looked_at_once_for_each_message() {
+async fn a_table_is_created_once_and_read_once_per_message() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     for _ in 0..3 {
         app.push(&message(&json!({"table": "podcasts", "search_term": "x"}))).await;
     }
-    let made = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
-    let looked_for = world.bigquery.stub.calls_to("GET", "/tables/podcasts_x");
-    assert_eq!((made.len(), looked_for.len()), (1, 3));
-    // Another process finds it and makes none.
+    let created = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
+    let read = world.bigquery.stub.calls_to("GET", "/tables/podcasts_x");
+    assert_eq!((created.len(), read.len()), (1, 3));
+    // Another process finds the table and does not create it.
     let other = world.app().await;
     other.push(&message(&json!({"table": "podcasts", "search_term": "x"}))).await;
-    let made = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
-    assert_eq!(made.len(), 1);
+    let created = world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables");
+    assert_eq!(created.len(), 1);
     assert_eq!(world.bigquery.table("podcasts_x").unwrap().loads, 4);
 }
 
 #[tokio::test]
-async fn spellings_of_one_term_share_a_table_and_no_two_terms_do() {
+async fn spellings_of_a_term_share_a_table_and_different_terms_do_not() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     let mut tables = HashSet::new();
@@ -111,7 +111,7 @@ async fn spellings_of_one_term_share_a_table_and_no_two_terms_do() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_dropped_is_made_anew() {
+async fn a_deleted_table_is_created_again() {
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
     let push = || message(&json!({"table": "podcasts", "search_term": "x"}));

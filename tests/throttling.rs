@@ -167,8 +167,8 @@ async fn a_retry_after_that_asks_for_nothing_is_backed_off_from_by_all_together(
     ] {
         let world = world().await;
         let mut config = world.config();
-        config.timing.backoff.base = Duration::from_millis(40);
-        config.timing.backoff.cap = Duration::from_millis(80);
+        config.timing.backoff.base_delay = Duration::from_millis(40);
+        config.timing.backoff.max_delay = Duration::from_millis(80);
         let app = App::start(config).await;
         let headers: Vec<_> = headers.iter().map(|value| ("retry-after", *value)).collect();
         world.spotify.stub.always("/v1/", move || answer_with(429, &headers, TOO_MANY));
@@ -221,8 +221,8 @@ async fn of_several_retry_after_the_longest_counts() {
 async fn a_retry_after_is_never_shorter_than_the_growing_backoff() {
     let world = world().await;
     let mut config = world.config();
-    config.timing.backoff.base = Duration::from_millis(800);
-    config.timing.backoff.cap = Duration::from_millis(1600);
+    config.timing.backoff.base_delay = Duration::from_millis(800);
+    config.timing.backoff.max_delay = Duration::from_millis(1600);
     let app = App::start(config).await;
     world.spotify.stub.next(2, "/v1/", || wait("1"));
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));

@@ -12,7 +12,7 @@ use super::wait::LoadWatcher;
 use crate::config::{self, Config};
 use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Job, Request, TriggerMessage};
+use crate::job::{self, Action, Job, TriggerMessage};
 use crate::names::Kind;
 use crate::publisher::{Outgoing, Publisher};
 use crate::push;
@@ -78,7 +78,7 @@ fn messages(config: &Config, args: &Args) -> Result<Vec<TriggerMessage>, Error> 
 }
 
 /// Parses a message as the service does.
-fn parse(config: &Config, message: &TriggerMessage) -> Result<Request, Error> {
+fn parse(config: &Config, message: &TriggerMessage) -> Result<Action, Error> {
     let message = Message {
         id: String::new(),
         publish_time: String::new(),
@@ -97,10 +97,10 @@ fn expand_fan_outs(
     let mut expanded = Vec::new();
     for message in messages {
         match parse(config, &message)? {
-            Request::Load(job) => expanded.push((message, job)),
-            Request::FanOut(parts) => {
+            Action::Load(job) => expanded.push((message, job)),
+            Action::FanOut(parts) => {
                 for part in parts {
-                    if let Request::Load(job) = parse(config, &part)? {
+                    if let Action::Load(job) = parse(config, &part)? {
                         expanded.push((part, job));
                     }
                 }

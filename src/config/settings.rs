@@ -1,13 +1,11 @@
-//! The settings: one row each, from which defaults, `--help` and the documentation are checked.
+//! The list of settings, for defaults, `--help` and the documentation.
 
-/// An environment variable that the service reads.
+/// An environment variable that configures the service.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The variable.
     pub name: &'static str,
-    /// What it is when unset; empty where unset means "none".
+    /// The value if the variable is not set. Empty means none.
     pub default: &'static str,
-    /// What it says.
     pub meaning: &'static str,
 }
 
@@ -15,7 +13,6 @@ const fn setting(name: &'static str, default: &'static str, meaning: &'static st
     Setting { name, default, meaning }
 }
 
-/// Every setting.
 pub const SETTINGS: &[Setting] = &[
     setting("PORT", "8080", "port that the service listens on"),
     setting(
@@ -121,23 +118,23 @@ pub const SETTINGS: &[Setting] = &[
     setting("PUBSUB_EMULATOR_HOST", "", "host:port of a Pub/Sub emulator"),
 ];
 
-/// The settings that name the configured term's tables, in the order of the kinds.
+/// The settings with the names of the configured term's tables, in the order of the kinds.
 pub const TABLE_SETTINGS: [&str; 3] = ["PODCASTS_TABLE", "EPISODES_TABLE", "MENTIONS_TABLE"];
 
-/// The default of a setting; empty if it has none.
+/// Returns the default of a setting. Empty means none.
 pub fn default(name: &str) -> &'static str {
     SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default)
 }
 
 impl Setting {
-    /// The setting as a row of the documentation's table.
+    /// Returns the setting as a row of the table in the documentation.
     pub fn row(&self) -> String {
         let default = if self.default.is_empty() { "" } else { &format!("`{}`", self.default) };
         format!("| `{}` | {default} | {} |", self.name, self.meaning)
     }
 }
 
-/// The platform's own variables: read, but not set by anybody who runs the service.
+/// Variables that the platform sets, and Google's own. The documentation does not list them as settings.
 pub(super) const PLATFORM: &[Setting] = &[
     setting("K_SERVICE", "", "set by Cloud Run"),
     setting("GOOGLE_APPLICATION_CREDENTIALS", "", "file with Google credentials"),

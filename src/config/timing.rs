@@ -62,8 +62,8 @@ impl Timing {
             key_list_ttl: Duration::from_secs(10),
             token_refresh_margin: Duration::from_secs(60),
             backoff: Backoff {
-                base: Duration::from_millis(500),
-                cap: Duration::from_secs(20),
+                base_delay: Duration::from_millis(500),
+                max_delay: Duration::from_secs(20),
                 attempts: 5,
                 max_retry_after: Duration::from_secs(30),
             },

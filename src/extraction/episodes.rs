@@ -143,12 +143,12 @@ impl Extractor {
             Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no episode of the show {show}") })
             }
-            Verdict::NotFound(words) => match self.spotify.show(show, context).await {
+            Verdict::NotFound(text) => match self.spotify.show(show, context).await {
                 Err(CallError::NotFound(_)) => Ok(None),
                 Err(CallError::Failed(failure)) => Err(failure),
                 Ok(_) => {
                     let detail = format!(
-                        "the request for its episodes returned 404 ({words:?}), but the show exists"
+                        "the request for its episodes returned 404 ({text:?}), but the show exists"
                     );
                     Err(self.incomplete_listings.record(&what, percent, detail))
                 }

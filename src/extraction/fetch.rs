@@ -30,7 +30,7 @@ where
     let send = |request: Request| async move {
         if request.earlier_attempts > 0 {
             // Contradictory pages take time to settle, so this pause has no jitter.
-            sleep(backoff.max_pause(request.earlier_attempts)).await;
+            sleep(backoff.delay_bound(request.earlier_attempts)).await;
         }
         let result = page(request.offset, request.limit).await;
         has_any_page.fetch_or(result.is_ok(), Relaxed);
@@ -67,7 +67,7 @@ where
         };
         let response = match result {
             Ok(page) => Response::Page(page),
-            Err(CallError::NotFound(words)) => Response::NotFound(words),
+            Err(CallError::NotFound(text)) => Response::NotFound(text),
             Err(CallError::Failed(failure)) => return Err(failure),
         };
         listing.receive(request, response);

@@ -1,6 +1,7 @@
-//! Spotify's items as rows of a table, in BigQuery's newline-delimited JSON. Pure.
+//! Converts Spotify's items to rows of a table, as newline-delimited JSON. Pure.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,25 +11,29 @@ use crate::rows::Rows;
 use crate::spotify::wire::{Episode, Show};
 use crate::text::Phrases;
 
-/// One page's items as rows.
+/// The items of one page as rows.
 #[derive(Debug, Default)]
 pub(crate) struct PageRows {
     text: Vec<u8>,
-    /// The ids of the page's items in their order, and where the row of each ends in the text.
+    /// The id of each item, and where its row ends in the text.
     items: Vec<(Box<str>, usize)>,
-    /// Items that are null, or have no id.
+    /// Items that are null or have no id.
     pub(crate) nulls: u64,
-    /// Episodes whose release date is no date.
+    /// Episodes without a valid release date.
     pub(crate) undated: u64,
     /// Fields that are NULL because their value had the wrong type.
     pub(crate) malformed: u64,
 }
 
 impl PageRows {
-    fn new<T>(items: Vec<Option<T>>, mut push: impl FnMut(T, &mut Self) -> Option<String>) -> Self {
+    /// Converts items. `convert` pushes the row of an item and returns its id, if it has one.
+    fn new<T>(
+        items: Vec<Option<T>>,
+        mut convert: impl FnMut(T, &mut Self) -> Option<String>,
+    ) -> Self {
         let mut page = Self { items: Vec::with_capacity(items.len()), ..Self::default() };
         for item in items {
-            match item.and_then(|item| push(item, &mut page)) {
+            match item.and_then(|item| convert(item, &mut page)) {
                 Some(id) => page.items.push((id.into(), page.text.len())),
                 None => page.nulls += 1,
             }
@@ -37,57 +42,46 @@ impl PageRows {
         page
     }
 
-    /// Appends a row to the text.
-    fn push(&mut self, row: &impl Serialize) {
+    fn push_row(&mut self, row: &impl Serialize) {
         let written = serde_json::to_writer(&mut self.text, row);
         debug_assert!(written.is_ok(), "a row is JSON");
         self.text.push(b'\n');
     }
 
-    /// A page of these ids, each in a row without anything else.
+    /// Returns a page of rows that hold only an id.
     #[cfg(test)]
     pub(super) fn of_ids(ids: impl Iterator<Item = Option<String>>) -> Self {
         Self::new(ids.collect(), |id, page| {
-            page.push(&serde_json::json!({ "id": id }));
+            page.push_row(&serde_json::json!({ "id": id }));
             Some(id)
         })
     }
 
-    /// How many items the page has, nulls included.
+    /// Returns the number of items, nulls included.
     pub(crate) fn length(&self) -> u64 {
         self.items.len() as u64 + self.nulls
     }
 
-    /// The ids of the page's items.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
         self.items.iter().map(|(id, _)| &**id)
     }
 
-    /// Appends the page's rows to `rows`, except items that are in `seen`, until `seen` holds `most`.
-    /// Returns the number of items that were in it.
+    /// Appends the rows to `rows` and their ids to `ids`, until there are `max_ids`. Skips items whose ids are
+    /// there already. Returns the number of those duplicates.
     pub(crate) fn append_to(
         self,
         rows: &mut Rows,
-        seen: &mut HashSet<Box<str>>,
-        most: usize,
+        ids: &mut HashSet<Box<str>>,
+        max_ids: usize,
     ) -> u64 {
-        let text = Bytes::from(self.text);
-        let (mut doubles, mut start, mut end, mut count) = (0, 0, 0, 0);
-        for (id, item_end) in self.items {
-            if seen.len() >= most {
-                break;
-            }
-            if seen.insert(id) {
-                count += 1;
-            } else {
-                rows.push(text.slice(start..end), count);
-                (start, count) = (item_end, 0);
-                doubles += 1;
-            }
-            end = item_end;
-        }
-        rows.push(text.slice(start..end), count);
-        doubles
+        let mut duplicates = 0;
+        let items = self.items.into_iter().map_while(|(id, end)| {
+            let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
+            duplicates += u64::from(!is_new);
+            Some((end, is_new))
+        });
+        rows.append(&Bytes::from(self.text), items);
+        duplicates
     }
 }
 
@@ -118,7 +112,7 @@ pub(crate) fn podcasts(shows: Vec<Option<Show>>) -> PageRows {
     PageRows::new(shows, |show, page| {
         let id = show.id?;
         page.malformed += u64::from(show.malformed);
-        page.push(&ShowRow {
+        page.push_row(&ShowRow {
             name: show.name,
             description: show.description,
             id: &id,
@@ -132,10 +126,10 @@ pub(crate) fn podcasts(shows: Vec<Option<Show>>) -> PageRows {
 pub(crate) fn episodes(episodes: Vec<Option<Episode>>) -> PageRows {
     PageRows::new(episodes, |episode, page| {
         let id = episode.id?;
-        let release_date = episode.release_date.and_then(|text| date(&text));
+        let release_date = episode.release_date.and_then(|text| parse_release_date(&text));
         page.malformed += u64::from(episode.malformed);
         page.undated += u64::from(release_date.is_none());
-        page.push(&EpisodeRow {
+        page.push_row(&EpisodeRow {
             id: &id,
             name: episode.name,
             description: episode.description,
@@ -149,8 +143,8 @@ pub(crate) fn episodes(episodes: Vec<Option<Episode>>) -> PageRows {
     })
 }
 
-/// Returns those rows of `episodes` whose name or description mentions one of the phrases, and how many
-/// of them have no date.
+/// Returns the rows of `episodes` whose name or description mentions one of the phrases, and how many of
+/// those have no date.
 pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     #[derive(Deserialize)]
     struct Row {
@@ -161,6 +155,7 @@ pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     let mut folded = String::new();
     let mut undated = 0;
     let rows = episodes.filter(|line| {
+        // Each line is a row that this file wrote.
         let Ok(row) = serde_json::from_slice::<Row>(line) else { return false };
         let mut texts = [row.name, row.description].into_iter().flatten();
         let is_mention = texts.any(|text| phrases.match_any(&text, &mut folded));
@@ -170,23 +165,27 @@ pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     (rows, undated)
 }
 
-/// A release date of any of Spotify's three precisions, as BigQuery's DATE writes it: month and
-/// year become their first day. Returns `None` if it is no date ("0000" has been seen).
-fn date(text: &str) -> Option<String> {
-    let mut parts = text.split('-');
-    let mut next = |digits: usize| {
-        parts.next().map(|part| {
-            let plain = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
-            if plain { part.parse::<u16>().ok() } else { None }
-        })
+/// Parses a release date of day, month or year precision into a DATE; a month or a year becomes its first
+/// day. Returns `None` if it is not a date: Spotify also returns "0000".
+fn parse_release_date(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let (year, month, day) = match parts[..] {
+        [year] => (year, "01", "01"),
+        [year, month] => (year, month, "01"),
+        [year, month, day] => (year, month, day),
+        _ => return None,
     };
-    let (year, month, day) = (next(4)??, next(2).unwrap_or(Some(1))?, next(2).unwrap_or(Some(1))?);
-    if parts.next().is_some() || year == 0 {
-        return None;
-    }
-    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(i32::from(year), month, u8::try_from(day).ok()?).ok()?;
-    Some(format!("{year:04}-{:02}-{:02}", u8::from(date.month()), date.day()))
+    let year_number = number(year, 4).filter(|year| *year > 0)?;
+    let month_number: u8 = number(month, 2)?;
+    let month_number = Month::try_from(month_number).ok()?;
+    Date::from_calendar_date(year_number, month_number, number(day, 2)?).ok()?;
+    Some(format!("{year}-{month}-{day}"))
+}
+
+/// Parses a number of exactly this many digits.
+fn number<N: FromStr>(text: &str, digits: usize) -> Option<N> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]

@@ -1,21 +1,25 @@
-//! The rule for a complete listing: pages in; the next requests, or a verdict, out. Pure: it knows no
-//! HTTP, so tests can answer its requests with anything.
+//! Decides which pages of a listing to request, and whether the listing is complete. A pure state machine:
+//! responses go in; the next requests, or a verdict, come out. It knows no HTTP, so tests can feed it any
+//! response.
 //!
-//! Spotify's pages contradict each other at times (ARCHITECTURE.md cites the reports), so no single
+//! Spotify's pages sometimes contradict each other (ARCHITECTURE.md cites the reports), so no single
 //! response is trusted. The evidence is the items and their ids, each page's `total` and `next`, and what
 //! another request for the same page returns.
 //!
-//! **Places** are all items read, nulls and doubles included. **Shown** are the distinct ids plus the
-//! confirmed nulls. An item without an id counts as a null.
+//! A **reading** is one pass over the listing. Its **places** are all items that it read, nulls and
+//! duplicates included. What it has **shown** are its distinct ids and its confirmed nulls. An item without
+//! an id counts as a null.
 //!
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
-//!    has a `next` and no page behind it has shown a new id.
-//! 2. [`page`]: A page that contradicts other evidence is requested again. If it still does, it is a
-//!    **gap**, and the reading goes on behind it.
-//! 3. [`page`]: A page with other nulls is requested again, too. Nulls that stay are confirmed.
-//! 4. [`verdict`]: A reading that nothing contradicts is **whole**. Otherwise the listing is read again,
-//!    until a reading is whole or two readings show the same ids. Then the **missing** items decide: those
-//!    **wanted** (the largest `total`) less those shown. No more than the tolerance may be missing.
+//!    has a `next` and no later page has shown a new id.
+//! 2. [`page`]: A page contradicts other evidence if it is empty or 404 where more was promised, if all its
+//!    ids were shown before, or if it is mostly null. It is requested again. If it still contradicts, it is
+//!    a **gap**, and the reading goes on after it.
+//! 3. [`page`]: A page with a few nulls is requested again, too. Nulls that stay are confirmed.
+//! 4. [`verdict`]: A reading without contradiction is **whole**. Otherwise the listing is read again, until
+//!    a reading is whole or two readings show the same ids. Then the **missing** items decide, which are
+//!    those **wanted** (the largest `total`) less those shown: the listing is **within tolerance** or
+//!    incomplete.
 
 mod page;
 mod reading;
@@ -71,7 +75,7 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) enum Response {
     Page(Page),
-    /// 404, with Spotify's words.
+    /// 404, with the text of Spotify's error.
     NotFound(String),
 }
 
@@ -89,11 +93,11 @@ pub(super) struct Listing {
     rules: Rules,
     /// The reading in progress.
     reading: Reading,
-    /// The page that the reading has come to.
+    /// The page that is read now.
     page: CurrentPage,
     /// The offsets of requests without a response.
     in_flight: Vec<u32>,
-    /// Responses for pages behind the current one, by offset.
+    /// Responses for pages after the current one, by offset.
     prefetched: BTreeMap<u32, Response>,
     /// The ids that each earlier reading showed.
     earlier_readings: Vec<Ids>,

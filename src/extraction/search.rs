@@ -31,7 +31,7 @@ impl Extractor {
             max_items: Some(MAX_SHOWS),
             max_offset: MAX_OFFSET,
             max_concurrent_requests: self.max_concurrent_calls,
-            all_at_once: self.spotify.is_open(),
+            all_at_once: self.spotify.is_healthy(),
             first_page_only: false,
             max_missing_percent,
         };
@@ -86,9 +86,9 @@ impl Extractor {
                 Err(Failure::NoResults { what: format!("no show for {:?}", term.text()) })
             }
             // About one search in seven returns 404 for no apparent reason.
-            Verdict::NotFound(words) => Err(Failure::SpotifyUnavailable {
+            Verdict::NotFound(text) => Err(Failure::SpotifyUnavailable {
                 call: what,
-                detail: format!("404 {words}").trim_end().to_owned(),
+                detail: format!("404 {text}").trim_end().to_owned(),
                 after: None,
             }),
         }

@@ -55,7 +55,7 @@ impl SharedReading {
     }
 }
 
-/// The latest reading of a show, as long as it is kept or a message is at work with it.
+/// The latest reading of a show, as long as it is kept or a message uses it.
 pub(super) type LatestReading = Weak<SharedReading>;
 
 /// The readings that are kept, within a limit of time and memory.

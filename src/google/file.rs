@@ -1,4 +1,4 @@
-//! The credentials file: which one counts, which types load, and what in it must never be repeated.
+//! Finds and loads the credentials file, and keeps its secrets out of errors.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,22 @@ use google_cloud_auth::credentials::{
 };
 use serde_json::Value;
 
-use super::{FileCredentials, MAX_ERROR, SCOPE};
+use super::{FileCredentials, MAX_ERROR_BYTES, SCOPE};
 use crate::config;
 use crate::http;
 use crate::text;
 
-/// The types of credentials files that load.
+/// The supported types of credentials files.
 pub const CREDENTIAL_TYPES: [&str; 4] =
     ["authorized_user", "service_account", "impersonated_service_account", "external_account"];
 
-/// A credentials file that exists.
 pub(super) struct Found {
     path: PathBuf,
     content: Value,
 }
 
-/// Finds the credentials file, or `None` if the metadata server is to be asked. A file that is named
-/// must exist; gcloud's need not.
+/// Reads the credentials file. Returns `None` if there is none, so that the metadata server is used. If
+/// GOOGLE_APPLICATION_CREDENTIALS names a file, it must exist.
 pub(super) fn find(config: &config::Google) -> Result<Option<Found>, String> {
     let (path, is_named) = match (&config.credentials_file, &config.gcloud_file) {
         (Some(path), _) => (path, true),
@@ -42,7 +41,7 @@ pub(super) fn find(config: &config::Google) -> Result<Option<Found>, String> {
     };
     match serde_json::from_slice(content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content)) {
         Ok(content) => Ok(Some(Found { path: path.clone(), content })),
-        // Line and column, nothing of the content.
+        // The error has a line and a column, but nothing of the content.
         Err(error) => Err(format!("{error}: the file {} is not JSON", path.display())),
     }
 }
@@ -78,17 +77,17 @@ impl Found {
 }
 
 pub(super) fn in_file(why: &str, path: &Path) -> String {
-    format!("{}: the file {}", text::middle_elided(why, MAX_ERROR), path.display())
+    format!("{}: the file {}", text::middle_elided(why, MAX_ERROR_BYTES), path.display())
 }
 
-/// The type of the credentials, or why they can't be loaded.
+/// Returns the type of the credentials. The error says why they can't be loaded.
 fn type_of(content: &Value) -> Result<&str, String> {
     let supported = || CREDENTIAL_TYPES.join(", ");
     let r#type = match &content["type"] {
         Value::String(r#type) => r#type,
         _ if content.get("web").is_some() || content.get("installed").is_some() => {
             return Err(format!(
-                "it is an OAuth client, which has no credentials of its own; supported types: {}",
+                "it is an OAuth client, which is not a credential; supported types: {}",
                 supported()
             ));
         }
@@ -101,7 +100,7 @@ fn type_of(content: &Value) -> Result<&str, String> {
             supported()
         ));
     }
-    // Impersonation starts from credentials of another type, which are in the same file.
+    // Impersonation needs credentials of another type, which are in the same file.
     if r#type == "impersonated_service_account" {
         let source = type_of(&content["source_credentials"])
             .map_err(|why| format!("source_credentials: {why}"))?;
@@ -112,7 +111,7 @@ fn type_of(content: &Value) -> Result<&str, String> {
     Ok(r#type)
 }
 
-/// What a credentials file holds that no error may repeat.
+/// The secrets in a credentials file, which no error may repeat.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<String>);
 
@@ -126,7 +125,7 @@ impl Secrets {
     fn of(content: &Value) -> Self {
         let mut secrets = Vec::new();
         collect(content, false, &mut secrets);
-        // A secret that is part of another must not spoil it.
+        // The longest first, in case one secret is part of another.
         secrets.sort_by_key(|secret: &String| std::cmp::Reverse(secret.len()));
         Self(secrets)
     }
@@ -148,9 +147,9 @@ fn collect(value: &Value, is_secret: bool, secrets: &mut Vec<String>) {
             values.iter().for_each(|value| collect(value, is_secret, secrets));
         }
         Value::String(text) if is_secret => {
-            // A shorter one would be found in any text.
+            // Shorter strings would match unrelated text.
             secrets.extend((text.len() >= 4).then(|| text.clone()));
-            // A key has several lines, and an error may repeat one, or all in one line.
+            // A key has several lines, and an error may repeat only one of them.
             secrets.extend(text.lines().filter(|line| line.len() >= 16).map(str::to_owned));
         }
         Value::Number(number) if is_secret => secrets.push(number.to_string()),
@@ -158,8 +157,8 @@ fn collect(value: &Value, is_secret: bool, secrets: &mut Vec<String>) {
     }
 }
 
-/// Whether a field's value is secret: `private_key`, `client_secret`, `refresh_token`, the `headers`
-/// of a request for a token and the like, but not `token_uri` or `subject_token_type`.
+/// Returns whether the value of a field is secret: that of `private_key`, `client_secret`,
+/// `refresh_token` or the `headers` of a token request, but not of `token_uri` or `subject_token_type`.
 fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_public = ["_uri", "_url", "_type", "_name"].iter().any(|ending| key.ends_with(ending));
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_removed_and_names_stay() {
+    fn secrets_are_removed_and_other_values_stay() {
         let key =
             "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n";
         let secrets = Secrets::of(&json!({
@@ -208,10 +207,10 @@ mod tests {
             "private_key": key, "client_secret": 12345, "refresh_token": "1//r",
             "credential_source": {"headers": {"Authorization": "Bearer zzz"}, "url": "https://u"},
         }));
-        let said = format!("{key} 12345 1//r Bearer zzz MIIEvQIBADANBgkqhkiG9w0");
-        let told = secrets.removed_from(&said);
+        let error = format!("{key} 12345 1//r Bearer zzz MIIEvQIBADANBgkqhkiG9w0");
+        let redacted = secrets.removed_from(&error);
         for secret in ["MIIE", "12345", "1//r", "zzz"] {
-            assert!(!told.contains(secret), "{told}");
+            assert!(!redacted.contains(secret), "{redacted}");
         }
         let names = "service_account me@x https://t https://u";
         assert_eq!(secrets.removed_from(names), names);

@@ -1,6 +1,6 @@
-//! The metadata server: it names the project and gives the service's account a token
-//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>). It is reached without
-//! a proxy. All its failures are retried, since it is known to answer 403, 404 or 500 for a moment.
+//! Asks the metadata server for the project and for tokens of the service account
+//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>), without a proxy. All
+//! errors are retried, because the server sometimes answers 403, 404 or 500 for a moment.
 
 use std::time::Duration;
 
@@ -17,18 +17,17 @@ use crate::text;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// An answer has some hundred bytes.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Responses have a few hundred bytes.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// How long before its end a token is refreshed: the server itself gives out a new one 4 to 5
-/// minutes before.
-const MARGIN: Duration = Duration::from_secs(240);
+/// How long before its expiry a token is refreshed. The server has a new one 4 to 5 minutes before.
+const REFRESH_MARGIN: Duration = Duration::from_secs(240);
 
-/// How long a token is used if a refresh fails, before the next attempt.
+/// The pause after a failed refresh, during which the old token is used.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a token is used whose life the server does not tell.
-const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
+/// The lifetime of a token if the server does not say.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) struct Metadata {
@@ -39,7 +38,7 @@ pub(super) struct Metadata {
 pub(super) struct Token {
     pub(super) secret: SecretString,
     refresh_at: Instant,
-    end: Instant,
+    expires_at: Instant,
 }
 
 impl Token {
@@ -48,11 +47,11 @@ impl Token {
     }
 
     pub(super) fn is_valid(&self) -> bool {
-        Instant::now() < self.end
+        Instant::now() < self.expires_at
     }
 
     pub(super) fn refresh_later(&mut self) {
-        self.refresh_at = (Instant::now() + REFRESH_PAUSE).min(self.end);
+        self.refresh_at = (Instant::now() + REFRESH_PAUSE).min(self.expires_at);
     }
 }
 
@@ -61,15 +60,15 @@ impl Metadata {
         Self { host: host.to_owned() }
     }
 
-    /// A token of the account that the service runs as.
+    /// Returns a token of the account that the service runs as.
     pub(super) async fn token(&self, deadline: Instant) -> Result<Token, String> {
         let path = format!("instance/service-accounts/default/token?scopes={SCOPE}");
-        self.get(&path, "token", token, deadline).await
+        self.get(&path, "token", parse_token, deadline).await
     }
 
-    /// The project's id.
+    /// Returns the project's id.
     pub(super) async fn project(&self, deadline: Instant) -> Result<String, String> {
-        self.get("project/project-id", "project", project, deadline).await
+        self.get("project/project-id", "project", parse_project, deadline).await
     }
 
     async fn get<T>(
@@ -101,34 +100,34 @@ async fn ask<T>(
     let status = response.status();
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let kind = text::excerpt(kind.unwrap_or("no content type"), 100);
-    let body = http::read_body(response, MAX_ANSWER).await;
+    let body = http::read_body(response, MAX_RESPONSE_BYTES).await;
     if !status.is_success() {
-        // The status tells even if the body can't be read.
+        // The status is enough if the body can't be read.
         let body = body.unwrap_or_default();
         let words = text::excerpt(&String::from_utf8_lossy(&body), text::MAX_EXCERPT_BYTES);
-        return Err(format!("it answers {status} {words}").trim_end().to_owned());
+        return Err(format!("it responded {status} {words}").trim_end().to_owned());
     }
     let body = body.map_err(|error| http::root_cause_first(&error))?;
-    // The body is not repeated: a token that can't be read is still a token.
+    // The error does not quote the body, which may contain a token.
     read(&body).ok_or_else(|| {
-        format!("it answers {status} with {} bytes of {kind} that are no {what}", body.len())
+        format!("it responded {status} with {} bytes of {kind}, not a {what}", body.len())
     })
 }
 
-fn token(body: &[u8]) -> Option<Token> {
+fn parse_token(body: &[u8]) -> Option<Token> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let secret = body["access_token"].as_str().filter(|token| is_header_value(token))?;
-    let life = &body["expires_in"];
-    let seconds = life.as_f64().or_else(|| life.as_str()?.parse().ok());
-    let life = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    // A day at most: a larger number could not be added to a clock.
-    let life = life.unwrap_or(UNKNOWN_LIFE).min(Duration::from_secs(24 * 3600));
+    let expires_in = &body["expires_in"];
+    let seconds = expires_in.as_f64().or_else(|| expires_in.as_str()?.parse().ok());
+    let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // At most a day, since a huge number would overflow the clock.
+    let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME).min(Duration::from_secs(24 * 3600));
     let now = Instant::now();
-    let refresh_after = life.saturating_sub(MARGIN).max(REFRESH_PAUSE).min(life);
+    let refresh_after = lifetime.saturating_sub(REFRESH_MARGIN).max(REFRESH_PAUSE).min(lifetime);
     Some(Token {
         secret: SecretString::from(secret),
         refresh_at: now + refresh_after,
-        end: now + life,
+        expires_at: now + lifetime,
     })
 }
 
@@ -136,7 +135,7 @@ fn is_header_value(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn project(body: &[u8]) -> Option<String> {
+fn parse_project(body: &[u8]) -> Option<String> {
     let id = std::str::from_utf8(body).ok()?.trim();
     crate::config::is_project_id(id).then(|| id.to_owned())
 }
@@ -146,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_whatever_its_life_looks_like() {
-        for (life, is_fresh, is_valid) in [
+    fn a_token_is_parsed_whatever_its_lifetime_looks_like() {
+        for (expires_in, is_fresh, is_valid) in [
             ("3599", true, true),
             ("\"3599\"", true, true),
             ("3599.5", true, true),
@@ -157,21 +156,21 @@ mod tests {
             ("null", true, true),
             ("1e300", true, true),
         ] {
-            let body = format!(r#"{{"access_token":"ya29.x","expires_in":{life}}}"#);
-            let token = token(body.as_bytes()).unwrap();
-            assert_eq!((token.is_fresh(), token.is_valid()), (is_fresh, is_valid), "{life}");
+            let body = format!(r#"{{"access_token":"ya29.x","expires_in":{expires_in}}}"#);
+            let token = parse_token(body.as_bytes()).unwrap();
+            assert_eq!((token.is_fresh(), token.is_valid()), (is_fresh, is_valid), "{expires_in}");
         }
         for body in ["", "<html>", "{}", r#"{"access_token":""}"#, r#"{"access_token":"a\nb"}"#] {
-            assert!(token(body.as_bytes()).is_none(), "{body}");
+            assert!(parse_token(body.as_bytes()).is_none(), "{body}");
         }
     }
 
     #[test]
-    fn a_project_is_an_id() {
-        assert_eq!(project(b"my-project-1\n").unwrap(), "my-project-1");
-        assert_eq!(project(b"example.com:my-project").unwrap(), "example.com:my-project");
+    fn a_project_must_be_a_valid_id() {
+        assert_eq!(parse_project(b"my-project-1\n").unwrap(), "my-project-1");
+        assert_eq!(parse_project(b"example.com:my-project").unwrap(), "example.com:my-project");
         for body in ["", "<html>", "My Project", "a/b", "{\"a\":1}"] {
-            assert_eq!(project(body.as_bytes()), None, "{body}");
+            assert_eq!(parse_project(body.as_bytes()), None, "{body}");
         }
     }
 }

@@ -65,7 +65,7 @@ fn from_json(bytes: &[u8]) -> Result<RawKeys, Failure> {
         Ok(_) => return Err(invalid("message.data is not a JSON object")),
         Err(error) => error,
     };
-    // The second attempt tells text that is not JSON from JSON with other keys.
+    // Parses again to tell invalid JSON from JSON with other keys.
     match serde_json::from_slice::<Value>(bytes) {
         Err(error) => Err(refused("bad_json", &format!("message.data is not JSON: {error}"))),
         Ok(Value::Object(_)) => Err(invalid(&error.to_string())),
@@ -76,7 +76,7 @@ fn from_json(bytes: &[u8]) -> Result<RawKeys, Failure> {
 fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<RawKeys, Failure> {
     let mut keys = RawKeys::default();
     for (key, text) in attributes {
-        let value = match key.as_str() {
+        let field = match key.as_str() {
             "table" => &mut keys.table,
             "search_term" => &mut keys.search_term,
             "show_id" => &mut keys.show_id,
@@ -92,7 +92,7 @@ fn from_attributes(attributes: &BTreeMap<String, String>) -> Result<RawKeys, Fai
         };
         // Attributes are strings, so a number arrives as one.
         let number = text.parse::<u64>().ok().filter(|_| key == "max_missing_percent");
-        *value = Some(number.map_or_else(|| Value::String(text.clone()), Value::from));
+        *field = Some(number.map_or_else(|| Value::String(text.clone()), Value::from));
     }
     Ok(keys)
 }

@@ -8,7 +8,7 @@ fn naming() -> Naming {
     }
 }
 
-fn parse_parts(data: &str, attributes: &[(&str, &str)]) -> Result<Request, Failure> {
+fn parse_parts(data: &str, attributes: &[(&str, &str)]) -> Result<Action, Failure> {
     let message = Message {
         id: "1".to_owned(),
         publish_time: String::new(),
@@ -20,14 +20,14 @@ fn parse_parts(data: &str, attributes: &[(&str, &str)]) -> Result<Request, Failu
 
 fn job(data: &str) -> Job {
     match parse_parts(data, &[]) {
-        Ok(Request::Load(job)) => job,
+        Ok(Action::Load(job)) => job,
         other => panic!("{data}: {other:?}"),
     }
 }
 
 fn fan_out(data: &str) -> Vec<String> {
     match parse_parts(data, &[]) {
-        Ok(Request::FanOut(messages)) => {
+        Ok(Action::FanOut(messages)) => {
             messages.iter().map(|message| String::from_utf8(message.to_data()).unwrap()).collect()
         }
         other => panic!("{data}: {other:?}"),
@@ -52,10 +52,10 @@ fn one_table_and_term_are_a_job() {
 fn attributes_are_read_only_without_data() {
     let job =
         parse_parts("", &[("table", "podcasts"), ("googclient_schemarevisionid", "1")]).unwrap();
-    assert!(matches!(job, Request::Load(Job { kind: Kind::Podcasts, .. })));
+    assert!(matches!(job, Action::Load(Job { kind: Kind::Podcasts, .. })));
     let with_data =
         parse_parts(r#"{"table":"episodes"}"#, &[("table", "podcasts"), ("other", "1")]);
-    assert!(matches!(with_data, Ok(Request::Load(Job { kind: Kind::Episodes, .. }))));
+    assert!(matches!(with_data, Ok(Action::Load(Job { kind: Kind::Episodes, .. }))));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn max_missing_percent_has_a_default_and_is_kept_in_a_fan_out() {
     }
     let attributes = [("table", "episodes"), ("max_missing_percent", "15")];
     let job = parse_parts("", &attributes).unwrap();
-    assert!(matches!(job, Request::Load(Job { max_missing_percent: 15, .. })), "{job:?}");
+    assert!(matches!(job, Action::Load(Job { max_missing_percent: 15, .. })), "{job:?}");
     for wrong in ["", "101", "-1", "2.5", "five"] {
         let refused =
             parse_parts("", &[attributes[0], ("max_missing_percent", wrong)]).unwrap_err();
@@ -168,12 +168,12 @@ fn each_refusal_names_the_key_and_what_is_allowed() {
         (
             r#"{"table":"episodes","show_id":"1oMIHOXsrLFENAeM743g93"}"#,
             "refused",
-            "`show_id` needs `search_term`",
+            "`show_id` requires exactly one `search_term`",
         ),
         (
             r#"{"search_term":["a","b"],"show_id":"1oMIHOXsrLFENAeM743g93"}"#,
             "refused",
-            "`show_id` needs `search_term` with one",
+            "`show_id` requires exactly one `search_term`",
         ),
         (
             r#"{"table":"podcasts","search_term":"a","show_id":"1oMIHOXsrLFENAeM743g93"}"#,

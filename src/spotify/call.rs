@@ -1,4 +1,5 @@
-//! One call to the Web API with its retries: what is sent, and what its answer leads to.
+//! One call to the Web API: builds the request, makes attempts, and decides what each response means for
+//! the next attempt.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,9 +8,9 @@ use bytes::Bytes;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::gate::{Scope, Ticket};
-use super::refusal::{Refusal, refusal};
-use super::throttle::Pass;
+use super::breaker::{CallStart, Scope};
+use super::error_kind::{ErrorKind, classify};
+use super::throttle::Permit;
 use super::token::Token;
 use super::wire::{Unreadable, error_words};
 use super::{CallError, Spotify};
@@ -19,8 +20,8 @@ use crate::http;
 use crate::retry;
 use crate::telemetry::traced;
 
-/// The longest answer that is read. A page of 50 episodes has about 300 kB.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// The largest response body. A page of 50 episodes has about 300 kB.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A call to the Web API. `Display` is its name in errors.
 pub(super) struct Call<'a> {
@@ -38,93 +39,94 @@ impl fmt::Display for Call<'_> {
     }
 }
 
-/// The result of one request.
-enum Answer {
+/// The response to one attempt.
+enum Response {
     Success {
         body: Bytes,
-        after: Option<Duration>,
+        retry_after: Option<Duration>,
     },
     /// Not a success; `detail` has the status and Spotify's words.
     Refused {
-        refusal: Refusal,
+        kind: ErrorKind,
         detail: String,
-        after: Option<Duration>,
+        retry_after: Option<Duration>,
     },
-    /// Too many calls. The throttle has recorded it.
+    /// A 429, which the throttle has recorded.
     Throttled,
-    /// No complete answer.
+    /// No complete response.
     None(String),
 }
 
 /// What a failed attempt leads to.
 enum Next {
-    /// Another attempt at once; the gate makes it wait if it must.
+    /// Another attempt at once; the throttle makes it wait if necessary.
     Again,
     /// Another attempt after a pause, if one is left.
-    Later { failure: Failure, after: Option<Duration> },
-    /// No further attempt would help this call.
-    End(CallError),
-    /// No further attempt would help any call.
-    EndAll(Failure),
+    Retry { failure: Failure, retry_after: Option<Duration> },
+    /// This call has failed.
+    Fail(CallError),
+    /// All calls that wait have failed.
+    FailAll(Failure),
 }
 
 impl Spotify {
-    /// Makes a call until it succeeds, is refused, or no attempt is left. `parse` reads a response of success.
+    /// Makes a call until it succeeds, fails permanently, or no attempt is left. `parse` reads the body
+    /// of a success.
     pub(super) async fn call<T>(
         &self,
         call: &Call<'_>,
         context: &Context,
         parse: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, CallError> {
-        let (url, ticket) = (self.url(call), self.throttle.ticket());
-        retry::run(&self.backoff, |_| self.attempt(call, &url, ticket, context, parse)).await
+        let (url, start) = (self.url(call), self.throttle.begin_call());
+        retry::run(&self.backoff, |_| self.attempt(call, &url, start, context, parse)).await
     }
 
     async fn attempt<T>(
         &self,
         call: &Call<'_>,
         url: &Url,
-        ticket: Ticket,
+        start: CallStart,
         context: &Context,
         parse: fn(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, retry::Error<CallError>> {
-        self.tokens.get(&self.client, &self.throttle, context).await?;
-        let pass = self.throttle.enter(ticket, context).await?;
-        // The newest token: another call may have replaced it meanwhile.
+        self.tokens.ensure_token(&self.client, &self.throttle, context).await?;
+        let permit = self.throttle.acquire(start, context).await?;
+        // Another call may have replaced the token meanwhile.
         let Some(token) = self.tokens.latest() else { return Err(retry::Error::Again) };
         context.meter.calls.add(1);
-        // The request is sent by a task of its own, which ends with the answer. If the message is
-        // given up meanwhile, a cooldown must still be recorded.
+        // A task of its own sends the request: if the message is cancelled, the task still records the
+        // response, which may begin a cooldown.
         let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-        let sent = send(request, pass, token.clone(), self.second);
-        let (answer, mut pass) = match tokio::spawn(traced(sent)).await {
+        let sent = send(request, permit, token.clone(), self.retry_after_unit);
+        let (response, mut permit) = match tokio::spawn(traced(sent)).await {
             Ok(sent) => sent,
-            Err(ended) => return Err(self.unavailable(call, ended.to_string(), None).into()),
+            Err(ended) => return Err(unavailable(call, ended.to_string(), None).into()),
         };
-        let next = match answer {
-            Answer::Success { body, after } => match parse(&body) {
-                Ok(page) => {
+        let next = match response {
+            Response::Success { body, retry_after } => match parse(&body) {
+                Ok(value) => {
                     self.tokens.accepted(&token);
-                    return Ok(page);
+                    return Ok(value);
                 }
-                Err(why) => self.unreadable(call, &token, &body, &why, after, &mut pass),
+                Err(why) => self.unreadable(call, &token, &body, &why, retry_after, &mut permit),
             },
-            Answer::Refused { refusal, detail, after } => {
-                self.refused(call, &token, refusal, detail, after)
+            Response::Refused { kind, detail, retry_after } => {
+                self.refused(call, &token, kind, detail, retry_after)
             }
-            Answer::Throttled => Next::Again,
-            Answer::None(detail) => {
-                Next::Later { failure: self.unavailable(call, detail, None), after: None }
+            Response::Throttled => Next::Again,
+            Response::None(detail) => {
+                Next::Retry { failure: unavailable(call, detail, None), retry_after: None }
             }
         };
         Err(match next {
             Next::Again => retry::Error::Again,
-            Next::End(error) => retry::Error::Permanent(error),
-            Next::EndAll(failure) => pass.refused(failure).into(),
-            Next::Later { failure, after } => {
-                match pass.failed(Scope::Call(ticket), &failure, after) {
+            Next::Fail(error) => retry::Error::Permanent(error),
+            Next::FailAll(failure) => permit.record_refusal(failure).into(),
+            Next::Retry { failure, retry_after } => {
+                match permit.record_failure(Scope::One(start), &failure, retry_after) {
                     Some(shared) => shared.into(),
-                    None => retry::Error::Transient { error: failure.into(), retry_after: after },
+                    None => retry::Error::Transient { error: failure.into(), retry_after },
                 }
             }
         })
@@ -148,33 +150,33 @@ impl Spotify {
         url
     }
 
-    /// Decides about a success that cannot be read: an error in its place, or something else.
+    /// Decides about a success whose body is an error or cannot be parsed.
     fn unreadable(
         &self,
         call: &Call<'_>,
         token: &Token,
         body: &Bytes,
         why: &Unreadable,
-        after: Option<Duration>,
-        pass: &mut Pass,
+        retry_after: Option<Duration>,
+        permit: &mut Permit,
     ) -> Next {
         let secrets = [token.secret.expose_secret()];
         let detail = why.detail(body, &secrets);
         let (words, reason) = error_words(body, &secrets);
         let status = match why {
-            Unreadable::Said { status } => *status,
+            Unreadable::Error { status } => *status,
             Unreadable::NotJson(_) | Unreadable::Missing { .. } => None,
         };
-        match refusal(status.unwrap_or_default(), &words, reason.as_deref()) {
-            Refusal::Throttled { quota } => {
-                pass.banned(after, quota);
+        match classify(status.unwrap_or_default(), &words, reason.as_deref()) {
+            ErrorKind::Throttled { quota } => {
+                permit.record_429(retry_after, quota);
                 Next::Again
             }
-            refusal if matches!(why, Unreadable::Said { .. }) => {
-                self.refused(call, token, refusal, detail, after)
+            kind if matches!(why, Unreadable::Error { .. }) => {
+                self.refused(call, token, kind, detail, retry_after)
             }
-            // Other words may come from a page that is cut short.
-            _ => Next::Later { failure: odd(call, detail), after },
+            // Other words may be part of a page that is cut off.
+            _ => Next::Retry { failure: odd(call, detail), retry_after },
         }
     }
 
@@ -182,86 +184,85 @@ impl Spotify {
         &self,
         call: &Call<'_>,
         token: &Token,
-        refusal: Refusal,
+        kind: ErrorKind,
         detail: String,
-        after: Option<Duration>,
+        retry_after: Option<Duration>,
     ) -> Next {
-        match refusal {
-            // Another token helps, unless this one has just replaced a refused one: Spotify at times
+        match kind {
+            // A new token helps, unless this one has just replaced a refused one: Spotify at times
             // refuses a valid token and accepts it after a pause.
-            Refusal::Token if self.tokens.refused(token) => Next::Again,
-            Refusal::Token => {
+            ErrorKind::InvalidToken if self.tokens.refused(token) => Next::Again,
+            ErrorKind::InvalidToken => {
                 let detail = format!("{detail} (the token has just been issued)");
-                Next::Later { failure: odd(call, detail), after }
+                Next::Retry { failure: odd(call, detail), retry_after }
             }
-            Refusal::NotFound => Next::End(CallError::NotFound(detail)),
-            Refusal::Premium => Next::EndAll(Failure::Premium(detail)),
-            Refusal::SearchTerm if let Some(term) = call.term => {
+            ErrorKind::NotFound => Next::Fail(CallError::NotFound(detail)),
+            ErrorKind::Premium => Next::FailAll(Failure::Premium(detail)),
+            ErrorKind::SearchTerm if let Some(term) = call.term => {
                 let detail =
                     format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
-                Next::End(Failure::InvalidMessage { reason: "refused", detail }.into())
+                Next::Fail(Failure::InvalidMessage { reason: "refused", detail }.into())
             }
-            Refusal::Again { odd: false } => {
-                Next::Later { failure: self.unavailable(call, detail, after), after }
+            ErrorKind::Transient { is_odd: false } => {
+                Next::Retry { failure: unavailable(call, detail, retry_after), retry_after }
             }
-            Refusal::Again { odd: true } | Refusal::Throttled { .. } => {
-                Next::Later { failure: odd(call, detail), after }
+            ErrorKind::Transient { is_odd: true } | ErrorKind::Throttled { .. } => {
+                Next::Retry { failure: odd(call, detail), retry_after }
             }
-            Refusal::SearchTerm => self.lasting(call, detail, RefusalCause::Request),
-            Refusal::Lasting(cause) => self.lasting(call, detail, cause),
+            ErrorKind::SearchTerm => self.permanent(call, detail, RefusalCause::Request),
+            ErrorKind::Permanent(cause) => self.permanent(call, detail, cause),
         }
     }
 
-    fn unavailable(&self, call: &Call<'_>, detail: String, after: Option<Duration>) -> Failure {
-        Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
-    }
-
-    fn lasting(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
+    fn permanent(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
         let call = format!("{call}, market {}", self.market);
-        Next::End(Failure::SpotifyRefused { call, detail, cause }.into())
+        Next::Fail(Failure::SpotifyRefused { call, detail, cause }.into())
     }
+}
+
+fn unavailable(call: &Call<'_>, detail: String, after: Option<Duration>) -> Failure {
+    Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
 }
 
 fn odd(call: &Call<'_>, detail: String) -> Failure {
     Failure::SpotifyUnexpected { call: call.to_string(), detail }
 }
 
-/// Sends one request and reports the result to the throttle, except for transient failures: the caller
-/// reports those.
+/// Sends one request and records the result, except for a transient failure, which the caller records.
 async fn send(
     request: reqwest::RequestBuilder,
-    mut pass: Pass,
+    mut permit: Permit,
     token: Token,
-    second: Duration,
-) -> (Answer, Pass) {
+    retry_after_unit: Duration,
+) -> (Response, Permit) {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return (Answer::None(http::describe(&error)), pass),
+        Err(error) => return (Response::None(http::describe(&error)), permit),
     };
     let status = response.status();
-    let after = http::retry_after(response.headers());
-    let after = after.map(|after| after.mul_f64(second.as_secs_f64()));
-    let body = http::read_body(response, MAX_ANSWER).await;
+    let retry_after = http::retry_after(response.headers());
+    let retry_after = retry_after.map(|pause| pause.mul_f64(retry_after_unit.as_secs_f64()));
+    let body = http::read_body(response, MAX_BODY_BYTES).await;
     if status.is_success() {
         return match body {
             Ok(body) => {
-                pass.answered();
-                (Answer::Success { body, after }, pass)
+                permit.record_response();
+                (Response::Success { body, retry_after }, permit)
             }
-            Err(error) => (Answer::None(error.to_string()), pass),
+            Err(error) => (Response::None(error.to_string()), permit),
         };
     }
-    // If the body is cut short, the status is enough.
+    // If the body is cut off, the status is enough.
     let body = body.unwrap_or_default();
     let (words, reason) = error_words(&body, &[token.secret.expose_secret()]);
-    let refusal = refusal(status.as_u16(), &words, reason.as_deref());
-    if let Refusal::Throttled { quota } = refusal {
-        pass.banned(after, quota);
-        return (Answer::Throttled, pass);
+    let kind = classify(status.as_u16(), &words, reason.as_deref());
+    if let ErrorKind::Throttled { quota } = kind {
+        permit.record_429(retry_after, quota);
+        return (Response::Throttled, permit);
     }
-    if !matches!(refusal, Refusal::Again { .. }) {
-        pass.answered();
+    if !matches!(kind, ErrorKind::Transient { .. }) {
+        permit.record_response();
     }
     let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
-    (Answer::Refused { refusal, detail, after }, pass)
+    (Response::Refused { kind, detail, retry_after }, permit)
 }

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 pub(crate) use item::{Episode, Show};
 pub(super) use token::{TokenAnswer, token};
 pub(crate) use unreadable::Unreadable;
-use unreadable::{said, said_or_missing};
+use unreadable::{error_in_place, error_or_missing};
 pub(crate) use words::error_words;
 
 /// A page of a listing.
@@ -37,7 +37,7 @@ pub(crate) fn shows(body: &[u8]) -> Result<Paging<Show>, Unreadable> {
     let [shows, error] = members(&body, &["shows", "error"])?;
     match shows.filter(|shows| shows.starts_with('{')) {
         Some(shows) => page(shows, error),
-        None => Err(said_or_missing(error, "`shows`", shows)),
+        None => Err(error_or_missing(error, "`shows`", shows)),
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn show(body: &[u8]) -> Result<Option<String>, Unreadable> {
     let body = clean::body(body);
     let [name, error] = members(&body, &["name", "error"])?;
     match error.filter(|error| *error != "null") {
-        Some(error) => Err(said(error)),
+        Some(error) => Err(error_in_place(error)),
         None => Ok(name.and_then(fields::text)),
     }
 }
@@ -69,7 +69,7 @@ fn members<'a, const N: usize>(
     let json = serde_json::from_str::<&RawValue>(body).map_err(not_json)?.get();
     if !json.starts_with('{') {
         let found = object::kind(Some(json));
-        return Err(Unreadable::Missing { what: "the answer", found });
+        return Err(Unreadable::Missing { what: "the response", found });
     }
     object::values(json, keys).map_err(not_json)
 }
@@ -84,7 +84,7 @@ fn page<T: DeserializeOwned>(json: &str, error: Option<&str>) -> Result<Paging<T
     if page.items.is_empty()
         && let Some(error) = error.or(page.error).filter(|error| *error != "null")
     {
-        return Err(said(error));
+        return Err(error_in_place(error));
     }
     Ok(Paging {
         items: page.items,
@@ -100,7 +100,7 @@ fn item_by_item<'a, T: DeserializeOwned>(
 ) -> Result<Page<'a, T>, Unreadable> {
     let [items, total, next, own_error] = members(json, &["items", "total", "next", "error"])?;
     let Some(elements) = items.and_then(object::elements) else {
-        return Err(said_or_missing(error.or(own_error), "`items`", items));
+        return Err(error_or_missing(error.or(own_error), "`items`", items));
     };
     let items = elements.into_iter().map(|item| serde_json::from_str(item).ok()).collect();
     Ok(Page { items, total, next, error: own_error })

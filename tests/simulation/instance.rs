@@ -73,8 +73,8 @@ impl Recipe {
         config.test_hooks.max_multipart_bytes = self.plan.resumable.then_some(0);
         let timing = &mut config.timing;
         timing.backoff = Backoff {
-            base: Duration::from_millis(2),
-            cap: Duration::from_millis(30),
+            base_delay: Duration::from_millis(2),
+            max_delay: Duration::from_millis(30),
             attempts: 4,
             max_retry_after: self.plan.patience,
         };

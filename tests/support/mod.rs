@@ -147,8 +147,8 @@ impl World {
         let get = |name: &str| self.settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
         config.timing.backoff = Backoff {
-            base: Duration::from_millis(1),
-            cap: Duration::from_millis(20),
+            base_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(20),
             ..config.timing.backoff
         };
         config.timing.first_poll_delay = Duration::from_millis(1);

@@ -35,7 +35,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
         findings.push(check_topic(&publisher, name, None).await);
     }
     findings.push(match &pubsub.dead_letter_subscription {
-        Some(name) => match publisher.subscription(name).await {
+        Some(name) => match publisher.get_subscription(name).await {
             Ok(found) => check_dead_letters(name, &found, pubsub.dead_letter_topic.as_deref()),
             Err(refusal) => Finding::failure(name, &refusal.failure),
         },
@@ -55,7 +55,7 @@ async fn check_topic(
     name: &str,
     subscription_advice: Option<&str>,
 ) -> Finding {
-    if let Err(refusal) = publisher.topic(name).await {
+    if let Err(refusal) = publisher.check_topic(name).await {
         return Finding::failure(name, &refusal.failure);
     }
     match (publisher.has_subscription(name).await, subscription_advice) {

@@ -12,7 +12,7 @@ use super::progress::{Counts, Goal, Status};
 use crate::cli::age::format_age;
 use crate::failure::Failure;
 use crate::letter::{self, Republished};
-use crate::publisher::{Outgoing, Publisher, Pulled, Refusal};
+use crate::publisher::{Outgoing, PubSubError, Publisher, PulledMessage};
 use crate::retry::Backoff;
 use crate::text;
 
@@ -22,8 +22,8 @@ const MAX_PULLED_MESSAGES: i32 = 100;
 /// Pulls in a row that return nothing new before the subscription counts as empty, and the pauses
 /// between them. Pub/Sub may return no message although there are some.
 const EMPTY_PULLS: Backoff = Backoff {
-    base: Duration::from_millis(100),
-    cap: Duration::from_secs(1),
+    base_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(1),
     attempts: 8,
     max_retry_after: Duration::ZERO,
 };
@@ -85,7 +85,7 @@ impl<'a> Redriver<'a> {
         let mut empty_pulls = 0;
         while empty_pulls < EMPTY_PULLS.attempts && !self.is_limit_reached() {
             if empty_pulls > 0 {
-                sleep(EMPTY_PULLS.max_pause(empty_pulls)).await;
+                sleep(EMPTY_PULLS.delay_bound(empty_pulls)).await;
             }
             let messages = match self.publisher.pull(self.subscription, self.pull_size).await {
                 Ok(messages) => messages,
@@ -106,7 +106,7 @@ impl<'a> Redriver<'a> {
         Ok(())
     }
 
-    async fn extend_ack_deadline(&mut self, messages: &[Pulled]) {
+    async fn extend_ack_deadline(&mut self, messages: &[PulledMessage]) {
         if messages.is_empty() {
             return;
         }
@@ -114,7 +114,7 @@ impl<'a> Redriver<'a> {
         self.ack_ids.extend(ack_ids);
         let ids = messages.iter().map(|message| message.ack_id.clone()).collect();
         if let Err(refusal) =
-            self.publisher.keep(self.subscription, ids, ACK_DEADLINE_SECONDS).await
+            self.publisher.modify_ack_deadline(self.subscription, ids, ACK_DEADLINE_SECONDS).await
         {
             // `process` recognizes messages that are pulled again.
             say!(
@@ -125,7 +125,7 @@ impl<'a> Redriver<'a> {
     }
 
     /// Processes a pulled message. Returns whether it is new.
-    async fn process(&mut self, message: Pulled) -> Result<bool, Failure> {
+    async fn process(&mut self, message: PulledMessage) -> Result<bool, Failure> {
         let known = self.statuses.get(&message.id).copied();
         let status = match known {
             // The acknowledgment failed or got lost.
@@ -142,7 +142,7 @@ impl<'a> Redriver<'a> {
         Ok(known.is_none())
     }
 
-    async fn republish(&mut self, message: &Pulled) -> Result<Status, Failure> {
+    async fn republish(&mut self, message: &PulledMessage) -> Result<Status, Failure> {
         say!("{}", describe(message));
         let original = Outgoing {
             attributes: letter::original_attributes(message.message.attributes.clone()),
@@ -175,7 +175,7 @@ impl<'a> Redriver<'a> {
         }
     }
 
-    async fn acknowledge(&mut self, message: &Pulled) -> Status {
+    async fn acknowledge(&mut self, message: &PulledMessage) -> Status {
         let ids = vec![message.ack_id.clone()];
         match self.publisher.acknowledge(self.subscription, ids).await {
             Ok(()) => {
@@ -194,10 +194,10 @@ impl<'a> Redriver<'a> {
     }
 
     /// Returns the messages that stay to the subscription, for other clients to pull.
-    pub(super) async fn release(&self) -> Result<(), Refusal> {
+    pub(super) async fn release(&self) -> Result<(), PubSubError> {
         let ack_ids: Vec<String> = self.ack_ids.values().cloned().collect();
         for ids in ack_ids.chunks(MAX_ACK_IDS) {
-            self.publisher.keep(self.subscription, ids.to_vec(), 0).await?;
+            self.publisher.modify_ack_deadline(self.subscription, ids.to_vec(), 0).await?;
         }
         Ok(())
     }
@@ -212,17 +212,17 @@ impl<'a> Redriver<'a> {
 
     /// Returns whether a message has the requested reason, and is not one that was republished in this
     /// run and failed again.
-    fn is_selected(&self, message: &Pulled) -> bool {
+    fn is_selected(&self, message: &PulledMessage) -> bool {
         self.reason.is_none_or(|reason| reason == reason_of(message))
             && !self.republished.contains(&message.message.data, &message.message.attributes)
     }
 }
 
-fn reason_of(message: &Pulled) -> &str {
+fn reason_of(message: &PulledMessage) -> &str {
     message.message.attributes.get("reason").map_or(NO_REASON, String::as_str)
 }
 
-fn describe(message: &Pulled) -> String {
+fn describe(message: &PulledMessage) -> String {
     let detail = message.message.attributes.get("detail").map_or(
         "forwarded by Pub/Sub after the last delivery attempt; search the service's log for the reason",
         String::as_str,

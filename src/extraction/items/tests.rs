@@ -17,7 +17,7 @@ fn lines(page: &PageRows) -> Vec<Value> {
 }
 
 #[test]
-fn an_odd_field_is_null_and_counted_and_the_others_stay() {
+fn a_malformed_field_is_null_and_counted_and_the_others_stay() {
     let page = read(
         r#"{"id":"a","name":5,"description":"d\n","release_date":{},"duration_ms":2345.0,
             "language":"","languages":[null,"pt"],"explicit":0,"type":["episode"]},
@@ -36,7 +36,7 @@ fn an_odd_field_is_null_and_counted_and_the_others_stay() {
 }
 
 #[test]
-fn an_item_without_an_id_is_skipped_with_all_that_is_odd_about_it() {
+fn an_item_without_an_id_is_skipped_and_its_fields_are_not_counted() {
     let page = read(
         r#"null,5,"text",[],["a"],{},{"id":null},{"id":""},{"id":" "},{"id":5},{"id":{}},
            {"id":null,"languages":[null],"release_date":"0000","name":null,"explicit":0}"#,
@@ -46,7 +46,7 @@ fn an_item_without_an_id_is_skipped_with_all_that_is_odd_about_it() {
 }
 
 #[test]
-fn a_mention_is_found_in_name_and_description_however_it_is_written() {
+fn a_mention_in_name_or_description_is_found_in_any_spelling() {
     let phrases = Phrases::parse("Grupo Boticário | Casa Magalhães").unwrap();
     let page = read(
         r#"{"id":"a","name":"x","description":"grupo x boticário"},
@@ -80,20 +80,20 @@ fn dates_of_each_precision() {
         ("", None),
         ("+981", None),
     ] {
-        assert_eq!(date(given).as_deref(), expected, "{given:?}");
+        assert_eq!(parse_release_date(given).as_deref(), expected, "{given:?}");
     }
 }
 
-/// Any text of JSON: halves of surrogate pairs, numbers of any size, depth, keys that occur twice.
+/// Any JSON, with lone surrogates, numbers of any size, deep nesting and duplicate keys.
 fn any_json() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-z é🎧'/]{0,6}".boxed(),
         any::<u16>().prop_map(|unit| format!("\\u{unit:04x}")).boxed(),
-        of(&["\\n", "\\\\", "\\\"", "\\u0000", "0000", "1981-12", "-"]).boxed(),
+        one_of(&["\\n", "\\\\", "\\\"", "\\u0000", "0000", "1981-12", "-"]).boxed(),
     ];
     let text = vec(piece, 0..5).prop_map(|pieces| format!("\"{}\"", pieces.concat()));
     let leaf = prop_oneof![
-        of(&["null", "true", "false", "0", "\"\"", "1e999", "-0.0", "\"70\""]).boxed(),
+        one_of(&["null", "true", "false", "0", "\"\"", "1e999", "-0.0", "\"70\""]).boxed(),
         "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,4})?([eE][+-]?[0-9]{1,4})?".boxed(),
         text.clone().boxed(),
     ];
@@ -105,11 +105,11 @@ fn any_json() -> impl Strategy<Value = String> {
     })
 }
 
-fn of(choices: &'static [&'static str]) -> impl Strategy<Value = String> {
+fn one_of(choices: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(choices).prop_map(str::to_owned)
 }
 
-/// Fields of an item as JSON, whatever they hold.
+/// Any JSON in any fields of an item.
 fn any_fields() -> impl Strategy<Value = std::collections::HashMap<&'static str, String>> {
     const FIELDS: &[&str] = &[
         "name",
@@ -162,33 +162,33 @@ proptest! {
     }
 
     #[test]
-    fn a_field_is_null_only_if_it_was_null_or_odd_and_odd_ones_are_counted(fields in any_fields()) {
+    fn only_malformed_fields_become_null_and_they_are_counted(fields in any_fields()) {
         let listed: String =
             fields.iter().map(|(key, value)| format!(",\"{key}\":{value}")).collect();
         let page = read(&format!(r#"{{"id":"a"{listed}}}"#));
         let row = &lines(&page)[0];
         let given = |field: &str| fields.get(field).map_or("null", String::as_str);
         let is_text = |json: &str| json.starts_with('"');
-        let mut odd = 0;
+        let mut malformed = 0;
         for field in ["name", "description", "type"] {
             prop_assert_eq!(row[field].is_string(), is_text(given(field)), "{}", field);
-            odd += u64::from(!row[field].is_string() && given(field) != "null");
+            malformed += u64::from(!row[field].is_string() && given(field) != "null");
         }
         let date = given("release_date");
-        odd += u64::from(date != "null" && !is_text(date));
+        malformed += u64::from(date != "null" && !is_text(date));
         prop_assert_eq!(page.undated, u64::from(row["release_date"].is_null()));
         prop_assert!(row["release_date"].is_null() || is_text(date));
         let flag = given("explicit");
         prop_assert_eq!(row["explicit"].as_bool(), flag.parse().ok());
-        odd += u64::from(row["explicit"].is_null() && flag != "null");
+        malformed += u64::from(row["explicit"].is_null() && flag != "null");
         let number = given("duration_ms");
-        odd += u64::from(row["duration_ms"].is_null() && number != "null");
+        malformed += u64::from(row["duration_ms"].is_null() && number != "null");
         if let Ok(whole) = number.parse::<i64>() {
             prop_assert_eq!(&row["duration_ms"], whole);
         }
-        let (one, list) = (given("language"), given("languages"));
-        let is_odd = one != "null" && !is_text(one) || list != "null" && !list.starts_with('[');
-        odd += u64::from(row["language"].is_null() && is_odd);
-        prop_assert_eq!(page.malformed, odd);
+        let (language, languages) = (given("language"), given("languages"));
+        let is_malformed = language != "null" && !is_text(language) || languages != "null" && !languages.starts_with('[');
+        malformed += u64::from(row["language"].is_null() && is_malformed);
+        prop_assert_eq!(page.malformed, malformed);
     }
 }

@@ -17,11 +17,11 @@ pub(super) type Ids = HashSet<Box<str>>;
 pub(super) struct Reading {
     pub(super) rows: Rows,
     pub(super) ids: Ids,
-    /// All items read, nulls and doubles included.
+    /// All items read, nulls and duplicates included.
     pub(super) places: u64,
     /// Confirmed nulls.
     pub(super) nulls: u64,
-    pub(super) doubles: u64,
+    pub(super) duplicates: u64,
     pub(super) undated: u64,
     pub(super) malformed: u64,
     pub(super) first_page_rows: usize,
@@ -46,7 +46,7 @@ pub(super) struct Gap {
     pub(super) offset: u32,
     pub(super) contradiction: Contradiction,
     /// Whether a later page showed a new id.
-    pub(super) has_items_behind: bool,
+    pub(super) has_items_after: bool,
 }
 
 /// How a page contradicts other evidence.
@@ -84,9 +84,9 @@ impl Reading {
         self.undated += page.undated;
         self.malformed += page.malformed;
         let max_items = max_items.unwrap_or(usize::MAX);
-        self.doubles += page.append_to(&mut self.rows, &mut self.ids, max_items);
+        self.duplicates += page.append_to(&mut self.rows, &mut self.ids, max_items);
         if self.ids.len() > ids_before {
-            self.gaps.iter_mut().for_each(|gap| gap.has_items_behind = true);
+            self.gaps.iter_mut().for_each(|gap| gap.has_items_after = true);
             self.has_next = has_next;
         } else {
             self.has_next |= has_next;
@@ -108,11 +108,11 @@ impl Reading {
     }
 
     /// Returns whether the reading has no contradiction in it. Search results move, so the totals and
-    /// doubles of a search that has enough items prove nothing.
+    /// duplicates of a search that has enough items prove nothing.
     pub(super) fn stands(&self, has_enough: bool) -> bool {
         let agrees = self.smallest_total.is_none_or(|smallest| smallest == self.largest_total)
             && self.largest_total <= self.shown()
-            && self.doubles == 0;
+            && self.duplicates == 0;
         self.gaps.is_empty() && !self.ids.is_empty() && (has_enough || agrees)
     }
 
@@ -122,8 +122,8 @@ impl Reading {
         if self.nulls > 0 {
             text += &format!(" and {} nulls", self.nulls);
         }
-        if self.doubles > 0 {
-            text += &format!(", {} items more than once", self.doubles);
+        if self.duplicates > 0 {
+            text += &format!(", {} items more than once", self.duplicates);
         }
         text += &match self.smallest_total {
             Some(smallest) if smallest != self.largest_total => {

@@ -2,7 +2,8 @@
 
 use super::{Listing, Request, Response};
 
-/// This many gaps in a row end a reading.
+/// A reading ends after this many gaps in a row: past the end of a listing whose `total` is too large,
+/// there are only gaps.
 const MAX_GAPS_IN_A_ROW: u32 = 2;
 
 /// A reading ends if `total` rises more often than this: the listing changes faster than it is read.
@@ -27,7 +28,7 @@ impl Listing {
             && !self.has_max_items()
     }
 
-    /// Returns whether any page promises more: by its `total`, by a `next`, or by items behind the current
+    /// Returns whether any page promises more: by its `total`, by a `next`, or by items after the current
     /// page.
     pub(super) fn promises_more(&self) -> bool {
         let reading = &self.reading;
@@ -36,7 +37,7 @@ impl Listing {
             || self.prefetched_pages_promise_more()
     }
 
-    /// Returns whether a page behind the current one has a new id, or a `total` above the places.
+    /// Returns whether a page after the current one has a new id, or a `total` above the places.
     pub(super) fn prefetched_pages_promise_more(&self) -> bool {
         let reading = &self.reading;
         self.prefetched.range(self.page.offset + 1..).any(|(_, response)| match response {
@@ -52,7 +53,7 @@ impl Listing {
         self.rules.max_items.is_some_and(|max| self.reading.ids.len() >= max)
     }
 
-    /// Returns the requests to send now: for the current page, and for pages behind it unless the current
+    /// Returns the requests to send now: for the current page, and for pages after it unless the current
     /// one is requested again.
     pub(super) fn next_requests(&self) -> Vec<Request> {
         let mut requests = Vec::new();

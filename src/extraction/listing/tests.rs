@@ -17,7 +17,7 @@ enum Fault {
     IgnoredOffset,
     Shift(i64),
     Short { most: usize },
-    Doubles { many: usize },
+    Duplicates { many: usize },
     NextMissing,
     NextAlways,
     Total(TotalFault),
@@ -76,7 +76,7 @@ impl FakeListing {
         let mut next = from + limit < all.len();
         let mut total = all.len() as u64;
         let (mut is_empty, mut not_found) = (false, false);
-        let (mut nulls, mut doubles) = (0, 0);
+        let (mut nulls, mut duplicates) = (0, 0);
         let mut has_passing_fault = false;
         for at in 0..self.faults.len() {
             let injected = self.faults[at];
@@ -100,7 +100,7 @@ impl FakeListing {
                 Fault::IgnoredOffset => from = 0,
                 Fault::Shift(by) => from = from.saturating_add_signed(by as isize),
                 Fault::Short { most } => limit = limit.min(most),
-                Fault::Doubles { many } => doubles = many,
+                Fault::Duplicates { many } => duplicates = many,
                 Fault::NextMissing => next = false,
                 Fault::NextAlways => next = true,
                 Fault::Total(TotalFault::Zero) => total = 0,
@@ -124,7 +124,7 @@ impl FakeListing {
                 *item = None;
             }
         }
-        for _ in 0..doubles {
+        for _ in 0..duplicates {
             let (at, of) = (self.random(items.len()), self.random(all.len()));
             if let Some(item) = items.get_mut(at) {
                 *item = all[of];
@@ -194,7 +194,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::IgnoredOffset),
         (-60_i64..60).prop_map(Fault::Shift),
         (0_usize..50).prop_map(|most| Fault::Short { most }),
-        (1_usize..60).prop_map(|many| Fault::Doubles { many }),
+        (1_usize..60).prop_map(|many| Fault::Duplicates { many }),
         Just(Fault::NextMissing),
         Just(Fault::NextAlways),
         Just(Fault::Total(TotalFault::Zero)),
@@ -269,7 +269,7 @@ fn check_verdict(
                     Fault::Nulls { .. }
                         | Fault::IgnoredOffset
                         | Fault::Shift(_)
-                        | Fault::Doubles { .. }
+                        | Fault::Duplicates { .. }
                 )
             };
             if !fake.faults.iter().any(adds_nulls) {
@@ -283,7 +283,7 @@ fn check_verdict(
             );
             let percent = u64::from(rules.max_missing_percent);
             let is_tolerated = 100 * complete.missing <= percent * complete.wanted
-                || complete.missing <= 2 && complete.missing < complete.wanted;
+                || complete.missing <= 2 && complete.missing <= complete.wanted - complete.missing;
             prop_assert!(is_tolerated, "{} of {} are missing", complete.missing, complete.wanted);
         }
         Verdict::Empty => prop_assert!(fake.items.is_empty()),
@@ -300,6 +300,7 @@ fn check_verdict(
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
+    // At most 6 attempts for a page, in each of 3 readings, and some requests past the end.
     prop_assert!(fake.requests <= 18 * pages + 42, "{} requests for {pages} pages", fake.requests);
     Ok(())
 }

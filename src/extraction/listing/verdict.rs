@@ -5,7 +5,7 @@ use super::page::CurrentPage;
 use super::reading::Reading;
 use crate::rows::Rows;
 
-/// How often a listing is read before it counts as incomplete.
+/// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
 pub(super) const MAX_READINGS: usize = 3;
 
 /// This many missing items are tolerated at any `max_missing_percent`.
@@ -20,7 +20,7 @@ pub(in crate::extraction) enum Verdict {
     Incomplete(String),
     /// The listing has no items, which several responses confirm.
     Empty,
-    /// Each request for the first page returned 404, with Spotify's words.
+    /// Each request for the first page returned 404, with this text.
     NotFound(String),
 }
 
@@ -35,7 +35,7 @@ pub(in crate::extraction) struct Complete {
     /// How many of them were not shown.
     pub(in crate::extraction) missing: u64,
     pub(in crate::extraction) nulls: u64,
-    pub(in crate::extraction) doubles: u64,
+    pub(in crate::extraction) duplicates: u64,
     pub(in crate::extraction) undated: u64,
     pub(in crate::extraction) malformed: u64,
 }
@@ -48,7 +48,7 @@ impl Complete {
             wanted,
             missing,
             nulls: reading.nulls,
-            doubles: reading.doubles,
+            duplicates: reading.duplicates,
             undated: reading.undated,
             malformed: reading.malformed,
         }
@@ -114,8 +114,8 @@ impl Listing {
             return Verdict::Incomplete(format!("all items are null: {evidence}"));
         }
         let is_total_false = self.largest_total < reading.shown();
-        // A gap counts as a whole page at least, if there is something behind it.
-        let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_behind).count();
+        // A gap counts as a whole page at least, if there are items after it.
+        let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_after).count();
         let in_gaps = gaps as u64 * u64::from(self.rules.page_size);
         // Nulls do not count toward `max_items`: the total of a search may be far above it.
         let existing = self.largest_total.saturating_sub(reading.nulls).min(self.max_items());

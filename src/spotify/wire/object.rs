@@ -79,8 +79,8 @@ pub(super) fn kind(json: Option<&str>) -> &'static str {
     let Some(json) = json else { return "missing" };
     match json.trim_start().as_bytes().first() {
         Some(b'{') => "an object",
-        Some(b'[') => "a list",
-        Some(b'"') => "a text",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
         Some(b'n') => "null",
         Some(b't' | b'f') => "a boolean",
         _ => "a number",

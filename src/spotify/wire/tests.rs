@@ -94,15 +94,15 @@ fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
         (r#"{"href":"x","total":3}"#, "`items` is missing: {\"href\":\"x\",\"total\":3}"),
         (r#"{"items":null,"total":3}"#, "`items` is null: {\"items\":null"),
         (r#"{"items":{"0":{}}}"#, "`items` is an object: {\"items\""),
-        (r#"{"items":"none"}"#, "`items` is a text: "),
+        (r#"{"items":"none"}"#, "`items` is a string: "),
         (r#"{"items":[],"items":7}"#, "`items` is a number: "),
-        (r#"[{"items":[]}]"#, "the answer is a list: [{"),
-        ("null", "the answer is null"),
-        ("", "the answer is not JSON: it is empty"),
-        ("\u{feff} ", "the answer is not JSON: it is empty"),
-        ("<html>busy</html>", "the answer is not JSON: expected value at line 1 column 1"),
+        (r#"[{"items":[]}]"#, "the response is an array: [{"),
+        ("null", "the response is null"),
+        ("", "the response is not JSON: it is empty"),
+        ("\u{feff} ", "the response is not JSON: it is empty"),
+        ("<html>busy</html>", "the response is not JSON: expected value at line 1 column 1"),
         ("Service busy", "line 1 column 1: Service busy"),
-        (r#"{"items":[{"id":"a"#, "the answer is not JSON: EOF"),
+        (r#"{"items":[{"id":"a"#, "the response is not JSON: EOF"),
         (r#"{"error":{"status":500,"message":"Oops"}}"#, "an error 500 with status 200: Oops"),
         (r#"{"items":[],"error":{"message":"Oops"}}"#, "an error with status 200: Oops"),
         (r#"{"items":null,"error":"busy"}"#, "an error with status 200: busy"),
@@ -124,7 +124,7 @@ fn a_search_needs_its_page() {
     for (body, why) in [
         ("{}", "`shows` is missing: {}"),
         (r#"{"shows":null}"#, "`shows` is null: "),
-        (r#"{"shows":[{"items":[]}]}"#, "`shows` is a list: "),
+        (r#"{"shows":[{"items":[]}]}"#, "`shows` is an array: "),
         (r#"{"shows":{}}"#, "`items` is missing: "),
         (r#"{"items":[]}"#, "`shows` is missing: "),
         (r#"{"error":{"status":429,"message":"Slow"}}"#, "an error 429 with status 200: Slow"),
@@ -154,6 +154,6 @@ fn a_show_is_an_object_that_is_no_error() {
         assert_eq!(show(body.as_bytes()), Ok(name.map(str::to_owned)), "{body}");
     }
     let said = show(br#"{"error":{"status":404,"message":"non existing id"}}"#);
-    assert_eq!(said, Err(Unreadable::Said { status: Some(404) }));
+    assert_eq!(said, Err(Unreadable::Error { status: Some(404) }));
     assert!(show(b"[]").is_err() && show(b"").is_err());
 }

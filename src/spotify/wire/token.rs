@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::unreadable::{Unreadable, said_or_missing};
+use super::unreadable::{Unreadable, error_or_missing};
 use super::{clean, fields, members, number};
 
 /// A token.
@@ -21,7 +21,7 @@ pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
     let body = clean::body(body);
     let [token, expires_in, error] = members(&body, &["access_token", "expires_in", "error"])?;
     let Some(text) = token.and_then(fields::text) else {
-        return Err(said_or_missing(error, "`access_token`", token));
+        return Err(error_or_missing(error, "`access_token`", token));
     };
     // What else a header could not carry.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -72,14 +72,14 @@ mod tests {
         for (body, why) in [
             (r#"{"token":"hush"}"#, "`access_token` is missing"),
             (r#"{"access_token":null,"refresh":"hush"}"#, "`access_token` is null"),
-            (r#"{"access_token":["hush"]}"#, "`access_token` is a list"),
+            (r#"{"access_token":["hush"]}"#, "`access_token` is an array"),
             (r#"{"access_token":""}"#, "`access_token` is empty"),
             (r#"{"access_token":"\u0000 "}"#, "`access_token` is empty"),
             (r#"{"access_token":"hush\nhush"}"#, "`access_token` is not a token"),
             (r#"{"access_token":"húsh"}"#, "`access_token` is not a token"),
-            (r#""hush""#, "the answer is a text"),
-            ("hush", "the answer is not JSON"),
-            (r#"{"access_token":"hush"#, "the answer is not JSON"),
+            (r#""hush""#, "the response is a string"),
+            ("hush", "the response is not JSON"),
+            (r#"{"access_token":"hush"#, "the response is not JSON"),
             (r#"{"error":"hush"}"#, "an error with status 200"),
         ] {
             let unreadable = token(body.as_bytes()).err().expect(body);

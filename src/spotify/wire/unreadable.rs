@@ -1,58 +1,57 @@
-//! An answer with a status of success that cannot be read, and what to say of it.
+//! A response with a status of success that cannot be used.
 
 use std::fmt;
 
 use super::words::{self, error_words};
 use super::{number, object};
 
-/// Why an answer with a status of success cannot be read.
+/// Why a response with a status of success cannot be used. `Display` does not repeat the body, which may
+/// contain a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It is no JSON; serde's words.
+    /// It is not JSON; with serde's words.
     NotJson(String),
-    /// A field without which it means nothing is missing, or is something else.
+    /// A required field is missing or has the wrong type.
     Missing { what: &'static str, found: &'static str },
-    /// It is an error in a page's place, whose words [`error_words`] reads; with the status that the
-    /// error itself names.
-    Said { status: Option<u16> },
+    /// It is an error, which may have a status of its own. [`error_words`] reads its words.
+    Error { status: Option<u16> },
 }
 
-/// Without the answer's own words, which may hold a token.
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotJson(why) => write!(f, "the answer is not JSON: {why}"),
+            Self::NotJson(why) => write!(f, "the response is not JSON: {why}"),
             Self::Missing { what, found } => write!(f, "{what} is {found}"),
-            Self::Said { status: None } => f.write_str("an error with status 200"),
-            Self::Said { status: Some(status) } => write!(f, "an error {status} with status 200"),
+            Self::Error { status: None } => f.write_str("an error with status 200"),
+            Self::Error { status: Some(status) } => write!(f, "an error {status} with status 200"),
         }
     }
 }
 
 impl Unreadable {
-    /// What is wrong, and Spotify's own words: the message of an error, else how the answer begins.
+    /// Returns what is wrong, with Spotify's words: the error's message, or the start of the body.
     pub(crate) fn detail(&self, body: &[u8], secrets: &[&str]) -> String {
         let words = match self {
-            Self::NotJson(_) | Self::Said { .. } => error_words(body, secrets).0,
+            Self::NotJson(_) | Self::Error { .. } => error_words(body, secrets).0,
             Self::Missing { .. } => words::quote(body, secrets),
         };
         if words.is_empty() { self.to_string() } else { format!("{self}: {words}") }
     }
 }
 
-pub(super) fn said_or_missing(
+pub(super) fn error_or_missing(
     error: Option<&str>,
     what: &'static str,
     found: Option<&str>,
 ) -> Unreadable {
     match error.filter(|error| *error != "null") {
-        Some(error) => said(error),
+        Some(error) => error_in_place(error),
         None => Unreadable::Missing { what, found: object::kind(found) },
     }
 }
 
-pub(super) fn said(error: &str) -> Unreadable {
+pub(super) fn error_in_place(error: &str) -> Unreadable {
     let [status] = object::values(error, &["status"]).unwrap_or_default();
     let status = status.and_then(number::whole).and_then(|status| u16::try_from(status).ok());
-    Unreadable::Said { status }
+    Unreadable::Error { status }
 }

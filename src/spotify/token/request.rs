@@ -1,0 +1,214 @@
+//! One request for a token, and what its response means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::{ClientCredentials, Token};
+use crate::failure::{Failure, RefusalCause};
+use crate::http;
+use crate::spotify::error_kind::{ErrorKind, classify};
+use crate::spotify::throttle::{Permit, Throttle};
+use crate::spotify::wire::{self, TokenAnswer, Unreadable, error_words};
+
+/// The largest response body. A token's has some hundred bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The longest that a token is used, whatever its response says.
+const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// The call's name in errors.
+const CALL: &str = "POST /api/token";
+
+pub(super) struct Request {
+    pub(super) builder: reqwest::RequestBuilder,
+    pub(super) credentials: ClientCredentials,
+    /// The setting that the credentials come from.
+    pub(super) setting: &'static str,
+    pub(super) margin: Duration,
+    pub(super) retry_after_unit: Duration,
+}
+
+pub(super) enum Response {
+    Token(Token),
+    Transient {
+        failure: Failure,
+        retry_after: Option<Duration>,
+    },
+    /// A 429, which the throttle of the Web API has recorded.
+    Throttled {
+        wait: Duration,
+        quota: bool,
+    },
+    /// A failure that lasts until someone fixes its cause.
+    Permanent(Failure),
+}
+
+impl Request {
+    /// Sends the request and records the result, except for a transient failure, which the caller
+    /// records. `api` is the throttle of the Web API.
+    pub(super) async fn send(self, mut permit: Permit, api: Arc<Throttle>) -> (Response, Permit) {
+        let response = self.response(&api).await;
+        if !matches!(response, Response::Transient { .. }) {
+            permit.record_response();
+        }
+        (response, permit)
+    }
+
+    async fn response(self, api: &Throttle) -> Response {
+        let sent_at = Instant::now();
+        let id = self.credentials.client_id.expose_secret();
+        let secret = self.credentials.client_secret.expose_secret();
+        let sent = self
+            .builder
+            .basic_auth(id, Some(secret))
+            .form(&[("grant_type", "client_credentials")])
+            .send()
+            .await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return transient(http::describe(&error), None),
+        };
+        let status = response.status();
+        let retry_after = http::retry_after(response.headers());
+        let retry_after =
+            retry_after.map(|pause| pause.mul_f64(self.retry_after_unit.as_secs_f64()));
+        let body = match http::read_body(response, MAX_BODY_BYTES).await {
+            Ok(body) => body,
+            Err(error) if status.is_success() => return transient(error.to_string(), None),
+            Err(_) => Bytes::new(),
+        };
+        let mut error_status = Some(status.as_u16());
+        if status.is_success() {
+            match wire::token(&body) {
+                Ok(TokenAnswer { access_token, expires_in }) => {
+                    let life = Duration::from_secs(expires_in).min(MAX_LIFE);
+                    let renew_at = sent_at + life.saturating_sub(self.margin);
+                    return Response::Token(Token { secret: access_token, renew_at });
+                }
+                Err(Unreadable::Error { status }) => error_status = status,
+                // Without the body's words, which may contain a token.
+                Err(why) => return odd(format!("the response has no token: {why}"), None),
+            }
+        }
+        let basic = STANDARD.encode(format!("{id}:{secret}"));
+        let (words, reason) = error_words(&body, &[basic.as_str(), secret, id]);
+        let detail = match error_status {
+            _ if !status.is_success() => format!("{} {words}", status.as_u16()),
+            Some(status) => format!("an error {status} with status 200: {words}"),
+            None => format!("an error with status 200: {words}"),
+        };
+        let detail = detail.trim_end().to_owned();
+        let is_html = body.trim_ascii_start().starts_with(b"<");
+        let status = error_status.unwrap_or_default();
+        match classify_token_error(status, &words, reason.as_deref(), is_html) {
+            TokenErrorKind::Credentials => Response::Permanent(Failure::SpotifyCredentials(
+                format!("Spotify answers {detail} to the client id and secret of {}", self.setting),
+            )),
+            TokenErrorKind::Other(ErrorKind::Throttled { quota }) => {
+                Response::Throttled { wait: api.cool_down(retry_after, quota), quota }
+            }
+            TokenErrorKind::Other(ErrorKind::Transient { is_odd: false }) => {
+                transient(detail, retry_after)
+            }
+            TokenErrorKind::Other(ErrorKind::Transient { is_odd: true }) => {
+                odd(detail, retry_after)
+            }
+            TokenErrorKind::Other(ErrorKind::Premium) => {
+                Response::Permanent(Failure::Premium(detail))
+            }
+            TokenErrorKind::Other(kind) => {
+                let cause = match kind {
+                    ErrorKind::Permanent(cause) => cause,
+                    _ => RefusalCause::Address,
+                };
+                let call = CALL.to_owned();
+                Response::Permanent(Failure::SpotifyRefused { call, detail, cause })
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum TokenErrorKind {
+    /// Spotify does not accept the client id and secret.
+    Credentials,
+    Other(ErrorKind),
+}
+
+/// Classifies a response without a token. `status` is 0 for an error in a 200 that has none. The error
+/// codes are those of OAuth (RFC 6749, section 5.2).
+fn classify_token_error(
+    status: u16,
+    words: &str,
+    reason: Option<&str>,
+    is_html: bool,
+) -> TokenErrorKind {
+    let says = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
+    if status < 500 && says(&["invalid_client", "invalid client", "unauthorized_client"]) {
+        return TokenErrorKind::Credentials;
+    }
+    if says(&["server_error", "temporarily_unavailable"]) {
+        return TokenErrorKind::Other(ErrorKind::Transient { is_odd: false });
+    }
+    match (classify(status, words, reason), status) {
+        (ErrorKind::InvalidToken | ErrorKind::Permanent(_), 400 | 403) if is_html => {
+            // The page of a proxy, not a response of the endpoint.
+            TokenErrorKind::Other(ErrorKind::Transient { is_odd: true })
+        }
+        (ErrorKind::InvalidToken, _) | (ErrorKind::Permanent(_), 400 | 403) => {
+            TokenErrorKind::Credentials
+        }
+        (other, _) => TokenErrorKind::Other(other),
+    }
+}
+
+pub(super) fn unavailable(detail: String, after: Option<Duration>) -> Failure {
+    Failure::SpotifyUnavailable { call: CALL.to_owned(), detail, after }
+}
+
+fn transient(detail: String, retry_after: Option<Duration>) -> Response {
+    Response::Transient { failure: unavailable(detail, retry_after), retry_after }
+}
+
+fn odd(detail: String, retry_after: Option<Duration>) -> Response {
+    let failure = Failure::SpotifyUnexpected { call: CALL.to_owned(), detail };
+    Response::Transient { failure, retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_client_is_about_the_credentials() {
+        let transient = |is_odd| TokenErrorKind::Other(ErrorKind::Transient { is_odd });
+        let throttled = TokenErrorKind::Other(ErrorKind::Throttled { quota: false });
+        let permanent = |cause| TokenErrorKind::Other(ErrorKind::Permanent(cause));
+        for (status, words, is_html, expected) in [
+            (400, "invalid_client: Invalid client", false, TokenErrorKind::Credentials),
+            (401, "", false, TokenErrorKind::Credentials),
+            (403, "Forbidden", false, TokenErrorKind::Credentials),
+            (0, "invalid_client", false, TokenErrorKind::Credentials),
+            (400, "", true, transient(true)),
+            (403, "", true, transient(true)),
+            (400, "temporarily_unavailable", false, transient(false)),
+            (0, "server_error", false, transient(false)),
+            (0, "Something went wrong", false, transient(true)),
+            (503, "", true, transient(false)),
+            (408, "", false, transient(false)),
+            (425, "", false, transient(true)),
+            (429, "", false, throttled),
+            (302, "", true, permanent(RefusalCause::Address)),
+            (404, "", true, TokenErrorKind::Other(ErrorKind::NotFound)),
+        ] {
+            let kind = classify_token_error(status, words, None, is_html);
+            assert_eq!(kind, expected, "{status} {words}");
+        }
+    }
+}
