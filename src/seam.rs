@@ -32,7 +32,7 @@ pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> 
 
 /// What an error's body says.
 pub fn error_words(body: &[u8]) -> (String, Option<String>) {
-    wire::error_words(body, &[])
+    wire::error_message(body, &[])
 }
 
 /// Folds a text into a buffer that is used again.

@@ -12,7 +12,7 @@ use super::breaker::{CallStart, Scope};
 use super::error_kind::{ErrorKind, classify};
 use super::throttle::Permit;
 use super::token::Token;
-use super::wire::{Unreadable, error_words};
+use super::wire::{Unreadable, error_message};
 use super::{CallError, Spotify};
 use crate::failure::{Failure, Subject};
 use crate::http;
@@ -45,7 +45,7 @@ enum Response {
         body: Bytes,
         retry_after: Option<Duration>,
     },
-    /// Not a success; `detail` has the status and Spotify's words.
+    /// Not a success; `detail` has the status and the message.
     Refused {
         kind: ErrorKind,
         detail: String,
@@ -162,12 +162,12 @@ impl Spotify {
     ) -> Next {
         let secrets = [token.secret.expose_secret()];
         let detail = why.detail(body, &secrets);
-        let (words, reason) = error_words(body, &secrets);
+        let (message, reason) = error_message(body, &secrets);
         let status = match why {
             Unreadable::Error { status } => *status,
             Unreadable::NotJson(_) | Unreadable::Missing { .. } => None,
         };
-        match classify(status.unwrap_or_default(), &words, reason.as_deref()) {
+        match classify(status.unwrap_or_default(), &message, reason.as_deref()) {
             ErrorKind::Throttled { quota } => {
                 permit.record_429(retry_after, quota);
                 Next::Again
@@ -175,7 +175,7 @@ impl Spotify {
             kind if matches!(why, Unreadable::Error { .. }) => {
                 self.refused(call, token, kind, detail, retry_after)
             }
-            // Other words may be part of a page that is cut off.
+            // Anything else may be a page that is cut off.
             _ => Next::Retry { failure: odd(call, detail), retry_after },
         }
     }
@@ -254,8 +254,8 @@ async fn send(
     }
     // If the body is cut off, the status is enough.
     let body = body.unwrap_or_default();
-    let (words, reason) = error_words(&body, &[token.secret.expose_secret()]);
-    let kind = classify(status.as_u16(), &words, reason.as_deref());
+    let (message, reason) = error_message(&body, &[token.secret.expose_secret()]);
+    let kind = classify(status.as_u16(), &message, reason.as_deref());
     if let ErrorKind::Throttled { quota } = kind {
         permit.record_429(retry_after, quota);
         return (Response::Throttled, permit);
@@ -263,6 +263,6 @@ async fn send(
     if !matches!(kind, ErrorKind::Transient { .. }) {
         permit.record_response();
     }
-    let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
+    let detail = format!("{} {message}", status.as_u16()).trim_end().to_owned();
     (Response::Refused { kind, detail, retry_after }, permit)
 }

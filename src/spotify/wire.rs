@@ -4,21 +4,21 @@
 mod clean;
 mod fields;
 mod item;
+mod message;
 mod number;
 mod object;
 mod token;
 mod unreadable;
-mod words;
 
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub(crate) use item::{Episode, Show};
+pub(crate) use message::error_message;
 pub(super) use token::{TokenAnswer, token};
 pub(crate) use unreadable::Unreadable;
 use unreadable::{error_in_place, error_or_missing};
-pub(crate) use words::error_words;
 
 /// A page of a listing.
 #[derive(Debug)]

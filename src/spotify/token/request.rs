@@ -14,7 +14,7 @@ use crate::failure::{Failure, Subject};
 use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
 use crate::spotify::throttle::{Permit, Throttle};
-use crate::spotify::wire::{self, TokenAnswer, Unreadable, error_words};
+use crate::spotify::wire::{self, TokenAnswer, Unreadable, error_message};
 
 /// The largest response body. A token's has some hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -92,21 +92,21 @@ impl Request {
                     return Response::Token(Token { secret: access_token, renew_at });
                 }
                 Err(Unreadable::Error { status }) => error_status = status,
-                // Without the body's words, which may contain a token.
+                // Does not repeat the body, which may contain a token.
                 Err(why) => return odd(format!("the response has no token: {why}"), None),
             }
         }
         let basic = STANDARD.encode(format!("{id}:{secret}"));
-        let (words, reason) = error_words(&body, &[basic.as_str(), secret, id]);
+        let (message, reason) = error_message(&body, &[basic.as_str(), secret, id]);
         let detail = match error_status {
-            _ if !status.is_success() => format!("{} {words}", status.as_u16()),
-            Some(status) => format!("an error {status} with status 200: {words}"),
-            None => format!("an error with status 200: {words}"),
+            _ if !status.is_success() => format!("{} {message}", status.as_u16()),
+            Some(status) => format!("an error {status} with status 200: {message}"),
+            None => format!("an error with status 200: {message}"),
         };
         let detail = detail.trim_end().to_owned();
         let is_html = body.trim_ascii_start().starts_with(b"<");
         let status = error_status.unwrap_or_default();
-        match classify_token_error(status, &words, reason.as_deref(), is_html) {
+        match classify_token_error(status, &message, reason.as_deref(), is_html) {
             TokenErrorKind::Credentials => Response::Permanent(Failure::SpotifyCredentials(
                 format!("Spotify answers {detail} to the client id and secret of {}", self.setting),
             )),
