@@ -37,7 +37,7 @@ pub(super) struct Breaker {
     last_failure: Option<(Failure, Instant)>,
     /// The last failure that all waiting calls were failed with.
     shared_failure: Option<Failure>,
-    /// How often waiting calls were failed.
+    /// The number of times that waiting calls were failed.
     shared_failures: u64,
     /// The number of calls that have begun.
     calls: u64,
@@ -216,8 +216,8 @@ impl Breaker {
     ) -> Option<Failure> {
         let max_retry_after = self.backoff.max_retry_after;
         let previous = self.last_failure.replace((failure.clone(), now));
-        let is_first_for_long = previous.is_some_and(|(_, at)| now - at > max_retry_after);
-        if is_first_for_long && self.state == State::Closed {
+        let is_first_in_a_while = previous.is_some_and(|(_, at)| now - at > max_retry_after);
+        if is_first_in_a_while && self.state == State::Closed {
             self.failures.reset();
         }
         self.failures.add_calls(scope);

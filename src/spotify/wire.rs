@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use item::{Episode, Show};
 pub(crate) use message::error_message;
-pub(super) use token::{TokenAnswer, token};
+pub(super) use token::{TokenResponse, token};
 pub(crate) use unreadable::Unreadable;
 use unreadable::{error_in_place, error_or_missing};
 
@@ -27,7 +27,7 @@ pub(crate) struct Paging<T> {
     pub(crate) items: Vec<Option<T>>,
     /// The number of items in the listing, if the page has a valid one.
     pub(crate) total: Option<u64>,
-    /// Whether the page names a next one.
+    /// Whether the page links to a next page.
     pub(crate) has_next: bool,
 }
 
@@ -93,7 +93,7 @@ fn page<T: DeserializeOwned>(json: &str, error: Option<&str>) -> Result<Paging<T
     })
 }
 
-/// Parses each item on its own, so that one that is unreadable costs no other.
+/// Parses each item on its own, so that an unreadable one does not affect the others.
 fn item_by_item<'a, T: DeserializeOwned>(
     json: &'a str,
     error: Option<&str>,

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Subject};
 use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
 use crate::spotify::throttle::{Permit, Throttle};
-use crate::spotify::wire::{self, TokenAnswer, Unreadable, error_message};
+use crate::spotify::wire::{self, TokenResponse, Unreadable, error_message};
 
 /// The largest response body. A token's has some hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl Request {
         let mut error_status = Some(status.as_u16());
         if status.is_success() {
             match wire::token(&body) {
-                Ok(TokenAnswer { access_token, expires_in }) => {
+                Ok(TokenResponse { access_token, expires_in }) => {
                     let life = Duration::from_secs(expires_in).min(MAX_LIFE);
                     let renew_at = sent_at + life.saturating_sub(self.margin);
                     return Response::Token(Token { secret: access_token, renew_at });

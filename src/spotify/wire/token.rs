@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use super::unreadable::{Unreadable, error_or_missing};
 use super::{clean, fields, members, number};
 
-pub(crate) struct TokenAnswer {
+pub(crate) struct TokenResponse {
     pub(crate) access_token: SecretString,
     /// In seconds.
     pub(crate) expires_in: u64,
@@ -16,7 +16,7 @@ pub(crate) struct TokenAnswer {
 const DEFAULT_EXPIRES_IN: u64 = 3600;
 
 /// Parses the response. The error does not repeat the body, which may contain a token.
-pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
+pub(crate) fn token(body: &[u8]) -> Result<TokenResponse, Unreadable> {
     let body = clean::body(body);
     let [token, expires_in, error] = members(&body, &["access_token", "expires_in", "error"])?;
     let Some(text) = token.and_then(fields::text) else {
@@ -28,7 +28,7 @@ pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
         return Err(Unreadable::Missing { what: "`access_token`", found });
     }
     let seconds = expires_in.and_then(number::whole).filter(|seconds| *seconds > 0);
-    Ok(TokenAnswer {
+    Ok(TokenResponse {
         access_token: SecretString::from(text),
         expires_in: seconds
             .map_or(DEFAULT_EXPIRES_IN, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
