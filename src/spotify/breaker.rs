@@ -220,7 +220,11 @@ impl Breaker {
         if is_first_in_a_while && self.state == State::Closed {
             self.failures.reset();
         }
-        self.failures.add_calls(scope);
+        let (call, failed) = match scope {
+            Scope::One(call) => (call, Some(call.id)),
+            Scope::All(call) => (call, None),
+        };
+        self.failures.add_call(failed);
         if !is_probe && self.state != State::Closed {
             return None;
         }
@@ -235,7 +239,6 @@ impl Breaker {
             let pause = self.backoff.jittered_delay(self.failures.in_a_row()).max(retry_after);
             self.state = State::BackingOff { until: now + pause };
         }
-        let (Scope::One(call) | Scope::All(call)) = scope;
         let is_outage = self.failures.detect_outage(call.failures, self.backoff.attempts);
         (is_outage || is_long).then(|| self.fail_waiting(failure.clone()))
     }

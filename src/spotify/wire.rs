@@ -1,6 +1,7 @@
 //! Spotify's responses, as far as the service uses them. A field may be missing, unknown or of another
 //! type than documented; only a response without a list of items is unreadable.
 
+mod body;
 mod clean;
 mod fields;
 mod item;
@@ -12,8 +13,8 @@ mod unreadable;
 
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
+use body::members;
 pub(crate) use item::{Episode, Show};
 pub(crate) use message::error_message;
 pub(super) use token::{TokenResponse, token};
@@ -55,23 +56,6 @@ pub(crate) fn show(body: &[u8]) -> Result<Option<String>, Unreadable> {
         Some(error) => Err(error_in_place(error)),
         None => Ok(name.and_then(fields::text)),
     }
-}
-
-/// Returns the values of `keys` in a body that must be an object.
-fn members<'a, const N: usize>(
-    body: &'a str,
-    keys: &'static [&'static str; N],
-) -> Result<[Option<&'a str>; N], Unreadable> {
-    let not_json = |error: serde_json::Error| Unreadable::NotJson(error.to_string());
-    if body.trim().is_empty() {
-        return Err(Unreadable::NotJson("it is empty".to_owned()));
-    }
-    let json = serde_json::from_str::<&RawValue>(body).map_err(not_json)?.get();
-    if !json.starts_with('{') {
-        let found = object::kind(Some(json));
-        return Err(Unreadable::Missing { what: "the response", found });
-    }
-    object::values(json, keys).map_err(not_json)
 }
 
 /// Parses the object of a page. `error` is an error next to it.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{ClientCredentials, Token};
 use crate::failure::{Failure, Subject};
 use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
@@ -24,6 +24,25 @@ const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The call's name in errors.
 const CALL: &str = "POST /api/token";
+
+#[derive(Clone, Debug)]
+pub(in crate::spotify) struct Token {
+    pub(in crate::spotify) secret: SecretString,
+    pub(super) renew_at: Instant,
+}
+
+impl Token {
+    pub(super) fn is(&self, other: &Token) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
+/// The id and secret of the app at Spotify.
+#[derive(Deserialize)]
+pub(super) struct ClientCredentials {
+    client_id: SecretString,
+    client_secret: SecretString,
+}
 
 pub(super) struct Request {
     pub(super) builder: reqwest::RequestBuilder,

@@ -2,8 +2,9 @@
 
 use secrecy::SecretString;
 
+use super::body::members;
 use super::unreadable::{Unreadable, error_or_missing};
-use super::{clean, fields, members, number};
+use super::{clean, fields, number};
 
 pub(crate) struct TokenResponse {
     pub(crate) access_token: SecretString,
