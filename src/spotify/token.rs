@@ -4,7 +4,7 @@
 
 mod request;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +16,7 @@ use crate::config::{Config, Credentials};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::retry::{self, Backoff};
+use crate::sync;
 use crate::telemetry::traced;
 pub(super) use request::Token;
 use request::{ClientCredentials, Request, Response, unavailable};
@@ -152,7 +153,7 @@ impl Tokens {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     fn has_token(&self) -> bool {
