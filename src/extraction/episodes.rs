@@ -116,7 +116,6 @@ impl Extractor {
             max_offset: u32::MAX,
             max_concurrent_requests: self.max_concurrent_calls,
             all_at_once: false,
-            first_page_only: false,
             max_missing_percent: percent,
         };
         let page = |offset, limit| {

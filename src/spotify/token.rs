@@ -134,7 +134,7 @@ impl Tokens {
         let sent = request.send(permit, Arc::clone(api));
         let (response, permit) = match tokio::spawn(traced(sent)).await {
             Ok(sent) => sent,
-            Err(ended) => return Err(unavailable(ended.to_string(), None).into()),
+            Err(ended) => return Err(unavailable(None, ended.to_string(), None).into()),
         };
         let (failure, retry_after) = match response {
             Response::Token(token) => {
@@ -143,7 +143,6 @@ impl Tokens {
                 return Ok(());
             }
             Response::Permanent(failure) => return Err(permit.record_refusal(failure).into()),
-            Response::Throttled { wait, quota } => (Failure::Throttled { wait, quota }, Some(wait)),
             Response::Transient { failure, retry_after } => (failure, retry_after),
         };
         match permit.record_failure(Scope::All(start), &failure, retry_after) {
