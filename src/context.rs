@@ -20,7 +20,7 @@ pub use meter::Meter;
 pub struct Context {
     /// When the message must be answered.
     pub deadline: Deadline,
-    /// Set once the message is answered, or once its client is gone: no new job may be inserted.
+    /// Set once the message is answered, or its client has disconnected: no new job may be inserted.
     pub(crate) cancelled: CancellationToken,
     /// For the log line.
     pub(crate) meter: Meter,
@@ -82,7 +82,7 @@ pub(crate) struct Progress {
 /// What a message is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Waiting for its table, or until fewer messages are at work.
+    /// Waiting for its table, or for a slot.
     #[default]
     Waiting,
     /// Looking up its earlier loads.

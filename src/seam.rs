@@ -32,7 +32,7 @@ pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> 
 
 /// Returns the message and the reason in the body of an error from Spotify.
 pub fn error_words(body: &[u8]) -> (String, Option<String>) {
-    wire::error_words(body, &[])
+    wire::error_message(body, &[])
 }
 
 pub fn fold_into(text: &str, folded: &mut String) {

@@ -6,13 +6,13 @@ mod event;
 mod load_task;
 mod log_line;
 mod outcome;
+mod topics;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Timing};
@@ -21,22 +21,17 @@ use crate::envelope::{Envelope, Message};
 use crate::extraction::{Extracted, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
-use crate::job::{self, Action, Job, TriggerMessage};
-use crate::letter;
+use crate::job::{self, Action, Job};
 #[cfg(feature = "local")]
 use crate::names::{ChosenShow, Term};
-use crate::publisher::{Outgoing, Publisher};
 use crate::spotify::Spotify;
-use crate::warehouse::{CompletedLoad, EarlierLoads, Load, Origin, TableState, Warehouse};
+use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 use admission::Admission;
 use load_task::LoadTask;
 use log_line::LogLine;
 pub(crate) use log_line::log_refused_request;
 pub use outcome::Outcome;
-
-/// A dead letter is published even if the message's own deadline has passed, but not for longer than
-/// this: the subscription's ack deadline (600 s) is 60 s later than the message's.
-const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
+use topics::Topics;
 
 /// The service without its HTTP.
 #[derive(Debug)]
@@ -44,11 +39,11 @@ pub struct Service {
     config: Config,
     extractor: Arc<Extractor>,
     warehouse: Arc<Warehouse>,
-    publisher: Publisher,
+    topics: Topics,
     admission: Arc<Admission>,
     /// Set at SIGTERM: new messages are answered 503.
     pub draining: CancellationToken,
-    /// Set some seconds later: messages at work are answered 503, too.
+    /// Set some seconds later: messages in progress are answered 503, too.
     pub stopped: CancellationToken,
 }
 
@@ -56,8 +51,14 @@ pub struct Service {
 enum Prepared {
     /// An earlier delivery loaded the table.
     AlreadyLoaded(CompletedLoad),
-    /// These rows must be loaded, as try number `n`.
+    /// These rows must be loaded, by the message's load job number `n`.
     Load { n: u32, extracted: Extracted, table_state: TableState },
+}
+
+impl Prepared {
+    fn load(n: u32, (extracted, table_state): (Extracted, TableState)) -> Self {
+        Self::Load { n, extracted, table_state }
+    }
 }
 
 impl Service {
@@ -68,7 +69,7 @@ impl Service {
         Ok(Self {
             extractor: Arc::new(Extractor::new(&config, spotify)),
             warehouse: Arc::new(Warehouse::new(&config, &google)?),
-            publisher: Publisher::new(&config, &google),
+            topics: Topics::new(&config, &google),
             admission: Arc::new(Admission::new(config.max_concurrent_messages)),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -91,16 +92,16 @@ impl Service {
     pub async fn handle(&self, envelope: &Envelope) -> Outcome {
         let context = Arc::new(Context::new(self.config.timing.message_deadline));
         let message = &envelope.message;
-        let request = job::parse(message, &self.config.naming);
-        let job = match &request {
+        let action = job::parse(message, &self.config.naming);
+        let job = match &action {
             Ok(Action::Load(job)) => Some(job),
             _ => None,
         };
         let line = LogLine::new(envelope, job, &context);
-        let result = match &request {
+        let result = match action {
             _ if self.draining.is_cancelled() => Err(Failure::ShuttingDown),
-            Ok(request) => self.process(request, envelope, &context).await,
-            Err(refused) => Err(refused.clone()),
+            Ok(ref action) => self.process(action, envelope, &context).await,
+            Err(ref invalid) => Err(invalid.clone()),
         };
         let outcome = match result {
             Ok(outcome) => outcome,
@@ -110,17 +111,20 @@ impl Service {
         outcome
     }
 
-    /// Processes a request until its deadline, or until the service stops.
+    /// Does what the message asks for, until its deadline or until the service stops.
     async fn process(
         &self,
-        request: &Action,
+        action: &Action,
         envelope: &Envelope,
         context: &Arc<Context>,
     ) -> Result<Outcome, Failure> {
         let work = async {
-            match request {
+            match action {
                 Action::Load(job) => self.load(job, envelope, context).await,
-                Action::FanOut(orders) => self.fan_out(orders).await,
+                Action::FanOut(messages) => {
+                    let messages = self.topics.publish_fan_out(messages).await?;
+                    Ok(Outcome::FannedOut { messages })
+                }
             }
         };
         tokio::select! {
@@ -173,7 +177,8 @@ impl Service {
         }
         let (rows, origin) = (extracted.rows.count(), extracted.origin);
         loaded.rows = Some(rows);
-        self.publish_event(&load, &loaded, Some(&origin), context).await?;
+        context.progress.enter(Stage::Publishing);
+        self.topics.publish_event(&load, &loaded, Some(&origin)).await?;
         let rows_before = table_state.rows();
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
     }
@@ -186,40 +191,44 @@ impl Service {
         delivery_attempt: Option<u32>,
     ) -> Result<Prepared, Failure> {
         let context = &task.context;
-        // Fails without a call if a denial that is remembered rules out every load.
+        // A recent denial may rule out any load.
         self.warehouse.fail_if_denied(load)?;
-        let (earlier, extracted) = match delivery_attempt {
+        match delivery_attempt {
             // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
-            Some(1) => (EarlierLoads::NoneSucceeded { next: 0 }, self.extract(load, context).await),
+            Some(1) => Ok(Prepared::load(0, self.extract(load, context).await?)),
             // A redelivery may have one, so Spotify is read only if there is none.
             Some(_) => {
                 context.progress.enter(Stage::LookingUp);
                 match task.find_earlier_loads().await? {
-                    EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
-                    next => (next, self.extract(load, context).await),
+                    EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
+                    EarlierLoads::NoneSucceeded { next } => {
+                        Ok(Prepared::load(next, self.extract(load, context).await?))
+                    }
                 }
             }
-            // Without an attempt number, the lookup costs no time alongside the first calls to Spotify.
-            None => {
-                let (earlier, extract) =
-                    (pin!(task.find_earlier_loads()), pin!(self.extract(load, context)));
-                match select(earlier, extract).await {
-                    Either::Left((earlier, extract)) => match earlier? {
-                        EarlierLoads::Succeeded(loaded) => {
-                            return Ok(Prepared::AlreadyLoaded(loaded));
-                        }
-                        next => (next, extract.await),
-                    },
-                    Either::Right((extracted, earlier)) => (earlier.await?, extracted),
-                }
-            }
+            None => self.prepare_concurrently(load, task).await,
+        }
+    }
+
+    /// Looks up earlier loads while reading Spotify, for a push without a delivery attempt. An earlier load
+    /// counts even if reading Spotify fails.
+    async fn prepare_concurrently(
+        &self,
+        load: &Load<'_>,
+        task: &Arc<LoadTask>,
+    ) -> Result<Prepared, Failure> {
+        let lookup = pin!(task.find_earlier_loads());
+        let extract = pin!(self.extract(load, &task.context));
+        let (earlier, extracted) = match select(lookup, extract).await {
+            Either::Left((earlier, extract)) => match earlier? {
+                EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
+                none => (none, extract.await),
+            },
+            Either::Right((extracted, lookup)) => (lookup.await?, extracted),
         };
         match earlier {
             EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
-            EarlierLoads::NoneSucceeded { next: n } => {
-                let (extracted, table_state) = extracted?;
-                Ok(Prepared::Load { n, extracted, table_state })
-            }
+            EarlierLoads::NoneSucceeded { next } => Ok(Prepared::load(next, extracted?)),
         }
     }
 
@@ -252,41 +261,9 @@ impl Service {
         loaded: CompletedLoad,
         context: &Context,
     ) -> Result<Outcome, Failure> {
-        self.publish_event(load, &loaded, None, context).await?;
-        Ok(Outcome::already_loaded(loaded))
-    }
-
-    /// Publishes the event of a load, if `LOADED_TOPIC` is set.
-    async fn publish_event(
-        &self,
-        load: &Load<'_>,
-        loaded: &CompletedLoad,
-        origin: Option<&Origin>,
-        context: &Context,
-    ) -> Result<(), Failure> {
-        let Some(topic) = &self.config.pubsub.loaded_topic else { return Ok(()) };
         context.progress.enter(Stage::Publishing);
-        let event = event::loaded_event(load, loaded, origin);
-        let published = self.publisher.publish(topic, vec![event]).await;
-        published.map(drop).map_err(|why| Failure::EventNotPublished {
-            table: load.job.table.clone(),
-            job_id: loaded.job_id.clone(),
-            why: Box::new(why),
-        })
-    }
-
-    /// Publishes one message for each table and term. A redelivery publishes them again, which loads the
-    /// same tables again.
-    async fn fan_out(&self, orders: &[TriggerMessage]) -> Result<Outcome, Failure> {
-        let Some(topic) = &self.config.pubsub.trigger_topic else {
-            return Err(Failure::NoTriggerTopic(orders.len()));
-        };
-        let messages = orders
-            .iter()
-            .map(|order| Outgoing { data: order.to_data(), ..Outgoing::default() })
-            .collect();
-        let published = self.publisher.publish(topic, messages).await?;
-        Ok(Outcome::FannedOut { messages: published.len() as u64 })
+        self.topics.publish_event(load, &loaded, None).await?;
+        Ok(Outcome::already_loaded(loaded))
     }
 
     /// Dead-letters a message that can never succeed. All others are redelivered.
@@ -294,29 +271,9 @@ impl Service {
         if failure.decision() != Decision::DeadLetter {
             return Outcome::failed(failure);
         }
-        match self.publish_dead_letter(&failure, message).await {
+        match self.topics.publish_dead_letter(&failure, message).await {
             Ok(()) => Outcome::DeadLettered(failure),
             Err(why) => Outcome::Refused { failure, undelivered: Some(why) },
-        }
-    }
-
-    async fn publish_dead_letter(
-        &self,
-        failure: &Failure,
-        message: &Message,
-    ) -> Result<(), String> {
-        let Some(topic) = &self.config.pubsub.dead_letter_topic else {
-            return Err("DEAD_LETTER_TOPIC is not set".to_owned());
-        };
-        let dead_letter = Outgoing {
-            data: message.data.as_bytes().to_vec(),
-            attributes: letter::attributes(message, failure),
-        };
-        let time = DEAD_LETTER_TIMEOUT.min(self.config.timing.google_call_timeout);
-        match timeout(time, self.publisher.publish(topic, vec![dead_letter])).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(why)) => Err(why.to_string()),
-            Err(_) => Err("Pub/Sub did not answer in time".to_owned()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Values that are not what Spotify documents, each kind alone: one of them costs a field or an item,
-//! never a table.
+//! Values that Spotify does not document, each kind on its own: a field becomes NULL or an item is
+//! skipped, but the table is loaded.
 
 use axum::body::Body;
 use axum::http::Response;
@@ -10,7 +10,7 @@ use crate::support::spotify::{Spotify, episode, episode_rows, podcast_rows, show
 use crate::support::wire::{Act, answer};
 use crate::support::{App, EPISODES, MENTIONS, PODCASTS, World, table};
 
-/// A service whose Spotify answers every page of episodes with these bytes.
+/// Starts a service for which every page of episodes has these bytes.
 async fn showing(page: Vec<u8>) -> (World, App) {
     let world = World::new(Spotify::showing(1, 1).await).await;
     world.spotify.stub.on(move |call| {
@@ -24,12 +24,12 @@ async fn showing(page: Vec<u8>) -> (World, App) {
     (world, app)
 }
 
-/// A page of three episodes, the second of which is `item`, as it is written.
+/// A page of three episodes, the second of which is `item`.
 fn page_with(item: &str) -> String {
     format!(r#"{{"items":[{},{item},{}],"total":3}}"#, episode(0), episode(2))
 }
 
-/// An item of which one field is `value`, and the row that it comes to.
+/// An item with `value` in one field, and its row.
 fn with(field: &str, value: &str, column: &Value) -> (String, Value) {
     let item = episode(1);
     let mut row = episode_rows(std::slice::from_ref(&item)).remove(0);
@@ -43,7 +43,7 @@ fn with(field: &str, value: &str, column: &Value) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn an_odd_field_is_null_and_counted_or_read_for_what_it_means() {
+async fn an_odd_field_is_converted_or_else_null_and_counted() {
     let null = Value::Null;
     for (field, value, column, malformed, undated) in [
         ("duration_ms", "2345.0", json!(2345), 0, 0),
@@ -93,7 +93,7 @@ async fn an_odd_field_is_null_and_counted_or_read_for_what_it_means() {
 #[tokio::test]
 async fn an_item_without_an_id_is_skipped_and_counted() {
     for item in [
-        // Recorded: a dead episode inside a listing.
+        // Recorded: a deleted episode in a listing.
         r#"{"id":null,"languages":[null],"release_date":"0000","name":null,"description":null,
             "duration_ms":null,"explicit":null,"type":null,"uri":null}"#,
         "{}",
@@ -125,7 +125,7 @@ async fn an_item_without_an_id_is_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn a_page_may_be_written_oddly_too() {
+async fn an_odd_page_is_parsed_as_well() {
     let healthy = page_with(&episode(1).to_string());
     let rows = episode_rows(&[episode(0), episode(1), episode(2)]);
     for page in [
@@ -142,7 +142,7 @@ async fn a_page_may_be_written_oddly_too() {
 }
 
 #[tokio::test]
-async fn invalid_utf_8_and_u_0000_cost_a_character() {
+async fn invalid_utf_8_and_u_0000_are_replaced_or_removed() {
     let mut page = page_with(&episode(1).to_string()).into_bytes();
     let at = page.windows(4).position(|bytes| bytes == "Só ".as_bytes()).unwrap();
     page.splice(at..at + 4, *b"S\xf3\0 ");
@@ -152,7 +152,7 @@ async fn invalid_utf_8_and_u_0000_cost_a_character() {
 }
 
 #[tokio::test]
-async fn a_search_is_read_as_leniently() {
+async fn a_search_is_parsed_as_leniently() {
     let log = Log::start();
     let world = World::new(Spotify::showing(1, 1).await).await;
     let (mut first, mut second, third) = (show(0), show(1), show(2));
@@ -176,14 +176,14 @@ async fn a_search_is_read_as_leniently() {
     assert_eq!(world.bigquery.rows(PODCASTS), expected);
     let line = log.outcome(&push.id);
     assert_eq!((&*line["malformed_fields"], &*line["skipped_nulls"]), ("2", "2"));
-    // The show that has the term's name has no id, so the first that has one is the term's.
+    // The show with the term's name has no id, so the first show with an id is the term's.
     app.push(&table("episodes")).await;
     let listed = world.spotify.stub.calls_to("GET", "/episodes");
     assert!(listed[0].path.contains(show(0)["id"].as_str().unwrap()), "{listed:?}");
 }
 
 #[tokio::test]
-async fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
+async fn an_unreadable_response_names_the_field_and_quotes_spotify() {
     for (page, says) in [
         (r#"{"href":"about:us","total":3}"#, r#"`items` is missing: {"href":"about:us""#),
         (r#"{"items":null,"total":3}"#, "`items` is null"),
@@ -203,7 +203,7 @@ async fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
 }
 
 #[tokio::test]
-async fn a_token_is_read_from_whatever_came() {
+async fn an_odd_token_response_is_accepted() {
     for token in [
         r#"{"access_token":"sample-token","token_type":"bearer","expires_in":"3600"}"#,
         r#"{"access_token":"sample-token","token_type":"BEARER","expires_in":3600.0}"#,
@@ -227,7 +227,7 @@ async fn a_token_is_read_from_whatever_came() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_token_says_what_is_wrong_and_repeats_nothing() {
+async fn a_response_without_a_token_is_explained_but_not_quoted() {
     for (token, says) in [
         (r#"{"token":"hush"}"#, "`access_token` is missing"),
         (r#"{"access_token":null,"refresh_token":"hush"}"#, "`access_token` is null"),

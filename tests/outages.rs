@@ -1,5 +1,5 @@
-//! What one call finds out holds for all messages: during an outage eight of them cost about as many
-//! calls as one, and a page that fails alone stops no other.
+//! Messages share what one call finds out: during an outage eight messages make about as many calls as
+//! one. A page that fails while other calls succeed stops no other message.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Call, Fault, answer, answer_with};
 use crate::support::{Answer, App, Push, World, message, table};
 
-/// The attempts that a call gets.
+/// The number of attempts of a call.
 const ATTEMPTS: usize = 5;
 
 /// The timeout of a call to Spotify.
-const TIMEOUT: Duration = Duration::from_millis(400);
+const CALL_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Long enough for eight messages to arrive.
-const LATE: Duration = Duration::from_millis(500);
+const RESPONSE_DELAY: Duration = Duration::from_millis(500);
 
-/// A service whose pauses are long enough for eight messages to arrive during the first.
+/// Starts a service whose first backoff is long enough for eight messages to arrive.
 async fn start(world: &World) -> App {
-    start_with(world, TIMEOUT).await
+    start_with(world, CALL_TIMEOUT).await
 }
 
 async fn start_with(world: &World, timeout: Duration) -> App {
@@ -53,8 +53,8 @@ fn again(pushes: &[Push]) -> Vec<Push> {
 
 fn outages() -> Vec<(&'static str, Fault)> {
     vec![
-        ("no answer", || Act::Hang),
-        ("a cut connection", || Act::Cut),
+        ("no response", || Act::Hang),
+        ("a closed connection", || Act::Cut),
         ("500", || answer(500, "")),
         ("503 with HTML", || answer(503, "<html>")),
         ("408", || answer(408, "")),
@@ -64,7 +64,7 @@ fn outages() -> Vec<(&'static str, Fault)> {
 }
 
 #[tokio::test]
-async fn eight_messages_find_out_together_and_with_the_calls_of_one() {
+async fn eight_messages_share_the_attempts_of_one_call() {
     for path in ["/v1/", "/api/token"] {
         for (name, fault) in outages() {
             let world = world().await;
@@ -78,10 +78,10 @@ async fn eight_messages_find_out_together_and_with_the_calls_of_one() {
                 let calls = world.spotify.stub.calls();
                 calls.iter().filter(|call| call.path.starts_with(path)).count()
             };
-            // A message that arrives after the others have been answered costs one call more.
+            // A message that arrives after the others have failed makes one more call.
             let first = calls();
             assert!((ATTEMPTS..=ATTEMPTS + 3).contains(&first), "{path} {name}: {first}");
-            // While it lasts, the next delivery costs one call for all, or one for each that is late.
+            // While the outage lasts, the next deliveries make one call, or one for each that is late.
             push_all(&app, &again(&pushes)).await;
             assert!(calls() - first <= 4, "{path} {name}: {}", calls() - first);
             world.spotify.stub.heal();
@@ -93,7 +93,7 @@ async fn eight_messages_find_out_together_and_with_the_calls_of_one() {
 }
 
 #[tokio::test]
-async fn an_outage_while_calls_are_in_flight_costs_those_and_the_tries_of_one() {
+async fn an_outage_costs_the_calls_in_flight_and_the_attempts_of_one() {
     for (name, fault) in outages() {
         let world = world().await;
         let app = start(&world).await;
@@ -134,9 +134,9 @@ async fn a_refusal_of_the_client_is_shared() {
         ("Active premium subscription required", "retry premium_required"),
     ] {
         let world = world().await;
-        let app = start_with(&world, 10 * LATE).await;
+        let app = start_with(&world, 10 * RESPONSE_DELAY).await;
         world.spotify.stub.always("/api/token", move || match answer(400, body) {
-            Act::Answer(response) => Act::LateAnswer(LATE, response),
+            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
             act => act,
         });
         for answer in push_all(&app, &eight()).await {
@@ -147,12 +147,12 @@ async fn a_refusal_of_the_client_is_shared() {
 }
 
 #[tokio::test]
-async fn a_lapsed_premium_is_found_out_with_one_call() {
+async fn a_lapsed_premium_costs_one_call() {
     let world = world().await;
-    let app = start_with(&world, 10 * LATE).await;
+    let app = start_with(&world, 10 * RESPONSE_DELAY).await;
     world.spotify.stub.always("/v1/", || {
         match answer(403, "Active premium subscription required") {
-            Act::Answer(response) => Act::LateAnswer(LATE, response),
+            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
             act => act,
         }
     });
@@ -163,14 +163,14 @@ async fn a_lapsed_premium_is_found_out_with_one_call() {
 }
 
 #[tokio::test]
-async fn a_long_pause_is_told_to_all_that_wait() {
+async fn a_long_retry_after_is_passed_on_to_all_that_wait() {
     for path in ["/v1/", "/api/token"] {
         for status in [408, 503] {
             let world = world().await;
-            let app = start_with(&world, 10 * LATE).await;
+            let app = start_with(&world, 10 * RESPONSE_DELAY).await;
             let act = move || answer_with(status, &[("retry-after", "3600")], "");
             world.spotify.stub.always(path, move || match act() {
-                Act::Answer(response) => Act::LateAnswer(LATE, response),
+                Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
                 act => act,
             });
             for answer in push_all(&app, &eight()).await {
@@ -185,7 +185,7 @@ async fn a_long_pause_is_told_to_all_that_wait() {
 }
 
 #[tokio::test]
-async fn a_page_that_fails_alone_stops_no_other() {
+async fn a_page_that_keeps_failing_stops_no_other() {
     let faults: [Fault; 3] = [|| answer(500, ""), || Act::Hang, || Act::Cut];
     for fault in faults {
         let world = world().await;

@@ -1,5 +1,5 @@
-//! Each failure of Spotify's alone: what is answered, what the next delivery then does, and that the
-//! table is replaced whole or left as it was.
+//! Each failure of Spotify on its own: the response to the message, what the next delivery does, and
+//! that the table is either replaced completely or unchanged.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ const PREMIUM: &str = "Active premium subscription required for the owner of the
                        subscription status changes, it can take a few hours before requests are \
                        allowed again.";
 
-/// The attempts that a call gets.
+/// The number of attempts of a call.
 const ATTEMPTS: usize = 5;
 
 fn error(status: u16, message: &str) -> String {
     json!({"error": {"status": status, "message": message}}).to_string()
 }
 
-/// A service that has filled the table of episodes once, and is to do it again.
+/// Starts a service that has loaded the table of episodes once.
 async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(3, 120).await).await;
     let mut config = world.config();
@@ -36,9 +36,9 @@ fn loads(world: &World) -> u32 {
     world.bigquery.table(EPISODES).unwrap().loads
 }
 
-/// What a passing fault must come to: the message is handed back, the table is left as it was, and
-/// the next delivery after the fault replaces it.
-async fn is_handed_back_until_it_heals(
+/// Checks that a fault makes the message a retry and leaves the table unchanged, and that the next
+/// delivery after the fault replaces the table.
+async fn check_retry_until_fixed(
     (world, app): (World, App),
     fault: impl Fn() -> Act + Send + 'static,
     told: &str,
@@ -54,28 +54,28 @@ async fn is_handed_back_until_it_heals(
     answer.body
 }
 
-/// Failures that may pass within the time of a message.
-fn passing() -> Vec<(&'static str, Fault)> {
+/// Transient failures.
+fn transient() -> Vec<(&'static str, Fault)> {
     vec![
         ("500 with JSON", || answer(500, &error(500, "Server error"))),
         ("502 with HTML", || answer(502, "<html><body>Bad Gateway</body></html>")),
-        ("503 with nothing", || answer(503, "")),
+        ("503 without a body", || answer(503, "")),
         ("504 with plain text", || answer(504, "upstream request timeout")),
         ("408", || answer(408, "")),
         ("200 with HTML", || answer(200, "<html>maintenance</html>")),
-        ("200 with nothing", || answer(200, "")),
-        ("200 with half an answer", || answer(200, r#"{"items":[{"id":"#)),
-        ("200 without what is documented", || answer(200, r#"{"ok":true}"#)),
-        ("200 of other types", || answer(200, r#"{"items":{},"total":"many"}"#)),
-        ("a cut connection", || Act::Cut),
-        ("an answer cut short", || answer_with(200, &[("content-length", "100")], "{")),
-        ("no answer", || Act::Hang),
+        ("200 without a body", || answer(200, "")),
+        ("200 with half a body", || answer(200, r#"{"items":[{"id":"#)),
+        ("200 without the documented fields", || answer(200, r#"{"ok":true}"#)),
+        ("200 with other types", || answer(200, r#"{"items":{},"total":"many"}"#)),
+        ("a closed connection", || Act::Cut),
+        ("a body cut off", || answer_with(200, &[("content-length", "100")], "{")),
+        ("no response", || Act::Hang),
     ]
 }
 
 #[tokio::test]
-async fn a_burst_that_heals_is_waited_for() {
-    for (name, fault) in passing() {
+async fn transient_failures_are_retried() {
+    for (name, fault) in transient() {
         let (world, app) = ready().await;
         world.spotify.stub.next(ATTEMPTS - 1, "/episodes", fault);
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
@@ -84,8 +84,8 @@ async fn a_burst_that_heals_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_failure_that_lasts_hands_the_message_back_after_five_attempts() {
-    for (name, fault) in passing() {
+async fn after_five_failed_attempts_the_message_is_a_retry() {
+    for (name, fault) in transient() {
         let (world, app) = ready().await;
         let before = world.spotify.api_calls().len();
         world.spotify.stub.always("/v1/", fault);
@@ -102,7 +102,7 @@ async fn a_failure_that_lasts_hands_the_message_back_after_five_attempts() {
 }
 
 #[tokio::test]
-async fn a_failure_at_one_page_alone_loads_nothing() {
+async fn a_failure_of_one_page_loads_nothing() {
     let (world, app) = ready().await;
     world.spotify.stub.on(|call| match call.number("offset") {
         100 => answer(500, ""),
@@ -115,7 +115,7 @@ async fn a_failure_at_one_page_alone_loads_nothing() {
 }
 
 #[tokio::test]
-async fn an_outage_that_names_its_end_far_off_is_not_asked_again_and_again() {
+async fn a_server_error_with_a_long_retry_after_is_not_retried() {
     for status in [408, 425, 499, 500, 502, 503, 504] {
         let (world, app) = ready().await;
         let before = world.spotify.api_calls().len();
@@ -128,7 +128,7 @@ async fn an_outage_that_names_its_end_far_off_is_not_asked_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_early_is_renewed_once_for_all_pages() {
+async fn a_token_that_expires_early_is_renewed_once_for_all_pages() {
     let world = World::new(Spotify::showing(1, 320).await).await;
     let episodes = world.spotify.episodes().to_vec();
     let mut tokens = 0;
@@ -136,7 +136,7 @@ async fn a_token_that_ends_early_is_renewed_once_for_all_pages() {
         let stale = call.headers.get("authorization").is_some_and(|value| value == "Bearer stale");
         if call.path == "/api/token" {
             tokens += 1;
-            // The stub refuses it; only what this hook answers is let through.
+            // The stub refuses this token, except where this hook responds.
             let stale = r#"{"access_token":"stale","token_type":"Bearer","expires_in":3600}"#;
             return if tokens == 1 { answer(200, stale) } else { Act::Pass };
         }
@@ -150,7 +150,7 @@ async fn a_token_that_ends_early_is_renewed_once_for_all_pages() {
     let named = crate::support::message(&json!({
         "table": "episodes", "search_term": "x", "show_id": world.spotify.catalog.shows[0]["id"],
     }));
-    // Six pages are refused side by side.
+    // Six concurrent pages are refused.
     assert_eq!(app.push(&named).await.told(), (204, "loaded"));
     let refused = world.spotify.api_calls();
     let refused = refused.iter().filter(|call| call.headers["authorization"] == "Bearer stale");
@@ -172,7 +172,7 @@ async fn a_new_token_that_is_refused_is_kept_and_accepted_after_a_pause() {
 }
 
 #[tokio::test]
-async fn tokens_that_are_always_refused_hand_the_message_back_with_spotifys_words() {
+async fn tokens_that_are_always_refused_make_a_retry_with_spotifys_message() {
     let (world, app) = ready().await;
     let before = world.spotify.api_calls().len();
     world.spotify.stub.always("/v1/", || answer(401, &error(401, "Access token missing")));
@@ -180,17 +180,17 @@ async fn tokens_that_are_always_refused_hand_the_message_back_with_spotifys_word
     let told = app.push(&push).await;
     assert_eq!(told.told(), (503, "retry spotify_unavailable"));
     assert!(told.detail().contains("401 Access token missing"), "{}", told.detail());
-    // The first refusal is a token that has expired, and none of the attempts.
+    // The first refusal replaces the token and does not count as an attempt.
     assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS + 1);
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
 }
 
-/// What Spotify, or a proxy before it, says; what becomes of the message, which of Spotify's words are
-/// told, and what the advice is about.
-type Said = (u16, String, (u16, &'static str), &'static str, &'static str);
+/// The response of Spotify or a proxy, and what the service makes of it: its own status and outcome, the
+/// text from the response that the detail repeats, and a part of the advice.
+type ResponseCase = (u16, String, (u16, &'static str), &'static str, &'static str);
 
-fn said() -> Vec<Said> {
+fn responses() -> Vec<ResponseCase> {
     let plain =
         |status, words: &'static str, told, advice| (status, words.to_owned(), told, words, advice);
     let json = |status, words: &'static str, told, advice| {
@@ -234,8 +234,8 @@ fn said() -> Vec<Said> {
 }
 
 #[tokio::test]
-async fn what_spotify_says_decides_and_is_told_with_advice_that_fits() {
-    for (status, body, told, words, advice) in said() {
+async fn spotifys_message_decides_and_is_repeated_with_matching_advice() {
+    for (status, body, told, words, advice) in responses() {
         let (world, app) = ready().await;
         let reply = body.clone();
         world.spotify.stub.always("/v1/", move || answer(status, &reply));
@@ -252,7 +252,7 @@ async fn what_spotify_says_decides_and_is_told_with_advice_that_fits() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_that_with_any_status() {
+async fn too_many_requests_are_recognized_with_any_status() {
     for (status, body) in [
         (403, error(403, "Too many requests")),
         (200, error(429, "API rate limit exceeded")),
@@ -273,7 +273,7 @@ async fn too_many_requests_are_that_with_any_status() {
 }
 
 #[tokio::test]
-async fn a_term_that_spotify_cannot_search_for_is_a_refused_message() {
+async fn a_term_that_spotify_cannot_search_for_is_dead_lettered() {
     for (status, words) in [(400, "No search query"), (200, "No search query")] {
         for kind in ["podcasts", "episodes"] {
             let world = World::new(Spotify::showing(3, 3).await).await;
@@ -292,14 +292,11 @@ async fn a_term_that_spotify_cannot_search_for_is_a_refused_message() {
 }
 
 #[tokio::test]
-async fn a_lapsed_premium_is_told_in_spotifys_own_words() {
+async fn a_lapsed_premium_is_logged_with_spotifys_message() {
     let log = Log::start();
-    let body = is_handed_back_until_it_heals(
-        ready().await,
-        || answer(403, PREMIUM),
-        "retry premium_required",
-    )
-    .await;
+    let body =
+        check_retry_until_fixed(ready().await, || answer(403, PREMIUM), "retry premium_required")
+            .await;
     assert!(body["detail"].as_str().unwrap().contains(PREMIUM), "{body}");
     let told = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
     let line = log.lines("message").into_iter().find(told).unwrap();
@@ -308,7 +305,7 @@ async fn a_lapsed_premium_is_told_in_spotifys_own_words() {
 }
 
 #[tokio::test]
-async fn another_403_is_a_refusal_that_is_not_repeated() {
+async fn another_403_is_not_retried() {
     let (world, app) = ready().await;
     let before = world.spotify.api_calls().len();
     world.spotify.stub.always("/v1/", || answer(403, &error(403, "Forbidden")));
@@ -322,7 +319,7 @@ async fn another_403_is_a_refusal_that_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_page_size_that_the_app_is_not_allowed_is_told_with_the_setting() {
+async fn a_page_size_that_is_not_allowed_is_explained_with_the_setting() {
     let world =
         World::new(Spotify::showing(3, 3).await).await.set("SPOTIFY_SEARCH_PAGE_SIZE", "50");
     let app = world.app().await;
@@ -333,8 +330,8 @@ async fn a_page_size_that_the_app_is_not_allowed_is_told_with_the_setting() {
 }
 
 #[tokio::test]
-async fn a_market_that_spotify_does_not_know_is_told() {
-    is_handed_back_until_it_heals(
+async fn an_invalid_market_makes_a_retry() {
+    check_retry_until_fixed(
         ready().await,
         || answer(400, &error(400, "Invalid market code")),
         "retry spotify_refused",
@@ -343,7 +340,7 @@ async fn a_market_that_spotify_does_not_know_is_told() {
 }
 
 #[tokio::test]
-async fn a_404_to_a_search_is_no_reason_to_give_a_message_up() {
+async fn a_404_for_a_search_makes_a_retry() {
     let world = World::new(Spotify::showing(3, 3).await).await;
     let app = world.app().await;
     world.spotify.stub.always("/v1/search", || answer(404, &error(404, "Not found.")));
@@ -365,7 +362,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_long_pause_that_a_server_error_asks_for_is_handed_on() {
+async fn a_long_retry_after_of_a_server_error_is_passed_on() {
     for path in ["/v1/", "/api/token"] {
         let world = World::new(Spotify::showing(3, 9).await).await;
         let app = world.app().await;

@@ -1,5 +1,5 @@
-//! Spotify's 429, alone: a short one is waited for, a long one stops every call of the process until
-//! it passes.
+//! Spotify's 429: a short `Retry-After` is waited for; after a long one the process makes no call until it
+//! has passed.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn world() -> World {
     World::new(Spotify::showing(3, 120).await).await
 }
 
-/// A 429 that asks for some seconds.
+/// A 429 with a `Retry-After`.
 fn wait(seconds: &'static str) -> Act {
     answer_with(429, &[("retry-after", seconds)], TOO_MANY)
 }
@@ -36,7 +36,7 @@ async fn a_short_retry_after_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_one_message_waits_for_all_wait_for() {
+async fn a_cooldown_holds_for_all_messages() {
     let world = world().await;
     let app = world.app().await;
     world.spotify.stub.next(1, "/v1/", || wait("1"));
@@ -45,11 +45,11 @@ async fn what_one_message_waits_for_all_wait_for() {
     assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
     let calls = world.spotify.api_calls();
     let after = calls[0].at + Duration::from_secs(1);
-    assert!(calls[1..].iter().all(|call| call.at >= after), "a call in the cooldown");
+    assert!(calls[1..].iter().all(|call| call.at >= after), "a call during the cooldown");
 }
 
 #[tokio::test]
-async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhile() {
+async fn a_long_retry_after_is_passed_on_and_no_call_is_made_meanwhile() {
     let world = world().await;
     let app = world.app().await;
     let log = Log::start();
@@ -73,7 +73,7 @@ async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhil
     assert_eq!(world.spotify.stub.calls().len(), calls);
     assert_eq!(log.lines("spotify_ban").len(), 1);
 
-    // Another process may find it out with one call, and messages that need no call are served.
+    // Another process needs one call to notice, and messages that need no call are processed.
     world.spotify.stub.always("/v1/", || wait("83316"));
     let fresh = world.app().await;
     let before = world.spotify.api_calls().len();
@@ -86,7 +86,7 @@ async fn a_long_retry_after_is_handed_on_and_no_message_reaches_spotify_meanwhil
 }
 
 #[tokio::test]
-async fn when_it_has_passed_the_message_is_done() {
+async fn after_a_long_retry_after_the_message_is_loaded() {
     let world = world().await;
     let mut config = world.config();
     config.timing.backoff.max_retry_after = Duration::from_millis(100);
@@ -94,7 +94,7 @@ async fn when_it_has_passed_the_message_is_done() {
     world.spotify.stub.next(1, "/v1/", || wait("1"));
     let push = table("episodes");
     assert_eq!(app.push(&push).await.retry_after, Some(1));
-    let banned = world.spotify.api_calls()[0].at;
+    let ban_start = world.spotify.api_calls()[0].at;
     let mut attempt = 1;
     loop {
         attempt += 1;
@@ -106,7 +106,7 @@ async fn when_it_has_passed_the_message_is_done() {
         tokio::task::yield_now().await;
     }
     let calls = world.spotify.api_calls();
-    assert!(calls[1].at >= banned + Duration::from_secs(1), "a call in the ban");
+    assert!(calls[1].at >= ban_start + Duration::from_secs(1), "a call during the ban");
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
 }
 
@@ -124,7 +124,7 @@ async fn a_retry_after_past_the_messages_deadline_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_429_without_a_word_is_backed_off_from() {
+async fn a_429_without_retry_after_is_backed_off_from() {
     for body in [TOO_MANY, "Too many requests", "<html>429</html>", ""] {
         let world = world().await;
         let app = world.app().await;
@@ -132,7 +132,7 @@ async fn a_429_without_a_word_is_backed_off_from() {
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{body}");
         let calls = world.spotify.api_calls();
         let waits: Vec<Duration> = calls.windows(2).map(|two| two[1].at - two[0].at).collect();
-        // 1, 2, 4, 8, 16 ms, then the cap of 20: bounds from below, since the machine may be slow.
+        // 1, 2, 4, 8, 16 ms, then the maximum of 20. Only lower bounds, since the machine may be slow.
         for (wait, least) in waits.iter().zip([1, 2, 4, 8, 16, 20]) {
             assert!(*wait >= Duration::from_millis(least), "{waits:?}");
         }
@@ -140,7 +140,7 @@ async fn a_429_without_a_word_is_backed_off_from() {
 }
 
 #[tokio::test]
-async fn a_429_that_does_not_end_hands_the_message_back() {
+async fn ten_429s_in_a_row_make_a_retry() {
     let world = world().await;
     let app = world.app().await;
     world.spotify.stub.always("/v1/", || answer(429, TOO_MANY));
@@ -154,7 +154,7 @@ async fn a_429_that_does_not_end_hands_the_message_back() {
 }
 
 #[tokio::test]
-async fn a_retry_after_that_asks_for_nothing_is_backed_off_from_by_all_together() {
+async fn messages_share_the_backoff_after_a_retry_after_without_a_pause() {
     for headers in [
         &["0"][..],
         &["-1"],
@@ -184,7 +184,7 @@ async fn a_retry_after_that_asks_for_nothing_is_backed_off_from_by_all_together(
             let least = Duration::from_millis(if n == 0 { 40 } else { 80 });
             assert!(two[1].at - two[0].at >= least, "wait {n}: {:?}", two[1].at - two[0].at);
         }
-        // So it is for the next delivery, which finds out with one call.
+        // The next delivery needs one call to notice that it lasts.
         let again: Vec<_> = pushes.iter().map(|push| push.again(2)).collect();
         futures_util::future::join_all(again.iter().map(|push| app.push(push))).await;
         assert!(world.spotify.api_calls().len() <= 12);
@@ -192,7 +192,7 @@ async fn a_retry_after_that_asks_for_nothing_is_backed_off_from_by_all_together(
 }
 
 #[tokio::test]
-async fn a_ban_inside_a_200_is_a_ban() {
+async fn a_429_in_the_body_of_a_200_counts() {
     let world = world().await;
     let app = world.app().await;
     let headers = [("retry-after", "3600")];
@@ -206,7 +206,7 @@ async fn a_ban_inside_a_200_is_a_ban() {
 }
 
 #[tokio::test]
-async fn of_several_retry_after_the_longest_counts() {
+async fn the_longest_of_several_retry_after_headers_counts() {
     let world = world().await;
     let app = world.app().await;
     let headers = [("retry-after", "0"), ("retry-after", "3599.5"), ("retry-after", "x")];
@@ -235,7 +235,7 @@ async fn a_retry_after_is_never_shorter_than_the_growing_backoff() {
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_says_so() {
+async fn an_exhausted_quota_has_a_reason_of_its_own() {
     let world = world().await;
     let app = world.app().await;
     let log = Log::start();
@@ -247,12 +247,12 @@ async fn a_quota_that_is_used_up_says_so() {
     assert!(answer.retry_after.is_some_and(|seconds| seconds > 86_000));
     assert_eq!(log.lines("spotify_ban")[0]["reason"], "quota_exceeded");
     assert_eq!(log.outcome(&push.id)["reason"], "quota_exceeded");
-    // So it is for who asks later.
+    // Later messages have the same reason.
     assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry quota_exceeded"));
 }
 
 #[tokio::test]
-async fn a_ban_of_the_token_endpoint_stops_everything_too() {
+async fn a_long_retry_after_of_the_token_endpoint_stops_all_calls() {
     let world = world().await;
     let app = world.app().await;
     world.spotify.stub.always("/api/token", || wait("3600"));
@@ -264,19 +264,19 @@ async fn a_ban_of_the_token_endpoint_stops_everything_too() {
 }
 
 #[tokio::test]
-async fn a_ban_is_heard_although_its_message_was_given_up() {
+async fn a_429_is_recorded_although_its_message_was_cancelled() {
     let world = world().await;
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_millis(300);
     let app = App::start(config).await;
-    let given_up = CancellationToken::new();
-    let held = given_up.clone();
+    let cancelled = CancellationToken::new();
+    let held = cancelled.clone();
     world.spotify.stub.on(move |call| match (call.path.starts_with("/v1/"), wait("83316")) {
         (true, Act::Answer(ban)) => Act::HeldAnswer(held.clone(), ban),
         _ => Act::Pass,
     });
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry deadline_passed"));
-    given_up.cancel();
+    cancelled.cancel();
     assert_eq!(app.push(&table("podcasts")).await.status, 503);
     assert_eq!(world.spotify.api_calls().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Spotify's token and each failure of its endpoint, alone.
+//! Spotify's token, and each failure of the token endpoint on its own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn token_calls(world: &World) -> Vec<Call> {
     world.spotify.stub.calls_to("POST", "/api/token")
 }
 
-/// Refuses every client but the one with this secret.
+/// Accepts only the client with this secret.
 fn only(secret: &'static str) -> impl FnMut(&Call) -> Act + Send {
     move |call| {
         let basic = format!("Basic {}", STANDARD.encode(format!("the-id:{secret}")));
@@ -32,7 +32,7 @@ fn only(secret: &'static str) -> impl FnMut(&Call) -> Act + Send {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_as_the_client_credentials_flow_wants_it() {
+async fn a_token_request_follows_the_client_credentials_flow() {
     let world = world().await;
     world.app().await.push(&table("podcasts")).await;
     let call = &token_calls(&world)[0];
@@ -53,7 +53,7 @@ async fn one_token_serves_all_messages() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_before_it_ends() {
+async fn a_token_is_renewed_before_it_expires() {
     let world = world().await;
     let mut config = world.config();
     config.timing.token_refresh_margin = Duration::from_secs(3600);
@@ -67,7 +67,7 @@ async fn a_token_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_hand_the_message_back_and_are_not_tried_again_and_again() {
+async fn wrong_credentials_make_a_retry_after_one_call() {
     for (status, body, says) in [
         (
             400,
@@ -97,7 +97,7 @@ async fn wrong_credentials_hand_the_message_back_and_are_not_tried_again_and_aga
 }
 
 #[tokio::test]
-async fn a_rotated_secret_heals_without_a_restart() {
+async fn a_rotated_secret_needs_no_restart() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rotated.json");
     let put = |secret: &str| {
         let client = json!({"client_id": "the-id", "client_secret": secret});
@@ -106,7 +106,7 @@ async fn a_rotated_secret_heals_without_a_restart() {
     put("old");
     let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
     let mut config = world.config();
-    // The token ends with each message, as the real one does with the hour.
+    // The token is renewed for each message, as a real one is after an hour.
     config.timing.token_refresh_margin = Duration::from_secs(3600);
     let app = App::start(config).await;
     world.spotify.stub.on(only("old"));
@@ -123,7 +123,7 @@ async fn a_rotated_secret_heals_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_or_wrong_is_told_and_heals() {
+async fn a_missing_or_invalid_file_is_named_and_read_again() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("missing.json");
     let _ = std::fs::remove_file(&file);
     let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
@@ -141,7 +141,7 @@ async fn a_file_that_is_missing_or_wrong_is_told_and_heals() {
 }
 
 #[tokio::test]
-async fn failures_of_the_moment_are_tried_again() {
+async fn transient_failures_are_retried() {
     let faults: [Fault; 12] = [
         || answer(503, ""),
         || answer(500, "<html>"),
@@ -174,7 +174,7 @@ async fn failures_of_the_moment_are_tried_again() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_does_not_answer_is_given_up() {
+async fn an_endpoint_that_does_not_respond_gets_five_attempts() {
     let world = world().await;
     let mut config = world.config();
     config.timing.spotify_call_timeout = Duration::from_millis(50);
@@ -185,7 +185,7 @@ async fn an_endpoint_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_that_in_every_form() {
+async fn too_many_requests_are_recognized_in_every_form() {
     let faults: [Fault; 4] = [
         || answer_with(429, &[("retry-after", "3600")], "Too many requests"),
         || answer_with(429, &[("retry-after", "3600")], "<html>"),
@@ -209,7 +209,7 @@ async fn too_many_requests_are_that_in_every_form() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_spotifys_is_told_as_that() {
+async fn a_wrong_address_is_reported_with_the_setting() {
     for (status, body) in [(404, "<html>"), (302, ""), (405, "Method Not Allowed")] {
         let world = world().await;
         let app = world.app().await;
@@ -222,19 +222,19 @@ async fn an_address_that_is_not_spotifys_is_told_as_that() {
 }
 
 #[tokio::test]
-async fn a_ban_of_the_token_endpoint_is_recorded_although_its_message_was_given_up() {
+async fn a_429_of_the_token_endpoint_is_recorded_although_its_message_was_cancelled() {
     let world = world().await;
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_millis(300);
     let app = App::start(config).await;
-    let given_up = CancellationToken::new();
-    let held = given_up.clone();
+    let cancelled = CancellationToken::new();
+    let held = cancelled.clone();
     world.spotify.stub.on(move |_| match answer_with(429, &[("retry-after", "3600")], "") {
         Act::Answer(ban) => Act::HeldAnswer(held.clone(), ban),
         act => act,
     });
     assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry deadline_passed"));
-    given_up.cancel();
+    cancelled.cancel();
     assert_eq!(app.push(&table("podcasts")).await.status, 503);
     assert_eq!(token_calls(&world).len(), 1);
 }

@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, args: &Args) -> Result<bool, Error> {
     let counts = redriver.counts();
     say!("{}", counts.summary(&goal, topic));
     result.map_err(|failure| failure.explain_at_terminal())?;
-    released.map_err(|refusal| refusal.failure.explain_at_terminal())?;
+    released.map_err(|error| error.failure.explain_at_terminal())?;
     if let Some(next_step) = counts.next_step(&goal) {
         say!("{next_step}");
     }

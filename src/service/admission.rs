@@ -107,7 +107,7 @@ impl Admission {
         self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for one of the slots for messages at work, in order of arrival.
+    /// Waits for one of the slots for messages in progress, in order of arrival.
     pub(super) async fn acquire_slot(
         &self,
         context: &Context,
@@ -191,7 +191,7 @@ mod tests {
         admission.job_ended("a", &own.job_id(4));
         assert!(
             admission.lock_table(&other, &context()).await.is_err(),
-            "its message is still at work"
+            "its message is still in progress"
         );
         drop(shared);
         assert!(admission.lock_table(&other, &context()).await.is_ok());

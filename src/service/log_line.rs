@@ -34,17 +34,17 @@ impl<'a> LogLine<'a> {
     }
 
     /// The severity follows what an operator must notice: INFO for success, WARNING for what is retried
-    /// and for a load that a person should look at, ERROR for what is not retried.
+    /// and for a load that someone should check, ERROR for what is not retried.
     fn log(&self, outcome: &Outcome) {
         let Self { envelope, job, context, .. } = self;
         let meter = &context.meter;
         let text = text(outcome, *job);
         let (failure, origin) = (outcome.failure(), outcome.origin());
-        let concern = Concern::of(outcome);
+        let warning = LoadWarning::of(outcome);
         let show = origin.and_then(|origin| origin.show.as_ref()).or(context.show.get());
-        let advice = match (failure, &concern) {
+        let advice = match (failure, &warning) {
             (Some(failure), _) => Some(failure.advice()),
-            (None, Some(concern)) => Some(concern.advice().to_owned()),
+            (None, Some(warning)) => Some(warning.advice().to_owned()),
             (None, None) => None,
         };
         let rows_before = match outcome {
@@ -61,7 +61,8 @@ impl<'a> LogLine<'a> {
                 tracing::$level!(
                     event = "message",
                     outcome = outcome.name(),
-                    reason = failure.map(Failure::reason).or(concern.as_ref().map(Concern::reason)),
+                    reason =
+                        failure.map(Failure::reason).or(warning.as_ref().map(LoadWarning::reason)),
                     table = job.map(|job| job.table.as_str()),
                     kind = job.map(|job| job.kind.name()),
                     term = job.map(|job| job.term.text()),
@@ -93,7 +94,7 @@ impl<'a> LogLine<'a> {
             };
         }
         match outcome {
-            Outcome::Loaded { .. } if concern.is_some() => line!(warn),
+            Outcome::Loaded { .. } if warning.is_some() => line!(warn),
             Outcome::Loaded { .. } | Outcome::AlreadyLoaded { .. } | Outcome::FannedOut { .. } => {
                 line!(info)
             }
@@ -134,13 +135,13 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
         Outcome::Loaded { rows, .. } => {
             let loaded =
                 format!("{table} was replaced by {rows} row{}", if *rows == 1 { "" } else { "s" });
-            match Concern::of(outcome) {
-                Some(Concern::Shrunk { before }) => {
+            match LoadWarning::of(outcome) {
+                Some(LoadWarning::Shrunk { before }) => {
                     format!(
                         "{table} shrank from {before} to {rows} rows: if Spotify did not remove that many, restore them as docs/restore.md describes"
                     )
                 }
-                Some(concern) => format!("{loaded}, but {concern}"),
+                Some(warning) => format!("{loaded}, but {warning}"),
                 None => loaded,
             }
         }
@@ -163,8 +164,8 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
     }
 }
 
-/// Why a person should look at a table although it was loaded.
-enum Concern {
+/// Why someone should check a table although it was loaded.
+enum LoadWarning {
     /// It has less than half of the rows that it had. A listing that Spotify shortens in every way at once
     /// looks exactly like a healthy one.
     Shrunk { before: u64 },
@@ -174,7 +175,7 @@ enum Concern {
     FirstShow(ChosenShow),
 }
 
-impl Concern {
+impl LoadWarning {
     fn of(outcome: &Outcome) -> Option<Self> {
         let origin = outcome.origin()?;
         match outcome {
@@ -215,7 +216,7 @@ impl Concern {
     }
 }
 
-impl fmt::Display for Concern {
+impl fmt::Display for LoadWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shrunk { before } => write!(f, "it had {before} rows before"),

@@ -37,7 +37,7 @@ pub(super) struct Breaker {
     last_failure: Option<(Failure, Instant)>,
     /// The last failure that all waiting calls were failed with.
     shared_failure: Option<Failure>,
-    /// How often waiting calls were failed.
+    /// The number of times that waiting calls were failed.
     shared_failures: u64,
     /// The number of calls that have begun.
     calls: u64,
@@ -216,11 +216,15 @@ impl Breaker {
     ) -> Option<Failure> {
         let max_retry_after = self.backoff.max_retry_after;
         let previous = self.last_failure.replace((failure.clone(), now));
-        let is_first_for_long = previous.is_some_and(|(_, at)| now - at > max_retry_after);
-        if is_first_for_long && self.state == State::Closed {
+        let is_first_in_a_while = previous.is_some_and(|(_, at)| now - at > max_retry_after);
+        if is_first_in_a_while && self.state == State::Closed {
             self.failures.reset();
         }
-        self.failures.add_calls(scope);
+        let (call, failed) = match scope {
+            Scope::One(call) => (call, Some(call.id)),
+            Scope::All(call) => (call, None),
+        };
+        self.failures.add_call(failed);
         if !is_probe && self.state != State::Closed {
             return None;
         }
@@ -235,7 +239,6 @@ impl Breaker {
             let pause = self.backoff.jittered_delay(self.failures.in_a_row()).max(retry_after);
             self.state = State::BackingOff { until: now + pause };
         }
-        let (Scope::One(call) | Scope::All(call)) = scope;
         let is_outage = self.failures.detect_outage(call.failures, self.backoff.attempts);
         (is_outage || is_long).then(|| self.fail_waiting(failure.clone()))
     }

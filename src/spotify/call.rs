@@ -1,27 +1,11 @@
-//! One call to the Web API: builds the request, makes attempts, and decides what each response means for
-//! the next attempt.
+//! A call to the Web API: what it requests, and how it can fail.
 
 use std::fmt;
-use std::time::Duration;
 
-use bytes::Bytes;
-use secrecy::ExposeSecret;
 use url::Url;
 
-use super::breaker::{CallStart, Scope};
-use super::error_kind::{ErrorKind, classify};
-use super::throttle::Permit;
-use super::token::Token;
-use super::wire::{Unreadable, error_words};
-use super::{CallError, Spotify};
-use crate::context::Context;
-use crate::failure::{Failure, RefusalCause};
-use crate::http;
+use crate::failure::Failure;
 use crate::retry;
-use crate::telemetry::traced;
-
-/// The largest response body. A page of 50 episodes has about 300 kB.
-const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// A call to the Web API. `Display` is its name in errors.
 pub(super) struct Call<'a> {
@@ -39,230 +23,42 @@ impl fmt::Display for Call<'_> {
     }
 }
 
-/// The response to one attempt.
-enum Response {
-    Success {
-        body: Bytes,
-        retry_after: Option<Duration>,
-    },
-    /// Not a success; `detail` has the status and Spotify's words.
-    Refused {
-        kind: ErrorKind,
-        detail: String,
-        retry_after: Option<Duration>,
-    },
-    /// A 429, which the throttle has recorded.
-    Throttled,
-    /// No complete response.
-    None(String),
-}
-
-/// What a failed attempt leads to.
-enum Next {
-    /// Another attempt at once; the throttle makes it wait if necessary.
-    Again,
-    /// Another attempt after a pause, if one is left.
-    Retry { failure: Failure, retry_after: Option<Duration> },
-    /// This call has failed.
-    Fail(CallError),
-    /// All calls that wait have failed.
-    FailAll(Failure),
-}
-
-impl Spotify {
-    /// Makes a call until it succeeds, fails permanently, or no attempt is left. `parse` reads the body
-    /// of a success.
-    pub(super) async fn call<T>(
-        &self,
-        call: &Call<'_>,
-        context: &Context,
-        parse: fn(&[u8]) -> Result<T, Unreadable>,
-    ) -> Result<T, CallError> {
-        let (url, start) = (self.url(call), self.throttle.begin_call());
-        retry::run(&self.backoff, |_| self.attempt(call, &url, start, context, parse)).await
-    }
-
-    async fn attempt<T>(
-        &self,
-        call: &Call<'_>,
-        url: &Url,
-        start: CallStart,
-        context: &Context,
-        parse: fn(&[u8]) -> Result<T, Unreadable>,
-    ) -> Result<T, retry::Error<CallError>> {
-        self.tokens.ensure_token(&self.client, &self.throttle, context).await?;
-        let permit = self.throttle.acquire(start, context).await?;
-        // Another call may have replaced the token meanwhile.
-        let Some(token) = self.tokens.latest() else { return Err(retry::Error::Again) };
-        context.meter.calls.add(1);
-        // A task of its own sends the request: if the message is cancelled, the task still records the
-        // response, which may begin a cooldown.
-        let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-        let sent = send(request, permit, token.clone(), self.retry_after_unit);
-        let (response, mut permit) = match tokio::spawn(traced(sent)).await {
-            Ok(sent) => sent,
-            Err(ended) => return Err(unavailable(call, ended.to_string(), None).into()),
-        };
-        let next = match response {
-            Response::Success { body, retry_after } => match parse(&body) {
-                Ok(value) => {
-                    self.tokens.accepted(&token);
-                    return Ok(value);
-                }
-                Err(why) => self.unreadable(call, &token, &body, &why, retry_after, &mut permit),
-            },
-            Response::Refused { kind, detail, retry_after } => {
-                self.refused(call, &token, kind, detail, retry_after)
-            }
-            Response::Throttled => Next::Again,
-            Response::None(detail) => {
-                Next::Retry { failure: unavailable(call, detail, None), retry_after: None }
-            }
-        };
-        Err(match next {
-            Next::Again => retry::Error::Again,
-            Next::Fail(error) => retry::Error::Permanent(error),
-            Next::FailAll(failure) => permit.record_refusal(failure).into(),
-            Next::Retry { failure, retry_after } => {
-                match permit.record_failure(Scope::One(start), &failure, retry_after) {
-                    Some(shared) => shared.into(),
-                    None => retry::Error::Transient { error: failure.into(), retry_after },
-                }
-            }
-        })
-    }
-
-    fn url(&self, call: &Call<'_>) -> Url {
-        let mut url = self.api.clone();
+impl Call<'_> {
+    /// Returns the URL of the call below the base URL of the API.
+    pub(super) fn url(&self, base: &Url, market: &str) -> Url {
+        let mut url = base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("v1").extend(call.path);
+            path.pop_if_empty().push("v1").extend(self.path);
         }
         let mut query = url.query_pairs_mut();
-        if let Some(term) = call.term {
+        if let Some(term) = self.term {
             query.append_pair("q", term).append_pair("type", "show");
         }
-        query.append_pair("market", &self.market);
-        if let Some((offset, limit)) = call.page {
+        query.append_pair("market", market);
+        if let Some((offset, limit)) = self.page {
             query.append_pair("limit", &limit.to_string());
             query.append_pair("offset", &offset.to_string());
         }
         drop(query);
         url
     }
+}
 
-    /// Decides about a success whose body is an error or cannot be parsed.
-    fn unreadable(
-        &self,
-        call: &Call<'_>,
-        token: &Token,
-        body: &Bytes,
-        why: &Unreadable,
-        retry_after: Option<Duration>,
-        permit: &mut Permit,
-    ) -> Next {
-        let secrets = [token.secret.expose_secret()];
-        let detail = why.detail(body, &secrets);
-        let (words, reason) = error_words(body, &secrets);
-        let status = match why {
-            Unreadable::Error { status } => *status,
-            Unreadable::NotJson(_) | Unreadable::Missing { .. } => None,
-        };
-        match classify(status.unwrap_or_default(), &words, reason.as_deref()) {
-            ErrorKind::Throttled { quota } => {
-                permit.record_429(retry_after, quota);
-                Next::Again
-            }
-            kind if matches!(why, Unreadable::Error { .. }) => {
-                self.refused(call, token, kind, detail, retry_after)
-            }
-            // Other words may be part of a page that is cut off.
-            _ => Next::Retry { failure: odd(call, detail), retry_after },
-        }
-    }
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The resource does not exist; with Spotify's words.
+    NotFound(String),
+    Failed(Failure),
+}
 
-    fn refused(
-        &self,
-        call: &Call<'_>,
-        token: &Token,
-        kind: ErrorKind,
-        detail: String,
-        retry_after: Option<Duration>,
-    ) -> Next {
-        match kind {
-            // A new token helps, unless this one has just replaced a refused one: Spotify at times
-            // refuses a valid token and accepts it after a pause.
-            ErrorKind::InvalidToken if self.tokens.refused(token) => Next::Again,
-            ErrorKind::InvalidToken => {
-                let detail = format!("{detail} (the token has just been issued)");
-                Next::Retry { failure: odd(call, detail), retry_after }
-            }
-            ErrorKind::NotFound => Next::Fail(CallError::NotFound(detail)),
-            ErrorKind::Premium => Next::FailAll(Failure::Premium(detail)),
-            ErrorKind::SearchTerm if let Some(term) = call.term => {
-                let detail =
-                    format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
-                Next::Fail(Failure::InvalidMessage { reason: "refused", detail }.into())
-            }
-            ErrorKind::Transient { is_odd: false } => {
-                Next::Retry { failure: unavailable(call, detail, retry_after), retry_after }
-            }
-            ErrorKind::Transient { is_odd: true } | ErrorKind::Throttled { .. } => {
-                Next::Retry { failure: odd(call, detail), retry_after }
-            }
-            ErrorKind::SearchTerm => self.permanent(call, detail, RefusalCause::Request),
-            ErrorKind::Permanent(cause) => self.permanent(call, detail, cause),
-        }
-    }
-
-    fn permanent(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
-        let call = format!("{call}, market {}", self.market);
-        Next::Fail(Failure::SpotifyRefused { call, detail, cause }.into())
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
-fn unavailable(call: &Call<'_>, detail: String, after: Option<Duration>) -> Failure {
-    Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
-}
-
-fn odd(call: &Call<'_>, detail: String) -> Failure {
-    Failure::SpotifyUnexpected { call: call.to_string(), detail }
-}
-
-/// Sends one request and records the result, except for a transient failure, which the caller records.
-async fn send(
-    request: reqwest::RequestBuilder,
-    mut permit: Permit,
-    token: Token,
-    retry_after_unit: Duration,
-) -> (Response, Permit) {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) => return (Response::None(http::describe(&error)), permit),
-    };
-    let status = response.status();
-    let retry_after = http::retry_after(response.headers());
-    let retry_after = retry_after.map(|pause| pause.mul_f64(retry_after_unit.as_secs_f64()));
-    let body = http::read_body(response, MAX_BODY_BYTES).await;
-    if status.is_success() {
-        return match body {
-            Ok(body) => {
-                permit.record_response();
-                (Response::Success { body, retry_after }, permit)
-            }
-            Err(error) => (Response::None(error.to_string()), permit),
-        };
+impl From<Failure> for retry::Error<CallError> {
+    fn from(failure: Failure) -> Self {
+        Self::Permanent(failure.into())
     }
-    // If the body is cut off, the status is enough.
-    let body = body.unwrap_or_default();
-    let (words, reason) = error_words(&body, &[token.secret.expose_secret()]);
-    let kind = classify(status.as_u16(), &words, reason.as_deref());
-    if let ErrorKind::Throttled { quota } = kind {
-        permit.record_429(retry_after, quota);
-        return (Response::Throttled, permit);
-    }
-    if !matches!(kind, ErrorKind::Transient { .. }) {
-        permit.record_response();
-    }
-    let detail = format!("{} {words}", status.as_u16()).trim_end().to_owned();
-    (Response::Refused { kind, detail, retry_after }, permit)
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::breaker::{CallStart, Scope};
@@ -18,7 +17,8 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
-use request::{Request, Response, unavailable};
+pub(super) use request::Token;
+use request::{ClientCredentials, Request, Response, unavailable};
 
 #[derive(Debug)]
 pub(super) struct Tokens {
@@ -40,25 +40,6 @@ struct State {
     is_in_doubt: bool,
     /// Whether the token was kept although it was refused.
     is_kept: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) secret: SecretString,
-    renew_at: Instant,
-}
-
-impl Token {
-    fn is(&self, other: &Token) -> bool {
-        self.secret.expose_secret() == other.secret.expose_secret()
-    }
-}
-
-/// The id and secret of the app at Spotify.
-#[derive(Deserialize)]
-struct ClientCredentials {
-    client_id: SecretString,
-    client_secret: SecretString,
 }
 
 impl Tokens {

@@ -1,24 +1,25 @@
 //! Spotify's responses, as far as the service uses them. A field may be missing, unknown or of another
 //! type than documented; only a response without a list of items is unreadable.
 
+mod body;
 mod clean;
 mod fields;
 mod item;
+mod message;
 mod number;
 mod object;
 mod token;
 mod unreadable;
-mod words;
 
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
+use body::members;
 pub(crate) use item::{Episode, Show};
-pub(super) use token::{TokenAnswer, token};
+pub(crate) use message::error_message;
+pub(super) use token::{TokenResponse, token};
 pub(crate) use unreadable::Unreadable;
 use unreadable::{error_in_place, error_or_missing};
-pub(crate) use words::error_words;
 
 /// A page of a listing.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Paging<T> {
     pub(crate) items: Vec<Option<T>>,
     /// The number of items in the listing, if the page has a valid one.
     pub(crate) total: Option<u64>,
-    /// Whether the page names a next one.
+    /// Whether the page links to a next page.
     pub(crate) has_next: bool,
 }
 
@@ -57,23 +58,6 @@ pub(crate) fn show(body: &[u8]) -> Result<Option<String>, Unreadable> {
     }
 }
 
-/// Returns the values of `keys` in a body that must be an object.
-fn members<'a, const N: usize>(
-    body: &'a str,
-    keys: &'static [&'static str; N],
-) -> Result<[Option<&'a str>; N], Unreadable> {
-    let not_json = |error: serde_json::Error| Unreadable::NotJson(error.to_string());
-    if body.trim().is_empty() {
-        return Err(Unreadable::NotJson("it is empty".to_owned()));
-    }
-    let json = serde_json::from_str::<&RawValue>(body).map_err(not_json)?.get();
-    if !json.starts_with('{') {
-        let found = object::kind(Some(json));
-        return Err(Unreadable::Missing { what: "the response", found });
-    }
-    object::values(json, keys).map_err(not_json)
-}
-
 /// Parses the object of a page. `error` is an error next to it.
 fn page<T: DeserializeOwned>(json: &str, error: Option<&str>) -> Result<Paging<T>, Unreadable> {
     // A healthy page is read in one pass, which takes less than half the time.
@@ -93,7 +77,7 @@ fn page<T: DeserializeOwned>(json: &str, error: Option<&str>) -> Result<Paging<T
     })
 }
 
-/// Parses each item on its own, so that one that is unreadable costs no other.
+/// Parses each item on its own, so that an unreadable one does not affect the others.
 fn item_by_item<'a, T: DeserializeOwned>(
     json: &'a str,
     error: Option<&str>,

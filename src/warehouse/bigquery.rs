@@ -10,7 +10,7 @@
 //! | `error` | classifies errors | `denials`, `error_text` |
 //! | `api` | sends requests | `error` |
 //! | `dataset` | knows one dataset: its name, its location | `api`, `error` |
-//! | `table`, `jobs`, `upload`, `list` | the calls about a dataset | `dataset` and above |
+//! | `table`, `jobs`, `upload`, `list` | the calls about a dataset | `dataset` and above, `json` |
 
 mod api;
 mod dataset;
@@ -28,12 +28,12 @@ use std::time::SystemTime;
 
 use futures_util::future::join;
 
-use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
-use crate::config::{self, Config, Timing};
+use super::load::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
+use crate::config::{self, Config};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
-use crate::retry;
+use crate::retry::{self, Backoff};
 use crate::rows::Rows;
 pub(crate) use dataset::Dataset;
 use denials::{Call, Denials};
@@ -49,7 +49,7 @@ const MAX_LOAD_JOBS: u32 = 1000;
 pub struct BigQuery {
     dataset: Dataset,
     denials: Denials,
-    timing: Timing,
+    backoff: Backoff,
 }
 
 impl BigQuery {
@@ -61,7 +61,7 @@ impl BigQuery {
         Ok(Self {
             dataset: Dataset::new(bigquery, config, google)?,
             denials: Denials::new(config.timing.denial_ttl),
-            timing: config.timing.clone(),
+            backoff: config.timing.backoff,
         })
     }
 
@@ -216,7 +216,7 @@ impl BigQuery {
                 }
             }
         };
-        retry::run(&self.timing.backoff, attempt).await
+        retry::run(&self.backoff, attempt).await
     }
 
     /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
@@ -229,7 +229,7 @@ impl BigQuery {
         context: &Context,
     ) -> Result<(JobInfo, bool), Failure> {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
-        let sent = retry::run(&self.timing.backoff, |attempt| async move {
+        let sent = retry::run(&self.backoff, |attempt| async move {
             match self.dataset.upload(job, rows).await {
                 Ok(job) => Ok((Some(job), false)),
                 // After the first attempt, the job may be this delivery's own.
@@ -237,7 +237,7 @@ impl BigQuery {
                 Err(error) if context.cancelled.is_cancelled() => {
                     Err(retry::Error::Permanent(error))
                 }
-                Err(error) => Err(error.classified()),
+                Err(error) => Err(error.into_retry_error()),
             }
         });
         let error = match sent.await {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::{Load, Origin};
+use super::load::{Load, Origin, hex};
 use crate::names::{ChosenShow, ShowId, ShowMatch};
 use crate::text;
 
@@ -105,10 +105,6 @@ fn parse_show(label: &str) -> Option<ShowId> {
 
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn millis(time: SystemTime) -> u128 {

@@ -8,8 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use rusqlite::types::{ToSqlOutput, Value};
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
+use super::labels;
+use super::load::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use super::schema::{Column, FoundColumn, differences, schema};
-use super::{CompletedLoad, EarlierLoads, Load, Origin, TableState, labels};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;

@@ -37,7 +37,7 @@ pub(super) async fn findings(config: &Config, google: &Arc<GoogleCredentials>) -
     findings.push(match &pubsub.dead_letter_subscription {
         Some(name) => match publisher.get_subscription(name).await {
             Ok(found) => check_dead_letters(name, &found, pubsub.dead_letter_topic.as_deref()),
-            Err(refusal) => Finding::failure(name, &refusal.failure),
+            Err(error) => Finding::failure(name, &error.failure),
         },
         None => Finding::problem(
             "DEAD_LETTER_SUBSCRIPTION",
@@ -55,8 +55,8 @@ async fn check_topic(
     name: &str,
     subscription_advice: Option<&str>,
 ) -> Finding {
-    if let Err(refusal) = publisher.check_topic(name).await {
-        return Finding::failure(name, &refusal.failure);
+    if let Err(error) = publisher.check_topic(name).await {
+        return Finding::failure(name, &error.failure);
     }
     match (publisher.has_subscription(name).await, subscription_advice) {
         (Ok(true), _) => Finding::ok(name, "exists and has a subscription"),
@@ -68,9 +68,9 @@ async fn check_topic(
                 "{advice} (`terraform apply` does this). If the topic was deleted and created again, its earlier subscriptions receive nothing: delete and create them again"
             ),
         ),
-        (Err(refusal), _) => Finding::ok(
+        (Err(error), _) => Finding::ok(
             name,
-            format!("exists; whether it has a subscription is unknown: {}", refusal.failure),
+            format!("exists; whether it has a subscription is unknown: {}", error.failure),
         ),
     }
 }

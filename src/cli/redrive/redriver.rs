@@ -89,11 +89,11 @@ impl<'a> Redriver<'a> {
             }
             let messages = match self.publisher.pull(self.subscription, self.pull_size).await {
                 Ok(messages) => messages,
-                Err(refusal) if refusal.is_too_much() && self.pull_size > 1 => {
+                Err(error) if error.is_too_much() && self.pull_size > 1 => {
                     self.pull_size = (self.pull_size / 5).max(1);
                     continue;
                 }
-                Err(refusal) => return Err(refusal.failure),
+                Err(error) => return Err(error.failure),
             };
             empty_pulls += 1;
             self.extend_ack_deadline(&messages).await;
@@ -113,13 +113,13 @@ impl<'a> Redriver<'a> {
         let ack_ids = messages.iter().map(|message| (message.id.clone(), message.ack_id.clone()));
         self.ack_ids.extend(ack_ids);
         let ids = messages.iter().map(|message| message.ack_id.clone()).collect();
-        if let Err(refusal) =
+        if let Err(error) =
             self.publisher.modify_ack_deadline(self.subscription, ids, ACK_DEADLINE_SECONDS).await
         {
             // `process` recognizes messages that are pulled again.
             say!(
                 "Cannot extend the ack deadline of the pulled dead letters, continuing: {}",
-                refusal.failure
+                error.failure
             );
         }
     }
@@ -164,11 +164,11 @@ impl<'a> Redriver<'a> {
                 self.republished.record(id, data, attributes, message.published);
                 Ok(self.acknowledge(message).await)
             }
-            Err(refusal) => {
-                say!("    not republished: {}", refusal.failure.explain_at_terminal());
-                self.outages = if refusal.is_transient() { self.outages + 1 } else { 0 };
-                if refusal.concerns_all() || self.outages >= MAX_OUTAGES {
-                    return Err(refusal.failure);
+            Err(error) => {
+                say!("    not republished: {}", error.failure.explain_at_terminal());
+                self.outages = if error.is_transient() { self.outages + 1 } else { 0 };
+                if error.concerns_all() || self.outages >= MAX_OUTAGES {
+                    return Err(error.failure);
                 }
                 Ok(Status::Failed)
             }
@@ -182,11 +182,11 @@ impl<'a> Redriver<'a> {
                 self.ack_ids.remove(&message.id);
                 Status::Acknowledged
             }
-            Err(refusal) => {
+            Err(error) => {
                 say!(
                     "    {} was republished, but its acknowledgment failed: {}",
                     message.id,
-                    refusal.failure
+                    error.failure
                 );
                 Status::Republished
             }

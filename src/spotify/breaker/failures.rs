@@ -1,7 +1,5 @@
 //! The failures since the last success, and whether they are an outage.
 
-use super::Scope;
-
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// The number of failures, without those of calls that were in flight when the breaker opened.
@@ -34,11 +32,11 @@ impl Failures {
         Snapshot { total: self.total, is_outage: self.is_outage }
     }
 
-    /// Records which calls have failed.
-    pub(super) fn add_calls(&mut self, scope: Scope) {
-        self.calls = match (scope, self.calls) {
-            (Scope::One(call), FailedCalls::None) => FailedCalls::One(call.id),
-            (Scope::One(call), FailedCalls::One(id)) if id == call.id => self.calls,
+    /// Records which call has failed: one, or `None` for all.
+    pub(super) fn add_call(&mut self, failed: Option<u64>) {
+        self.calls = match (failed, self.calls) {
+            (Some(id), FailedCalls::None) => FailedCalls::One(id),
+            (Some(id), FailedCalls::One(only)) if id == only => self.calls,
             _ => FailedCalls::Several,
         };
     }

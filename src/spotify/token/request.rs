@@ -6,15 +6,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{ClientCredentials, Token};
 use crate::failure::{Failure, RefusalCause};
 use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
 use crate::spotify::throttle::{Permit, Throttle};
-use crate::spotify::wire::{self, TokenAnswer, Unreadable, error_words};
+use crate::spotify::wire::{self, TokenResponse, Unreadable, error_message};
 
 /// The largest response body. A token's has some hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -24,6 +24,25 @@ const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The call's name in errors.
 const CALL: &str = "POST /api/token";
+
+#[derive(Clone, Debug)]
+pub(in crate::spotify) struct Token {
+    pub(in crate::spotify) secret: SecretString,
+    pub(super) renew_at: Instant,
+}
+
+impl Token {
+    pub(super) fn is(&self, other: &Token) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
+/// The id and secret of the app at Spotify.
+#[derive(Deserialize)]
+pub(super) struct ClientCredentials {
+    client_id: SecretString,
+    client_secret: SecretString,
+}
 
 pub(super) struct Request {
     pub(super) builder: reqwest::RequestBuilder,
@@ -86,27 +105,27 @@ impl Request {
         let mut error_status = Some(status.as_u16());
         if status.is_success() {
             match wire::token(&body) {
-                Ok(TokenAnswer { access_token, expires_in }) => {
+                Ok(TokenResponse { access_token, expires_in }) => {
                     let life = Duration::from_secs(expires_in).min(MAX_LIFE);
                     let renew_at = sent_at + life.saturating_sub(self.margin);
                     return Response::Token(Token { secret: access_token, renew_at });
                 }
                 Err(Unreadable::Error { status }) => error_status = status,
-                // Without the body's words, which may contain a token.
+                // Does not repeat the body, which may contain a token.
                 Err(why) => return odd(format!("the response has no token: {why}"), None),
             }
         }
         let basic = STANDARD.encode(format!("{id}:{secret}"));
-        let (words, reason) = error_words(&body, &[basic.as_str(), secret, id]);
+        let (message, reason) = error_message(&body, &[basic.as_str(), secret, id]);
         let detail = match error_status {
-            _ if !status.is_success() => format!("{} {words}", status.as_u16()),
-            Some(status) => format!("an error {status} with status 200: {words}"),
-            None => format!("an error with status 200: {words}"),
+            _ if !status.is_success() => format!("{} {message}", status.as_u16()),
+            Some(status) => format!("an error {status} with status 200: {message}"),
+            None => format!("an error with status 200: {message}"),
         };
         let detail = detail.trim_end().to_owned();
         let is_html = body.trim_ascii_start().starts_with(b"<");
         let status = error_status.unwrap_or_default();
-        match classify_token_error(status, &words, reason.as_deref(), is_html) {
+        match classify_token_error(status, &message, reason.as_deref(), is_html) {
             TokenErrorKind::Credentials => Response::Permanent(Failure::SpotifyCredentials(
                 format!("Spotify answers {detail} to the client id and secret of {}", self.setting),
             )),

@@ -1,4 +1,4 @@
-//! JSON objects and lists, as the JSON text of their values.
+//! Parts of JSON: the values of an object and the elements of an array, as JSON text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,20 +9,20 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The value of one key as a type, and the values of other keys as JSON text.
-pub(super) type Values<'a, M, const N: usize> = (Option<M>, [Option<&'a str>; N]);
+pub(super) type Values<'a, T, const N: usize> = (Option<T>, [Option<&'a str>; N]);
 
-/// Reads an object: the value of `main`, if any, as a type, and the values of `keys` as JSON text. If a
-/// key occurs twice, the last one counts, as in most JSON parsers.
-pub(super) fn object<'de, D, M, const N: usize>(
+/// Reads an object: the value of `typed_key`, if any, as a type, and the values of `keys` as JSON text.
+/// If a key occurs twice, the last one counts, as in most JSON parsers.
+pub(super) fn object<'de, D, T, const N: usize>(
     deserializer: D,
-    main: Option<&'static str>,
+    typed_key: Option<&'static str>,
     keys: &'static [&'static str; N],
-) -> Result<Values<'de, M, N>, D::Error>
+) -> Result<Values<'de, T, N>, D::Error>
 where
     D: Deserializer<'de>,
-    M: Deserialize<'de>,
+    T: Deserialize<'de>,
 {
-    deserializer.deserialize_map(Object { main, keys, of: PhantomData })
+    deserializer.deserialize_map(Object { typed_key, keys, of: PhantomData })
 }
 
 /// Returns the values of `keys` as JSON text.
@@ -35,32 +35,32 @@ pub(super) fn values<'a, const N: usize>(
     Ok(values)
 }
 
-struct Object<M, const N: usize> {
-    main: Option<&'static str>,
+struct Object<T, const N: usize> {
+    typed_key: Option<&'static str>,
     keys: &'static [&'static str; N],
-    of: PhantomData<M>,
+    of: PhantomData<T>,
 }
 
-impl<'de, M: Deserialize<'de>, const N: usize> Visitor<'de> for Object<M, N> {
-    type Value = Values<'de, M, N>;
+impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Object<T, N> {
+    type Value = Values<'de, T, N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut main = None;
+        let mut typed = None;
         let mut values = [None; N];
         while let Some(Key(key)) = map.next_key()? {
-            if self.main == Some(&*key) {
-                main = Some(map.next_value()?);
+            if self.typed_key == Some(&*key) {
+                typed = Some(map.next_value()?);
             } else if let Some(at) = self.keys.iter().position(|known| *known == key) {
                 values[at] = Some(map.next_value::<&RawValue>()?.get());
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok((main, values))
+        Ok((typed, values))
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The ids of a page of episodes, its total and whether there is a next one.
+/// The ids of a page of episodes, its total, and whether there is a next page.
 type Summary = (Vec<Option<String>>, Option<u64>, bool);
 
 fn read(body: &[u8]) -> Result<Summary, Unreadable> {
@@ -15,7 +15,7 @@ fn total(value: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_total_is_read_from_whatever_came() {
+fn a_total_may_be_written_in_any_notation() {
     for value in ["70", "70.0", "7.0E1", "\"70\"", "\"7.0E1\""] {
         assert_eq!(total(&format!(r#""total":{value}"#)), Some(70), "{value}");
     }
@@ -28,7 +28,7 @@ fn a_total_is_read_from_whatever_came() {
 }
 
 #[test]
-fn only_a_text_names_a_next_page() {
+fn only_a_string_names_a_next_page() {
     for (value, expected) in [
         (r#""https://x""#, true),
         (r#""""#, false),
@@ -44,7 +44,7 @@ fn only_a_text_names_a_next_page() {
 }
 
 #[test]
-fn whatever_is_no_item_counts_as_null_and_the_others_stay() {
+fn a_value_that_is_not_an_item_counts_as_null() {
     let body = r#"{"items":[null,{"id":"a"},5,"b",1e999,["c"],{"id":7},{"id":""},{"id":"a\u0000d"},
         {"id":"e","id":"f"},{"\ud83c":1,"id":"g"},{"id":{"id":"h"}}]}"#;
     let (ids, ..) = read(body.as_bytes()).unwrap();
@@ -56,7 +56,7 @@ fn whatever_is_no_item_counts_as_null_and_the_others_stay() {
 }
 
 #[test]
-fn marks_and_broken_text_around_items_do_no_harm() {
+fn invalid_text_around_items_is_ignored() {
     for body in [
         &b"\xef\xbb\xbf{\"items\":[{\"id\":\"a\"}]}"[..],
         b"{\"items\":[{\"id\":\"a\",\"html_description\":\"\xff\xfe\"}]}",
@@ -89,7 +89,7 @@ fn a_search_is_cleaned_as_well() {
 }
 
 #[test]
-fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
+fn an_unreadable_response_names_the_field_and_quotes_the_body() {
     for (body, why) in [
         (r#"{"href":"x","total":3}"#, "`items` is missing: {\"href\":\"x\",\"total\":3}"),
         (r#"{"items":null,"total":3}"#, "`items` is null: {\"items\":null"),
@@ -111,7 +111,7 @@ fn an_unreadable_answer_names_the_field_and_quotes_spotify() {
         let detail = unreadable.detail(body.as_bytes(), &[]);
         assert!(detail.contains(why), "{body}: {detail}");
     }
-    // An error beside items is no reason to throw them away.
+    // An error next to items does not discard them.
     assert_eq!(read(br#"{"items":[null],"error":{"message":"x"}}"#).unwrap().0.len(), 1);
     assert_eq!(read(br#"{"items":[],"error":null}"#).unwrap().0.len(), 0);
 }
@@ -138,14 +138,14 @@ fn a_search_needs_its_page() {
 }
 
 #[test]
-fn a_quoted_answer_holds_no_secret() {
+fn a_quoted_body_contains_no_secret() {
     let body = br#"{"request":"Bearer hu\u0073h\/x"}"#;
     let detail = read(body).unwrap_err().detail(body, &["hush/x"]);
     assert!(detail.contains("Bearer …"), "{detail}");
 }
 
 #[test]
-fn a_show_is_an_object_that_is_no_error() {
+fn a_show_is_an_object_that_is_not_an_error() {
     for (body, name) in [
         (r#"{"id":"a","name":"Mamilos","x":"\ud83c"}"#, Some("Mamilos")),
         (r#"{"id":"a","name":["Mamilos"],"error":null}"#, None),
@@ -153,7 +153,7 @@ fn a_show_is_an_object_that_is_no_error() {
     ] {
         assert_eq!(show(body.as_bytes()), Ok(name.map(str::to_owned)), "{body}");
     }
-    let said = show(br#"{"error":{"status":404,"message":"non existing id"}}"#);
-    assert_eq!(said, Err(Unreadable::Error { status: Some(404) }));
+    let error = show(br#"{"error":{"status":404,"message":"non existing id"}}"#);
+    assert_eq!(error, Err(Unreadable::Error { status: Some(404) }));
     assert!(show(b"[]").is_err() && show(b"").is_err());
 }

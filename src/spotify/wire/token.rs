@@ -1,38 +1,38 @@
-//! The answer to a request for a token.
+//! The response to a request for a token.
 
 use secrecy::SecretString;
 
+use super::body::members;
 use super::unreadable::{Unreadable, error_or_missing};
-use super::{clean, fields, members, number};
+use super::{clean, fields, number};
 
-/// A token.
-pub(crate) struct TokenAnswer {
+pub(crate) struct TokenResponse {
     pub(crate) access_token: SecretString,
-    /// Seconds.
+    /// In seconds.
     pub(crate) expires_in: u64,
 }
 
-/// How long a token is valid for if Spotify does not say so: a token that ends earlier is refused, and
-/// replaced then.
-const TOKEN_SECONDS: u64 = 3600;
+/// The life of a token if the response does not name it, as Spotify documents it. If the token expires
+/// earlier, Spotify refuses it and it is replaced.
+const DEFAULT_EXPIRES_IN: u64 = 3600;
 
-/// Reads the answer to a request for a token.
-pub(crate) fn token(body: &[u8]) -> Result<TokenAnswer, Unreadable> {
+/// Parses the response. The error does not repeat the body, which may contain a token.
+pub(crate) fn token(body: &[u8]) -> Result<TokenResponse, Unreadable> {
     let body = clean::body(body);
     let [token, expires_in, error] = members(&body, &["access_token", "expires_in", "error"])?;
     let Some(text) = token.and_then(fields::text) else {
         return Err(error_or_missing(error, "`access_token`", token));
     };
-    // What else a header could not carry.
+    // Other characters are not valid in a header.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let found = if text.trim().is_empty() { "empty" } else { "not a token" };
         return Err(Unreadable::Missing { what: "`access_token`", found });
     }
     let seconds = expires_in.and_then(number::whole).filter(|seconds| *seconds > 0);
-    Ok(TokenAnswer {
+    Ok(TokenResponse {
         access_token: SecretString::from(text),
         expires_in: seconds
-            .map_or(TOKEN_SECONDS, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
+            .map_or(DEFAULT_EXPIRES_IN, |seconds| u64::try_from(seconds).unwrap_or(u64::MAX)),
     })
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_lasts_an_hour_unless_its_answer_says_otherwise() {
+    fn a_token_lasts_an_hour_by_default() {
         for (rest, seconds) in [
             (r#","expires_in":3600"#, 3600),
             (r#","expires_in":"1800""#, 1800),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_token_says_what_is_wrong_and_repeats_nothing() {
+    fn a_response_without_a_token_is_explained_but_not_quoted() {
         for (body, why) in [
             (r#"{"token":"hush"}"#, "`access_token` is missing"),
             (r#"{"access_token":null,"refresh":"hush"}"#, "`access_token` is null"),
@@ -83,8 +83,8 @@ mod tests {
             (r#"{"error":"hush"}"#, "an error with status 200"),
         ] {
             let unreadable = token(body.as_bytes()).err().expect(body);
-            let told = format!("{unreadable} {unreadable:?}");
-            assert!(told.contains(why) && !told.contains("ush"), "{body}: {told}");
+            let text = format!("{unreadable} {unreadable:?}");
+            assert!(text.contains(why) && !text.contains("ush"), "{body}: {text}");
         }
     }
 }

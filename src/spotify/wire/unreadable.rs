@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::words::{self, error_words};
+use super::message::{error_message, quote};
 use super::{number, object};
 
 /// Why a response with a status of success cannot be used. `Display` does not repeat the body, which may
@@ -13,7 +13,7 @@ pub(crate) enum Unreadable {
     NotJson(String),
     /// A required field is missing or has the wrong type.
     Missing { what: &'static str, found: &'static str },
-    /// It is an error, which may have a status of its own. [`error_words`] reads its words.
+    /// It is an error, which may have a status of its own. [`error_message`] returns its message.
     Error { status: Option<u16> },
 }
 
@@ -29,13 +29,13 @@ impl fmt::Display for Unreadable {
 }
 
 impl Unreadable {
-    /// Returns what is wrong, with Spotify's words: the error's message, or the start of the body.
+    /// Returns what is wrong, with the error's message or the start of the body.
     pub(crate) fn detail(&self, body: &[u8], secrets: &[&str]) -> String {
-        let words = match self {
-            Self::NotJson(_) | Self::Error { .. } => error_words(body, secrets).0,
-            Self::Missing { .. } => words::quote(body, secrets),
+        let message = match self {
+            Self::NotJson(_) | Self::Error { .. } => error_message(body, secrets).0,
+            Self::Missing { .. } => quote(body, secrets),
         };
-        if words.is_empty() { self.to_string() } else { format!("{self}: {words}") }
+        if message.is_empty() { self.to_string() } else { format!("{self}: {message}") }
     }
 }
 

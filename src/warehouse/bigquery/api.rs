@@ -4,11 +4,11 @@
 //! BigQuery documents (a table without a schema, new column types, an error without a list of errors),
 //! and drop the status of a response that is not JSON. Callers read the fields that they need.
 
-use futures_util::TryFutureExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::TryFutureExt;
 use reqwest_bq::{Client, Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl Api {
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Value, ApiError> {
         let call = || async { ApiResponse::read(self.send(&request).await?).await?.json() };
-        retry::run(&self.backoff, |_| call().map_err(ApiError::classified)).await
+        retry::run(&self.backoff, |_| call().map_err(ApiError::into_retry_error)).await
     }
 
     /// Sends a request with a token, if one is needed. After a 401, sends it once more with a new token:

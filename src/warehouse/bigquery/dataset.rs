@@ -14,13 +14,15 @@ use crate::config::{self, Config, Timing};
 use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 
+/// Uploads with more bytes of rows are resumable. Google's Python client uses the same limit.
+const MAX_MULTIPART_BYTES: usize = 5 * 1024 * 1024;
+
 /// A client for one dataset.
 pub(crate) struct Dataset {
     pub(super) project: String,
     pub(super) name: String,
     pub(super) api: Api,
     pub(super) timing: Timing,
-    /// Larger uploads are resumable.
     pub(super) max_multipart_bytes: usize,
     configured_location: Option<String>,
     /// What BigQuery returned last, or `None` before the first call. The inner option is `None` if
@@ -48,7 +50,7 @@ impl Dataset {
             max_multipart_bytes: config
                 .test_hooks
                 .max_multipart_bytes
-                .unwrap_or(super::upload::MAX_MULTIPART_BYTES),
+                .unwrap_or(MAX_MULTIPART_BYTES),
             configured_location: bigquery.location.clone(),
             known_location: Mutex::default(),
         })

@@ -36,8 +36,8 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    /// Says whether to retry the call.
-    pub(super) fn classified(self) -> retry::Error<Self> {
+    /// Tells [`retry::run`] whether to retry the call.
+    pub(super) fn into_retry_error(self) -> retry::Error<Self> {
         retry::Error::transient_if(self.is_transient(), self)
     }
 

@@ -13,7 +13,8 @@ use crate::context::{Context, FollowedJob};
 use crate::failure::Failure;
 use crate::retry::PollInterval;
 use crate::text;
-use crate::warehouse::{CompletedLoad, labels};
+use crate::warehouse::labels;
+use crate::warehouse::load::CompletedLoad;
 
 /// The longest job state in an error, whatever the API returns. BigQuery's longest is `PENDING`.
 const MAX_STATE_BYTES: usize = 20;

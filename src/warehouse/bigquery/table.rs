@@ -13,7 +13,7 @@ use super::json::{number, string, time};
 use crate::failure::Failure;
 use crate::names::Kind;
 use crate::text;
-use crate::warehouse::TableState;
+use crate::warehouse::load::TableState;
 use crate::warehouse::schema::{FoundColumn, differences, table_description, table_schema};
 
 /// The longest list of differences in an error. Another service's table may have 10,000 columns.

@@ -20,15 +20,12 @@ use super::jobs::JobInfo;
 use crate::failure::Failure;
 use crate::rows::Rows;
 use crate::warehouse::labels::labels;
+use crate::warehouse::load::{Load, Origin};
 use crate::warehouse::schema::table_schema;
-use crate::warehouse::{Load, Origin};
 
 /// Separates the parts of a multipart body. It can't occur in a part: it counts only after a line break
 /// and `--`, and the job and each row are lines that start with `{`.
 const MULTIPART_BOUNDARY: &str = "spotify-bq-part";
-
-/// Larger uploads are resumable. Google's Python client uses the same limit.
-pub(super) const MAX_MULTIPART_BYTES: usize = 5 * 1024 * 1024;
 
 impl Dataset {
     /// Returns the load job that replaces the table.

@@ -1,49 +1,50 @@
-//! What an error says in its own words, whatever its form.
+//! The message in the body of an error, in any of its forms.
 
 use serde_json::Value;
 
 use super::{clean, object};
 use crate::text;
 
-/// What an error's body says, and the reason that it names: JSON of the Web API
-/// (`{"error":{"message","reason"}}`), of the token endpoint (`{"error","error_description"}`), any
-/// other JSON as it came, or plain text. HTML says nothing. Where the body repeats one of `secrets` (a
-/// proxy's error page may show the request that it did not pass on), that is left out.
-pub(crate) fn error_words(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
+/// Returns the message of an error and its reason, if it has one. The body may be JSON of the Web API
+/// (`{"error":{"message","reason"}}`) or of the token endpoint (`{"error","error_description"}`), other
+/// JSON, or plain text; HTML has no message. Removes `secrets`, because a proxy's error page may repeat
+/// the request.
+pub(crate) fn error_message(body: &[u8], secrets: &[&str]) -> (String, Option<String>) {
     let body = clean::body(body);
     let body = body.trim();
-    let (words, reason) = match object::values(body, &["error", "error_description"]) {
-        Ok([Some(error), description]) => of_error(error, description),
+    let (message, reason) = match object::values(body, &["error", "error_description"]) {
+        Ok([Some(error), description]) => message_of(error, description),
         _ if serde_json::from_str::<&serde_json::value::RawValue>(body).is_ok() => {
-            (plain(Some(body)), None)
+            (decoded(Some(body)), None)
         }
         _ if body.starts_with(['<', '{', '[']) => (String::new(), None),
         _ => (body.to_owned(), None),
     };
-    (line(&words, secrets), reason.map(|reason| line(&reason, secrets)))
+    (excerpt(&message, secrets), reason.map(|reason| excerpt(&reason, secrets)))
 }
 
-/// The beginning of an answer of JSON, without `secrets`.
+/// Returns the start of a JSON body, without `secrets`.
 pub(super) fn quote(body: &[u8], secrets: &[&str]) -> String {
-    line(&plain(Some(&clean::body(body))), secrets)
+    excerpt(&decoded(Some(&clean::body(body))), secrets)
 }
 
-fn line(words: &str, secrets: &[&str]) -> String {
-    text::excerpt(&text::redacted(words, secrets), text::MAX_EXCERPT_BYTES)
+fn excerpt(text: &str, secrets: &[&str]) -> String {
+    text::excerpt(&text::redacted(text, secrets), text::MAX_EXCERPT_BYTES)
 }
 
-fn of_error(error: &str, description: Option<&str>) -> (String, Option<String>) {
+fn message_of(error: &str, description: Option<&str>) -> (String, Option<String>) {
     if let Ok([message, reason]) = object::values(error, &["message", "reason"]) {
-        let words = plain(message.or(description).or(Some(error)));
-        return (words, reason.map(|reason| plain(Some(reason))).filter(|text| !text.is_empty()));
+        let reason = reason.map(|reason| decoded(Some(reason)));
+        let message = decoded(message.or(description).or(Some(error)));
+        return (message, reason.filter(|reason| !reason.is_empty()));
     }
-    let words = [plain(Some(error)), plain(description)];
-    (words.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": "), None)
+    let parts = [decoded(Some(error)), decoded(description)];
+    (parts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": "), None)
 }
 
-/// A text as it reads, nothing for null, and of any other value its JSON: written again, so that no
-/// escape hides a secret.
-fn plain(json: Option<&str>) -> String {
+/// Decodes a string, and returns other values as JSON; null is empty. The JSON is written again, because
+/// an escape might hide a secret.
+fn decoded(json: Option<&str>) -> String {
     match json.map(serde_json::from_str::<Value>) {
         Some(Ok(Value::String(text))) => text,
         None | Some(Ok(Value::Null) | Err(_)) => String::new(),
@@ -56,10 +57,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_that_is_repeated_is_left_out_before_the_text_is_cut() {
+    fn a_secret_is_removed_before_the_message_is_cut() {
         let page = format!("{} hush, hush", "x".repeat(text::MAX_EXCERPT_BYTES - 2));
-        let (words, _) = error_words(page.as_bytes(), &["", "hush"]);
-        assert!(!words.contains('h'), "{words}");
+        let (message, _) = error_message(page.as_bytes(), &["", "hush"]);
+        assert!(!message.contains('h'), "{message}");
     }
 
     #[test]
@@ -72,15 +73,15 @@ mod tests {
             r#"["hu\u0073h\/a"]"#,
             r#"{"error":{"message":"x","reason":"hush\/a"}}"#,
         ] {
-            let (words, reason) = error_words(body.as_bytes(), &["hush/a"]);
-            let all = format!("{words} {reason:?}");
+            let (message, reason) = error_message(body.as_bytes(), &["hush/a"]);
+            let all = format!("{message} {reason:?}");
             assert!(!all.contains("ush") && all.contains('…'), "{body}: {all}");
         }
     }
 
     #[test]
-    fn errors_are_read_in_each_form() {
-        for (body, words, reason) in [
+    fn the_message_is_found_in_every_form_of_error() {
+        for (body, message, reason) in [
             (r#"{"error":{"status":400,"message":"Invalid limit"}}"#, "Invalid limit", None),
             (
                 r#"{"error":{"status":429,"message":"Too many","reason":"QUOTA_EXCEEDED"}}"#,
@@ -115,9 +116,9 @@ mod tests {
             (r#""gone""#, "gone", None),
             ("", "", None),
         ] {
-            let (is, why) = error_words(body.as_bytes(), &[]);
-            assert_eq!((is.as_str(), why.as_deref()), (words, reason), "{body}");
+            let (found, found_reason) = error_message(body.as_bytes(), &[]);
+            assert_eq!((found.as_str(), found_reason.as_deref()), (message, reason), "{body}");
         }
-        assert_eq!(error_words(b"caf\xe9 \0closed", &[]).0, "caf\u{fffd} closed");
+        assert_eq!(error_message(b"caf\xe9 \0closed", &[]).0, "caf\u{fffd} closed");
     }
 }

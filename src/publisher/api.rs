@@ -1,12 +1,15 @@
 //! One call to Pub/Sub: adds the token, retries transient errors, and classifies the others.
 
+use std::sync::{Arc, OnceLock};
+
 use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use super::Publisher;
+use crate::config::{Config, Timing};
 use crate::failure::Failure;
+use crate::google::GoogleCredentials;
 use crate::http;
 use crate::retry;
 use crate::text;
@@ -54,7 +57,26 @@ impl From<PubSubError> for Failure {
     }
 }
 
-impl Publisher {
+/// Makes calls, with what they share.
+#[derive(Debug)]
+pub(super) struct Api {
+    url: String,
+    channel: OnceLock<Channel>,
+    credentials: Arc<GoogleCredentials>,
+    timing: Timing,
+}
+
+impl Api {
+    pub(super) fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Self {
+        let none = || Arc::new(GoogleCredentials::None);
+        Self {
+            url: config.pubsub.url.clone(),
+            channel: OnceLock::new(),
+            credentials: if config.pubsub.emulator { none() } else { Arc::clone(google) },
+            timing: config.timing.clone(),
+        }
+    }
+
     /// Makes a call for a topic or subscription. If Pub/Sub rejects the token, an attempt is repeated
     /// once with a new one, since a cached token can be rejected before it expires.
     pub(super) async fn call<Q, A, F>(
