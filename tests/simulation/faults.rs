@@ -251,10 +251,10 @@ fn bigquery_fault(random: &mut SeededRandom, call: &Call, late: bool) -> Act {
         11..13 => Act::Cut,
         13..17 => Act::DoneThenCut,
         17 => Act::Hang,
-        18 => match answer(200, r#"{"jobReference":"#) {
-            Act::Answer(broken) if upload => Act::DoneThenAnswer(broken),
-            act => act,
-        },
+        18 => {
+            let incomplete = answer(200, r#"{"jobReference":"#);
+            if upload { incomplete.after_router() } else { incomplete }
+        }
         22 => answer(400, &error_body(400, "tableUnavailable", "Table is unavailable")),
         23 => answer(403, &error_body(403, "billingNotEnabled", "Billing has not been enabled")),
         24 => answer(404, &error_body(404, "notFound", "Not found: Dataset p1:spotify_podcasts")),
@@ -267,8 +267,6 @@ fn bigquery_fault(random: &mut SeededRandom, call: &Call, late: bool) -> Act {
 fn lost_session(random: &mut SeededRandom) -> Act {
     let status = *random.pick(&[410, 499, 404]);
     let body = *random.pick(&["", HTML]);
-    match answer(status, body) {
-        Act::Answer(gone) if random.chance(50) => Act::DoneThenAnswer(gone),
-        act => act,
-    }
+    let gone = answer(status, body);
+    if random.chance(50) { gone.after_router() } else { gone }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::catalog::TERMS;
 use super::random::SeededRandom;
-use crate::support::bigquery::{ProjectState, Table};
+use crate::support::bigquery::{ProjectState, Table, schema};
 
 const LOAD_ERRORS: [&str; 3] = [
     "Incompatible table partitioning specification. Expected partitioning specification none",
@@ -20,12 +20,9 @@ const ORIGINAL_TYPE: &str = "own_type";
 
 /// Creates all tables, as Terraform does.
 pub fn create(state: &Arc<Mutex<ProjectState>>) {
-    let podcasts = include_str!("../../terraform/schemas/podcasts.json");
-    let episodes = include_str!("../../terraform/schemas/episodes.json");
     for term in TERMS {
-        for (name, fields) in term.tables.into_iter().zip([podcasts, episodes, episodes]) {
-            let fields: Value = serde_json::from_str(fields).unwrap();
-            let table = Table { schema: json!({ "fields": fields }), ..Table::default() };
+        for (name, kind) in term.tables.into_iter().zip(["podcasts", "episodes", "mentions"]) {
+            let table = Table { schema: schema(kind), ..Table::default() };
             state.lock().unwrap().tables.insert(name.to_owned(), table);
         }
     }
