@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::support::bigquery::{Fate, error_body};
-use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::spotify::{Spotify, catalog_with};
 use crate::support::wire::{Act, Fault, answer};
-use crate::support::{App, EPISODES, World, table};
+use crate::support::{App, World, table};
 
 const ATTEMPTS: usize = 5;
 
@@ -19,12 +19,6 @@ async fn ready() -> (World, App) {
     let app = App::start(config).await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     (world, app)
-}
-
-/// Returns how often the table was replaced. Checks that it has what Spotify shows.
-fn loads(world: &World) -> u32 {
-    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
-    world.bigquery.table(EPISODES).unwrap().loads
 }
 
 fn google(status: u16, reason: &'static str) -> impl Fn() -> Act + Send + Clone + 'static {
@@ -55,7 +49,7 @@ async fn an_upload_with_a_transient_failure_is_retried_with_the_same_job_id() {
         let (world, app) = ready().await;
         world.bigquery.stub.next(ATTEMPTS - 1, "/upload/", fault);
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
-        assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2), "{name}");
+        assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2), "{name}");
         assert!(world.bigquery.accepted()[1].ends_with("_0"), "{name}");
     }
 }
@@ -68,10 +62,10 @@ async fn a_message_is_redelivered_if_all_uploads_fail() {
         let push = table("episodes");
         assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"), "{name}");
         let uploads = world.bigquery.stub.calls_to("POST", "/upload/").len();
-        assert_eq!((loads(&world), uploads), (1, 1 + ATTEMPTS), "{name}");
+        assert_eq!((world.episode_loads(), uploads), (1, 1 + ATTEMPTS), "{name}");
         world.bigquery.stub.heal();
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -80,7 +74,7 @@ async fn an_upload_whose_response_was_lost_is_not_repeated() {
     let (world, app) = ready().await;
     world.bigquery.stub.next(1, "/upload/", || Act::DoneThenCut);
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2));
+    assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
 }
 
 #[tokio::test]
@@ -100,7 +94,7 @@ async fn the_next_delivery_finds_a_load_whose_responses_were_all_lost() {
         let other = world.app().await;
         let again = crate::support::Push { attempt, ..push };
         assert_eq!(other.push(&again).await.told(), (204, "already_loaded"));
-        assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2));
+        assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
     }
 }
 
@@ -129,7 +123,7 @@ async fn missing_rights_are_reported_with_the_roles() {
         assert!(told.body["advice"].as_str().unwrap().contains("roles/bigquery.jobUser"));
         world.bigquery.stub.heal();
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{path}");
-        assert_eq!(loads(&world), 1, "{path}");
+        assert_eq!(world.episode_loads(), 1, "{path}");
     }
 }
 
@@ -159,7 +153,7 @@ async fn lookups_with_a_transient_failure_are_retried() {
             world.bigquery.stub.next(2, path, fault);
             let told = app.push(&table("episodes")).await;
             assert_eq!(told.told(), (204, "loaded"), "{name} at {path}: {told:?}");
-            assert_eq!(loads(&world), 1, "{name} at {path}");
+            assert_eq!(world.episode_loads(), 1, "{name} at {path}");
         }
     }
 }
@@ -176,7 +170,7 @@ async fn a_message_is_redelivered_if_all_lookups_fail() {
         world.bigquery.stub.heal();
         let again = app.push(&push.again(2)).await;
         assert_eq!(again.status, 204, "{path}: {again:?}");
-        assert_eq!(loads(&world), 1, "{path}");
+        assert_eq!(world.episode_loads(), 1, "{path}");
     }
 }
 
@@ -199,7 +193,7 @@ async fn an_insert_that_is_rejected_with_400_because_the_job_exists_is_not_a_fai
     assert_eq!(world.app().await.push(&push).await.told(), (204, "loaded"));
     world.bigquery.stub.always("/upload/", google(400, "invalid"));
     assert_eq!(app.push(&push).await.told(), (204, "already_loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(world.episode_loads(), 2);
 }
 
 #[tokio::test]
@@ -212,7 +206,7 @@ async fn a_rejected_insert_is_retried_until_the_operator_fixes_the_cause() {
     assert!(told.detail().contains("400 invalid simulated"), "{}", told.detail());
     world.bigquery.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(world.episode_loads(), 2);
 }
 
 #[tokio::test]
@@ -258,7 +252,7 @@ async fn each_cause_of_a_rejected_insert_has_its_own_advice() {
         assert!(told.body["advice"].as_str().unwrap().contains(advice), "{}", told.body);
         world.bigquery.stub.heal();
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{words}");
-        assert_eq!(loads(&world), 2);
+        assert_eq!(world.episode_loads(), 2);
     }
 }
 
@@ -284,11 +278,8 @@ async fn the_status_decides_if_the_body_is_not_json_or_lacks_the_errors() {
 
 #[tokio::test]
 async fn an_upload_session_on_another_host_is_not_used() {
-    let mut shown = crate::support::spotify::catalog(1, 120);
-    for episode in shown.episodes.values_mut().flatten() {
-        episode["description"] = "x".repeat(60_000).into();
-    }
-    let world = World::new(Spotify::start(shown).await).await;
+    let large = catalog_with(120, &"x".repeat(60_000));
+    let world = World::new(Spotify::start(large).await).await;
     let app = world.app().await;
     let elsewhere = World::new(Spotify::showing(1, 1).await).await;
     let url = format!("{}/upload/steal", elsewhere.bigquery.stub.url);

@@ -135,10 +135,7 @@ async fn a_refusal_of_the_client_is_shared() {
     ] {
         let world = world().await;
         let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-        world.spotify.stub.always("/api/token", move || match answer(400, body) {
-            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-            act => act,
-        });
+        world.spotify.stub.always("/api/token", move || answer(400, body).after(RESPONSE_DELAY));
         for answer in push_all(&app, &eight()).await {
             assert_eq!(answer.told(), (503, reason));
         }
@@ -150,12 +147,8 @@ async fn a_refusal_of_the_client_is_shared() {
 async fn a_lapsed_premium_costs_one_call() {
     let world = world().await;
     let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-    world.spotify.stub.always("/v1/", || {
-        match answer(403, "Active premium subscription required") {
-            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-            act => act,
-        }
-    });
+    let body = "Active premium subscription required";
+    world.spotify.stub.always("/v1/", move || answer(403, body).after(RESPONSE_DELAY));
     for answer in push_all(&app, &eight()).await {
         assert_eq!(answer.told(), (503, "retry premium_required"));
     }
@@ -168,11 +161,9 @@ async fn a_long_retry_after_is_passed_on_to_all_that_wait() {
         for status in [408, 503] {
             let world = world().await;
             let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-            let act = move || answer_with(status, &[("retry-after", "3600")], "");
-            world.spotify.stub.always(path, move || match act() {
-                Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-                act => act,
-            });
+            let late =
+                move || answer_with(status, &[("retry-after", "3600")], "").after(RESPONSE_DELAY);
+            world.spotify.stub.always(path, late);
             for answer in push_all(&app, &eight()).await {
                 assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
                 assert_eq!(answer.retry_after, Some(3600));

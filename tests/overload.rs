@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::bigquery::Fate;
 use crate::support::log::Log;
-use crate::support::spotify::{Spotify, catalog, episode_page, piece};
+use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Call};
-use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
+use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table, until};
 
 async fn world() -> World {
     World::new(Spotify::showing(3, 120).await).await
@@ -24,21 +24,12 @@ async fn impatient(world: &World) -> App {
     App::start(config).await
 }
 
-/// Waits until `is` holds.
-async fn until(is: impl Fn() -> bool) {
-    while !is() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
     let log = Log::start();
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
     let app = impatient(&world).await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
+    let held = world.bigquery.stub.hold_next(1, "/upload/");
 
     let push = table("podcasts");
     let first = app.push(&push);
@@ -71,9 +62,7 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
 async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     let world = world().await;
     let app = impatient(&world).await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.spotify.stub.next(1, "/episodes", move || Act::Held(until_then.clone()));
+    let held = world.spotify.stub.hold_next(1, "/episodes");
     let show = &world.spotify.catalog.shows[0]["id"];
     let push =
         |table| message(&json!({"table": table, "search_term": "data hackers", "show_id": show}));
@@ -111,26 +100,6 @@ async fn a_slow_lookup_of_earlier_jobs_leaves_no_time_to_read() {
     assert_eq!(world.spotify.api_calls().len(), read);
 }
 
-/// Each reading contains one more episode.
-fn growing(world: &World) {
-    let mut shown = catalog(1, 120);
-    let episodes = shown.episodes.drain().next().unwrap().1;
-    let mut readings = 0;
-    world.spotify.stub.on(move |call: &Call| {
-        if !call.path.ends_with("/episodes") {
-            return Act::Pass;
-        }
-        readings += usize::from(call.number("offset") == 0);
-        let listed = &episodes[20 - readings..];
-        episode_page(piece(listed, call.number("offset"), call.number("limit")), listed.len())
-    });
-}
-
-fn readings(world: &World) -> usize {
-    let calls = world.spotify.stub.calls_to("GET", "/episodes");
-    calls.iter().filter(|call| call.number("offset") == 0).count()
-}
-
 /// Pushes a message, and disconnects once `sent` holds.
 async fn push_and_disconnect(app: &App, push: &Push, sent: impl Fn() -> bool) {
     tokio::select! {
@@ -155,7 +124,7 @@ async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
         let log = Log::start();
         let push = table("episodes");
         let held_calls = || world.bigquery.stub.calls_to(method, "/tables").len();
-        push_and_disconnect(&app, &push, || held_calls() > 0 && readings(&world) > 0).await;
+        push_and_disconnect(&app, &push, || held_calls() > 0 && world.spotify.readings() > 0).await;
         until(|| !log.lines("message").is_empty()).await;
         held.cancel();
         assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
@@ -167,11 +136,9 @@ async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
 #[tokio::test]
 async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
     let world = world().await;
-    growing(&world);
+    world.spotify.grow_with_each_reading();
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
+    let held = world.bigquery.stub.hold_next(1, "/upload/");
     let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len();
     push_and_disconnect(&app, &table("episodes"), || uploads() > 0).await;
 
@@ -179,7 +146,7 @@ async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
     let release = async {
         // The second message would have had time to read Spotify.
         assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
-        assert_eq!(readings(&world), 1);
+        assert_eq!(world.spotify.readings(), 1);
         held.cancel();
     };
     let (next, ()) = join(app.push(&next), release).await;
@@ -192,7 +159,7 @@ async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
 async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked() {
     for fails in [None, Some("backendError")] {
         let world = world().await;
-        growing(&world);
+        world.spotify.grow_with_each_reading();
         let app = world.app().await;
         let held = CancellationToken::new();
         let until_then = held.clone();
@@ -221,7 +188,7 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
             assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
             let mentions = table("mentions");
             assert_eq!(app.push(&mentions).await.told(), (204, "loaded"));
-            assert_eq!(readings(&world), 1, "another table may use its reading");
+            assert_eq!(world.spotify.readings(), 1, "another table may use its reading");
             held.cancel();
         };
         let next = table("episodes");
@@ -233,7 +200,7 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
         let episodes = accepted.iter().filter(|id| id.starts_with("spotify-bq_episodes"));
         assert_eq!(episodes.count(), 2, "{fails:?}: one job for each message");
         // A table that has used the reading is read again.
-        let read = readings(&world);
+        let read = world.spotify.readings();
         assert!(read == 2 || fails.is_some(), "{read}");
         assert_eq!(world.bigquery.rows(EPISODES).len(), 100 + read, "{fails:?}");
         assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 1);
@@ -244,9 +211,7 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
 async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.spotify.stub.always("/v1/", move || Act::Held(until_then.clone()));
+    let held = world.spotify.stub.hold("/v1/");
     let long = |n| Push {
         data: format!(
             "{}{}",

@@ -150,7 +150,10 @@ fn comparable_links(name: &str, page: &str, pages: &BTreeMap<String, String>) ->
             .and_then(|page| anchors(page).iter().position(|candidate| candidate == anchor));
         format!("{} {heading:?}", english_of(&target).unwrap_or(target))
     };
-    links(page).into_iter().map(comparable).collect()
+    // Sorted, because the order of words in a sentence differs.
+    let mut links: Vec<String> = links(page).into_iter().map(comparable).collect();
+    links.sort();
+    links
 }
 
 /// For each row of a page's tables: the code in its first cell, and the number of its cells.

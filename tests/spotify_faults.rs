@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::log::{Line, Log};
-use crate::support::spotify::{Spotify, episode_page, episode_rows, piece};
+use crate::support::spotify::{Spotify, episode_page, episode_rows, error_body as error, piece};
 use crate::support::wire::{Act, Fault, answer, answer_with};
-use crate::support::{App, EPISODES, World, table};
+use crate::support::{App, World, table};
 
 const PREMIUM: &str = "Active premium subscription required for the owner of the app. When the \
                        subscription status changes, it can take a few hours before requests are \
@@ -16,10 +16,6 @@ const PREMIUM: &str = "Active premium subscription required for the owner of the
 
 /// The number of attempts of a call.
 const ATTEMPTS: usize = 5;
-
-fn error(status: u16, message: &str) -> String {
-    json!({"error": {"status": status, "message": message}}).to_string()
-}
 
 /// Starts a service that has loaded the table of episodes once.
 async fn ready() -> (World, App) {
@@ -29,11 +25,6 @@ async fn ready() -> (World, App) {
     let app = App::start(config).await;
     assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
     (world, app)
-}
-
-fn loads(world: &World) -> u32 {
-    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
-    world.bigquery.table(EPISODES).unwrap().loads
 }
 
 /// Checks that a fault makes the message a retry and leaves the table unchanged, and that the next
@@ -47,10 +38,10 @@ async fn check_retry_until_fixed(
     let push = table("episodes");
     let answer = app.push(&push).await;
     assert_eq!(answer.told(), (503, told));
-    assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+    assert_eq!((world.episode_loads(), world.pubsub.published("letters").len()), (1, 0));
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(world.episode_loads(), 2);
     answer.body
 }
 
@@ -79,7 +70,7 @@ async fn transient_failures_are_retried() {
         let (world, app) = ready().await;
         world.spotify.stub.next(ATTEMPTS - 1, "/episodes", fault);
         assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -94,10 +85,10 @@ async fn after_five_failed_attempts_the_message_is_a_retry() {
         assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{name}");
         assert!(answer.detail().contains("/episodes (offset 0)"), "{name}: {}", answer.detail());
         assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS, "{name}");
-        assert_eq!(loads(&world), 1, "{name}");
+        assert_eq!(world.episode_loads(), 1, "{name}");
         world.spotify.stub.heal();
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -111,7 +102,7 @@ async fn a_failure_of_one_page_loads_nothing() {
     let answer = app.push(&table("episodes")).await;
     assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
     assert!(answer.detail().contains("(offset 100): 500"), "{}", answer.detail());
-    assert_eq!(loads(&world), 1);
+    assert_eq!(world.episode_loads(), 1);
 }
 
 #[tokio::test]
@@ -245,7 +236,7 @@ async fn spotifys_message_decides_and_is_repeated_with_matching_advice() {
         assert!(is.detail().contains(words), "{status} {body}: {}", is.detail());
         let given = is.body["advice"].as_str().unwrap();
         assert!(given.contains(advice), "{status} {body}: {given}");
-        assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+        assert_eq!((world.episode_loads(), world.pubsub.published("letters").len()), (1, 0));
         world.spotify.stub.heal();
         assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{status} {body}");
     }
@@ -298,8 +289,8 @@ async fn a_lapsed_premium_is_logged_with_spotifys_message() {
         check_retry_until_fixed(ready().await, || answer(403, PREMIUM), "retry premium_required")
             .await;
     assert!(body["detail"].as_str().unwrap().contains(PREMIUM), "{body}");
-    let told = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
-    let line = log.lines("message").into_iter().find(told).unwrap();
+    let is_premium = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
+    let line = log.lines("message").into_iter().find(is_premium).unwrap();
     assert!(line["message"].contains(PREMIUM), "{line:?}");
     assert!(line["advice"].contains("Premium"), "{line:?}");
 }
@@ -313,7 +304,7 @@ async fn another_403_is_not_retried() {
     let answer = app.push(&push).await;
     assert_eq!(answer.told(), (503, "retry spotify_refused"));
     assert!(answer.detail().contains("403 Forbidden"), "{}", answer.detail());
-    assert_eq!((world.spotify.api_calls().len() - before, loads(&world)), (1, 1));
+    assert_eq!((world.spotify.api_calls().len() - before, world.episode_loads()), (1, 1));
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
 }

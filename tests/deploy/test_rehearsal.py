@@ -163,7 +163,7 @@ class AfterAnAccident(Rehearsal):
                 create.clear()
             elif "Still waiting for the API" in line:
                 refuse.pop("google_pubsub_topic", None)
-            elif "An API that was just turned on" in line and "google_pubsub_topic" not in refuse:
+            elif "An API that was just enabled" in line and "google_pubsub_topic" not in refuse:
                 refuse.clear()
             else:
                 return
@@ -171,8 +171,8 @@ class AfterAnAccident(Rehearsal):
 
         run = self.deploy("--adopt", *options, watch=mend)
         self.assertEqual((refuse, create), ({}, {}), run.said)
-        self.assertIn("Bringing back spotify-bq-github", run.said)
-        self.assertIn("Bringing back github", run.said)
+        self.assertIn("Restoring spotify-bq-github", run.said)
+        self.assertIn("Restoring github", run.said)
         self.assertIn("Still waiting for the API", run.said)
         self.assertRegex(run.gcloud, r"run services update spotify-bq --region=southamerica-east1 --image=\S+@sha256:")
         self.assertIn("spotify-bq-00001-abc serves.", run.said)
@@ -206,7 +206,7 @@ class AfterAnAccident(Rehearsal):
         self.assertEqual(run.returncode, 0, run.said)
         run = self.deploy(status=1)
         self.assertNotIn("is locked", run.said)
-        self.assertIn("These exist in p1-test already, but not in terraform's state", run.said)
+        self.assertIn("These already exist in p1-test, but are not in Terraform's state", run.said)
         self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.said)
 
 

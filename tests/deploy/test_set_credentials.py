@@ -93,7 +93,7 @@ class SetCredentials(ScriptTest):
 
     def test_a_secret_that_is_not_there_is_said_to_be_deploys(self):
         self.world(made=[])
-        self.assert_stopped(self.put(), "secret spotify-credentials", "deploy/deploy.sh makes it")
+        self.assert_stopped(self.put(), "secret spotify-credentials", "Create it with deploy/deploy.sh")
 
     def test_as_an_argument_the_credentials_are_refused_unread(self):
         run = self.run_script("set-credentials.sh", CREDENTIALS)
