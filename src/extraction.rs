@@ -98,11 +98,11 @@ impl Extractor {
     }
 }
 
-/// Adds the counters of a listing to those of the message.
-fn add_counters(complete: &Complete, context: &Context) {
+/// Adds the counters of a listing to those of the message. `undated` counts only rows of its table.
+fn add_counters(complete: &Complete, undated: u64, context: &Context) {
     let meter = &context.meter;
     meter.nulls.add(complete.nulls);
     meter.doubles.add(complete.duplicates);
-    meter.undated.add(complete.undated);
+    meter.undated.add(undated);
     meter.malformed.add(complete.malformed);
 }

@@ -21,7 +21,7 @@ const MAX_PAGE_SIZE: u32 = 50;
 /// A reading of a show's episodes for one message.
 struct AssignedReading {
     reading: Arc<SharedReading>,
-    /// Whether the message of another table made it.
+    /// Whether another message or an earlier delivery made it.
     is_shared: bool,
 }
 
@@ -35,15 +35,11 @@ impl Extractor {
         let (show, AssignedReading { reading, is_shared }) =
             self.read_jobs_show(job, message_id, context).await?;
         let complete = &reading.complete;
-        add_counters(complete, context);
-        let rows = match job.kind {
-            Kind::Mentions => {
-                let (rows, undated) = items::mentions(&complete.rows, &self.phrases);
-                context.meter.undated.set(undated);
-                rows
-            }
-            _ => complete.rows.clone(),
+        let (rows, undated) = match job.kind {
+            Kind::Mentions => items::mentions(&complete.rows, &self.phrases),
+            _ => (complete.rows.clone(), complete.undated),
         };
+        add_counters(complete, undated, context);
         if rows.count() == 0 && complete.missing > 0 {
             let what = format!("the mentions in {}", describe_episodes(&show.id));
             let detail = format!(
@@ -91,7 +87,7 @@ impl Extractor {
         }
     }
 
-    /// Returns a shared reading that the job's table has not used, or reads the show. Concurrent callers
+    /// Returns a shared reading that the message may use for the table, or reads the show. Concurrent callers
     /// wait for the reading in progress. Returns `None` if Spotify has no such show.
     async fn read_episodes(
         &self,

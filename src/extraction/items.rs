@@ -75,12 +75,16 @@ impl PageRows {
         max_ids: usize,
     ) -> u64 {
         let mut duplicates = 0;
-        let items = self.items.into_iter().map_while(|(id, end)| {
-            let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
+        let mut ends = Vec::with_capacity(self.items.len());
+        for (id, end) in self.items {
+            if ids.len() >= max_ids {
+                break;
+            }
+            let is_new = ids.insert(id);
             duplicates += u64::from(!is_new);
-            Some((end, is_new))
-        });
-        rows.append(&Bytes::from(self.text), items);
+            ends.push((end, is_new));
+        }
+        rows.append(&Bytes::from(self.text), ends.into_iter());
         duplicates
     }
 }

@@ -20,7 +20,7 @@ impl Extractor {
         let locked = lock.try_lock();
         let read_at = SystemTime::now();
         let complete = self.search(&job.term, job.max_missing_percent, context).await?;
-        add_counters(&complete, context);
+        add_counters(&complete, complete.undated, context);
         // A show that is cached stays, so that the tables of a term hold the same show.
         if locked.is_ok() && self.shows.get(job.term.folded()).is_none() {
             let first_page = complete.rows.lines().take(complete.first_page_rows);

@@ -8,7 +8,7 @@ use crate::rows::Rows;
 /// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
 pub(super) const MAX_READINGS: usize = 3;
 
-/// This many missing items are tolerated at any `max_missing_percent`.
+/// This many missing items are tolerated at any `max_missing_percent`, if at least as many were shown.
 const ALWAYS_TOLERATED: u64 = 2;
 
 /// What the evidence says about a listing.
@@ -115,7 +115,7 @@ impl Listing {
             return Verdict::Incomplete(format!("all items are null: {evidence}"));
         }
         let is_total_false = self.largest_total < reading.shown();
-        // A gap counts as a whole page at least, if there are items after it.
+        // A gap counts as a whole page at least, if there are items after it or the total is false.
         let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_after).count();
         let in_gaps = gaps as u64 * u64::from(self.rules.page_size);
         // Nulls do not count toward `max_items`: the total of a search may be far above it.
