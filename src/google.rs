@@ -221,3 +221,21 @@ async fn attempts<T, F: Future<Output = Result<T, retry::Error<String>>>>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_timeout_the_error_names_the_last_cause() {
+        let error = attempts(|number| async move {
+            if number > 1 {
+                std::future::pending::<()>().await;
+            }
+            Err::<(), _>(retry::Error::transient("503".to_owned()))
+        });
+        assert_eq!(error.await.unwrap_err(), "503 (gave up after 20 s)");
+        let error = attempts(|_| std::future::pending::<Result<(), retry::Error<String>>>());
+        assert_eq!(error.await.unwrap_err(), "no token within 20 s");
+    }
+}
