@@ -50,7 +50,7 @@ def gcloud(arguments, cloud):
     elif line.startswith("config get-value account"):
         say(cloud["account"])
     elif line.startswith("auth print-access-token"):
-        say("access-token")
+        say("test-token")
         return
     elif line.startswith("projects describe"):
         say("1234567890")

@@ -140,13 +140,13 @@ class Deploy(DeployTest):
             run = self.deploy(*arguments)
             for call in run.calls:
                 self.assertNotIn(SECRET, call)
-                self.assertNotIn("access-token", call)
+                self.assertNotIn("test-token", call)
             self.assertNotIn(SECRET, run.output)
 
     def test_terraform_uses_the_account_of_gcloud(self):
         for call in self.deploy().recorded:
             if call["tool"] == "terraform":
-                self.assertEqual(call["environment"]["GOOGLE_OAUTH_ACCESS_TOKEN"], "access-token")
+                self.assertEqual(call["environment"]["GOOGLE_OAUTH_ACCESS_TOKEN"], "test-token")
                 self.assertEqual(call["environment"]["GOOGLE_BILLING_PROJECT"], "p")
         self.cloud(account="robot@p.iam.gserviceaccount.com")
         for call in self.deploy().recorded:

@@ -169,8 +169,8 @@ class Recovery(Rehearsal):
 
         run = self.deploy("--adopt", *options, watch=fix)
         self.assertEqual((refuse, create), ({}, {}), run.output)
-        self.assertIn("Bringing back spotify-bq-github", run.output)
-        self.assertIn("Bringing back github", run.output)
+        self.assertIn("Restoring spotify-bq-github", run.output)
+        self.assertIn("Restoring github", run.output)
         self.assertIn("Still waiting for the API", run.output)
         self.assertRegex(run.gcloud, r"run services update spotify-bq --region=southamerica-east1 --image=\S+@sha256:")
         self.assertIn("spotify-bq-00001-abc serves.", run.output)
@@ -204,7 +204,7 @@ class Recovery(Rehearsal):
         self.assertEqual(run.returncode, 0, run.output)
         run = self.deploy(status=1)
         self.assertNotIn("is locked", run.output)
-        self.assertIn("These exist in p1-test already, but not in terraform's state", run.output)
+        self.assertIn("These already exist in p1-test, but are not in Terraform's state", run.output)
         self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.output)
 
 

@@ -93,7 +93,7 @@ class SetCredentials(ScriptTest):
 
     def test_a_missing_secret_points_to_the_deploy_script(self):
         self.cloud(made=[])
-        self.assert_stopped(self.put(), "secret spotify-credentials", "deploy/deploy.sh makes it")
+        self.assert_stopped(self.put(), "secret spotify-credentials", "Create it with deploy/deploy.sh")
 
     def test_credentials_as_an_argument_are_rejected(self):
         run = self.run_script("set-credentials.sh", CREDENTIALS)

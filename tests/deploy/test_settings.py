@@ -108,7 +108,7 @@ class Wrapper(SettingsTest):
             run.calls, "terraform init -reconfigure -backend-config=bucket=p-spotify-bq-state -backend-config=prefix=spotify-bq",
             f"terraform plan -var=project_id=p -var=state_bucket=p-spotify-bq-state -var=image={IMAGE_NAME}@{DIGEST} -destroy",
         )
-        self.assertEqual(run.recorded[-1]["environment"]["GOOGLE_OAUTH_ACCESS_TOKEN"], "access-token")
+        self.assertEqual(run.recorded[-1]["environment"]["GOOGLE_OAUTH_ACCESS_TOKEN"], "test-token")
 
     def test_other_commands_are_passed_to_terraform(self):
         run = self.tf("output", "-raw", "secret_id")
