@@ -9,7 +9,7 @@ use crate::support::bigquery::{Fate, Table, error_body};
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::{Act, answer};
-use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
+use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table, until};
 
 /// Returns a service that remembers denials for `memory`.
 async fn ready(memory: Duration) -> (World, App) {
@@ -60,17 +60,13 @@ async fn a_table_with_other_columns_is_checked_before_spotify_is_read() {
 
 /// Returns whether the table of episodes is checked while Spotify does not respond.
 async fn checks_concurrently(world: &World, app: &App) -> bool {
-    let held = tokio_util::sync::CancellationToken::new();
-    let until = held.clone();
-    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let held = world.spotify.stub.hold("/episodes");
     let (before, _) = calls(world);
     let checks = || world.bigquery.stub.calls_to("GET", "/tables/").len();
     let checked = checks();
     let push = table("episodes");
     let (response, ()) = futures_util::future::join(app.push(&push), async {
-        while checks() == checked || calls(world).0 == before {
-            tokio::task::yield_now().await;
-        }
+        until(|| checks() > checked && calls(world).0 != before).await;
         held.cancel();
     })
     .await;
@@ -192,20 +188,18 @@ async fn a_successful_load_ends_a_denial_for_all() {
     let (world, app) = ready(LONG).await;
     // One message's load is running when another's is denied.
     let held = tokio_util::sync::CancellationToken::new();
-    let until = held.clone();
+    let held_too = held.clone();
     let mut first = true;
     let body = error_body(403, "accessDenied", "Access Denied: Project p1");
     world.bigquery.stub.on(move |call| match call.path.contains("/upload/") {
-        true if std::mem::take(&mut first) => Act::Held(until.clone()),
+        true if std::mem::take(&mut first) => Act::Held(held_too.clone()),
         true => answer(403, &body),
         false => Act::Pass,
     });
     let term = |term: &str| -> Push { message(&json!({"table": "podcasts", "search_term": term})) };
     let (slow, other) = (term("slow"), term("other"));
     let (response, ()) = futures_util::future::join(app.push(&slow), async {
-        while world.bigquery.stub.calls_to("POST", "/upload/").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until(|| !world.bigquery.stub.calls_to("POST", "/upload/").is_empty()).await;
         assert_eq!(app.push(&other).await.result(), (503, "retry warehouse_denied"));
         held.cancel();
     })

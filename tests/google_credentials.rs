@@ -14,7 +14,7 @@ use spotify_bq::google::{CREDENTIAL_TYPES, GoogleCredentials};
 use crate::documents::read;
 use crate::support::binary::command;
 use crate::support::google::Google;
-use crate::support::issuer::OURS;
+use crate::support::issuer::ISSUER_KEY;
 use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Fault, answer};
 use crate::support::{App, World, message, table};
@@ -211,7 +211,7 @@ async fn an_error_of_the_token_endpoint_starts_with_the_root_cause_and_is_retrie
 
 /// Returns a private key in PEM.
 fn private_key() -> String {
-    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*OURS).unwrap();
+    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*ISSUER_KEY).unwrap();
     let text = STANDARD.encode(der.as_ref());
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();

@@ -154,7 +154,7 @@ async fn an_incomplete_reading_is_not_shared() {
     });
     assert_eq!(app.push(&table("episodes")).await.result(), (503, "retry listing_incomplete"));
     world.spotify.stub.heal();
-    // Another process does not remember the verdict.
+    // Another process does not know the result.
     let before = calls(&world).1;
     assert_eq!(world.app().await.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, before + 7);
