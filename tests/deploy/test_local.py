@@ -57,7 +57,7 @@ class Errors(LocalTest):
             taken.bind(("127.0.0.1", int(self.environment["PUBSUB_PORT"])))
             taken.listen()
             run = self.sh(f"{LOCAL}/up", BINARY="/bin/true")
-        self.assert_refused(run, "choose another: PUBSUB_PORT=")
+        self.assert_refused(run, "choose another port: PUBSUB_PORT=")
 
     def test_a_stack_that_is_running(self):
         (self.run_dir / "pids").write_text("")
