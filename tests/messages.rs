@@ -65,6 +65,7 @@ fn every_failure() -> Vec<Failure> {
             detail: "the response is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
+            status: None,
             call: "the search".to_owned(),
             detail: "503".to_owned(),
             after: None,

@@ -42,13 +42,11 @@ pub(super) struct Rules {
     pub(super) page_size: u32,
     /// The listing ends at this many distinct items.
     pub(super) max_items: Option<usize>,
-    /// No request reaches past this offset.
+    /// No request reaches past this offset. If it is the page size, only the first page is read.
     pub(super) max_offset: u32,
     pub(super) max_concurrent_requests: usize,
     /// Whether all pages up to `max_items` are requested at the start.
     pub(super) all_at_once: bool,
-    /// Whether the listing is read no further than its first page.
-    pub(super) first_page_only: bool,
     /// Applies to a listing that stays contradictory.
     pub(super) max_missing_percent: u8,
 }

@@ -10,6 +10,7 @@ use url::Url;
 use super::breaker::{CallStart, Scope};
 use super::call::{Call, CallError};
 use super::error_kind::{ErrorKind, classify};
+use super::exchange;
 use super::throttle::{Permit, Throttle};
 use super::token::{Token, Tokens};
 use super::wire::{Unreadable, error_message};
@@ -29,14 +30,13 @@ enum Response {
         body: Bytes,
         retry_after: Option<Duration>,
     },
-    /// Not a success; `detail` has the status and the message.
+    /// Not a success; `detail` has the status and the message. The throttle has recorded a 429.
     Refused {
         kind: ErrorKind,
+        status: u16,
         detail: String,
         retry_after: Option<Duration>,
     },
-    /// A 429, which the throttle has recorded.
-    Throttled,
     /// No complete response.
     None(String),
 }
@@ -94,7 +94,10 @@ impl Api {
     ) -> Result<T, CallError> {
         let url = call.url(&self.base_url, &self.market);
         let start = self.throttle.begin_call();
-        retry::run(&self.backoff, |_| self.attempt(call, &url, start, context, parse)).await
+        let attempt = |_| self.attempt(call, &url, start, context, parse);
+        let value = retry::run(&self.backoff, attempt).await?;
+        context.meter.pages.add(u64::from(call.page.is_some()));
+        Ok(value)
     }
 
     async fn attempt<T>(
@@ -116,7 +119,7 @@ impl Api {
         let sent = send(request, permit, token.clone(), self.retry_after_unit);
         let (response, mut permit) = match tokio::spawn(traced(sent)).await {
             Ok(sent) => sent,
-            Err(ended) => return Err(unavailable(call, ended.to_string(), None).into()),
+            Err(ended) => return Err(unavailable(call, None, ended.to_string(), None).into()),
         };
         let next = match response {
             Response::Success { body, retry_after } => match parse(&body) {
@@ -126,12 +129,11 @@ impl Api {
                 }
                 Err(why) => self.unreadable(call, &token, &body, &why, retry_after, &mut permit),
             },
-            Response::Refused { kind, detail, retry_after } => {
-                self.refused(call, &token, kind, detail, retry_after)
+            Response::Refused { kind, status, detail, retry_after } => {
+                self.refused(call, &token, kind, Some(status), detail, retry_after)
             }
-            Response::Throttled => Next::Again,
             Response::None(detail) => {
-                Next::Retry { failure: unavailable(call, detail, None), retry_after: None }
+                Next::Retry { failure: unavailable(call, None, detail, None), retry_after: None }
             }
         };
         Err(match next {
@@ -170,7 +172,7 @@ impl Api {
                 Next::Again
             }
             kind if matches!(why, Unreadable::Error { .. }) => {
-                self.refused(call, token, kind, detail, retry_after)
+                self.refused(call, token, kind, None, detail, retry_after)
             }
             // Anything else may be a page that is cut off.
             _ => Next::Retry { failure: odd(call, detail), retry_after },
@@ -182,14 +184,16 @@ impl Api {
         call: &Call<'_>,
         token: &Token,
         kind: ErrorKind,
+        status: Option<u16>,
         detail: String,
         retry_after: Option<Duration>,
     ) -> Next {
         match kind {
+            ErrorKind::Throttled { .. } => Next::Again,
             // A new token helps, unless this one has just replaced a refused one: Spotify at times
             // refuses a valid token and accepts it after a pause.
-            ErrorKind::InvalidToken if self.tokens.refused(token) => Next::Again,
-            ErrorKind::InvalidToken => {
+            ErrorKind::Unauthorized if self.tokens.refused(token) => Next::Again,
+            ErrorKind::Unauthorized => {
                 let detail = format!("{detail} (the token has just been issued)");
                 Next::Retry { failure: odd(call, detail), retry_after }
             }
@@ -201,9 +205,9 @@ impl Api {
                 Next::Fail(Failure::InvalidMessage { reason: "refused", detail }.into())
             }
             ErrorKind::Transient { is_odd: false } => {
-                Next::Retry { failure: unavailable(call, detail, retry_after), retry_after }
+                Next::Retry { failure: unavailable(call, status, detail, retry_after), retry_after }
             }
-            ErrorKind::Transient { is_odd: true } | ErrorKind::Throttled { .. } => {
+            ErrorKind::Transient { is_odd: true } => {
                 Next::Retry { failure: odd(call, detail), retry_after }
             }
             ErrorKind::SearchTerm => self.permanent(call, detail, RefusalCause::Request),
@@ -217,8 +221,13 @@ impl Api {
     }
 }
 
-fn unavailable(call: &Call<'_>, detail: String, after: Option<Duration>) -> Failure {
-    Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
+fn unavailable(
+    call: &Call<'_>,
+    status: Option<u16>,
+    detail: String,
+    after: Option<Duration>,
+) -> Failure {
+    Failure::SpotifyUnavailable { call: call.to_string(), status, detail, after }
 }
 
 fn odd(call: &Call<'_>, detail: String) -> Failure {
@@ -232,34 +241,25 @@ async fn send(
     token: Token,
     retry_after_unit: Duration,
 ) -> (Response, Permit) {
-    let response = match request.send().await {
+    let sent = exchange::send(request, MAX_BODY_BYTES, retry_after_unit).await;
+    let exchange::Response { status, retry_after, body } = match sent {
         Ok(response) => response,
-        Err(error) => return (Response::None(http::describe(&error)), permit),
+        Err(why) => return (Response::None(why), permit),
     };
-    let status = response.status();
-    let retry_after = http::retry_after(response.headers());
-    let retry_after = retry_after.map(|pause| pause.mul_f64(retry_after_unit.as_secs_f64()));
-    let body = http::read_body(response, MAX_BODY_BYTES).await;
     if status.is_success() {
-        return match body {
-            Ok(body) => {
-                permit.record_response();
-                (Response::Success { body, retry_after }, permit)
-            }
-            Err(error) => (Response::None(error.to_string()), permit),
-        };
-    }
-    // If the body is cut off, the status is enough.
-    let body = body.unwrap_or_default();
-    let (message, reason) = error_message(&body, &[token.secret.expose_secret()]);
-    let kind = classify(status.as_u16(), &message, reason.as_deref());
-    if let ErrorKind::Throttled { quota } = kind {
-        permit.record_429(retry_after, quota);
-        return (Response::Throttled, permit);
-    }
-    if !matches!(kind, ErrorKind::Transient { .. }) {
         permit.record_response();
+        return (Response::Success { body, retry_after }, permit);
     }
-    let detail = format!("{} {message}", status.as_u16()).trim_end().to_owned();
-    (Response::Refused { kind, detail, retry_after }, permit)
+    let status = status.as_u16();
+    let (message, reason) = error_message(&body, &[token.secret.expose_secret()]);
+    let kind = classify(status, &message, reason.as_deref());
+    match kind {
+        ErrorKind::Throttled { quota } => {
+            permit.record_429(retry_after, quota);
+        }
+        ErrorKind::Transient { .. } => {}
+        _ => permit.record_response(),
+    }
+    let detail = format!("{status} {message}").trim_end().to_owned();
+    (Response::Refused { kind, status, detail, retry_after }, permit)
 }

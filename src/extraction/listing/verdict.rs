@@ -1,8 +1,8 @@
 //! Whether a reading is whole, the listing is read again, or the missing items decide (step 4).
 
-use super::Listing;
 use super::page::CurrentPage;
 use super::reading::Reading;
+use super::{Listing, Rules};
 use crate::rows::Rows;
 
 /// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
@@ -96,7 +96,8 @@ impl Listing {
     }
 
     fn has_read_first_page_only(&self) -> bool {
-        self.rules.first_page_only && self.page.offset >= self.rules.page_size
+        let Rules { page_size, max_offset, .. } = self.rules;
+        max_offset == page_size && self.page.offset >= page_size
     }
 
     fn max_items(&self) -> u64 {
