@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::failure::{Failure, RefusalCause};
+use crate::failure::{Failure, Obstacle};
 use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
 use crate::spotify::throttle::{Permit, Throttle};
@@ -142,12 +142,12 @@ impl Request {
                 Response::Permanent(Failure::Premium(detail))
             }
             TokenErrorKind::Other(kind) => {
-                let cause = match kind {
-                    ErrorKind::Permanent(cause) => cause,
-                    _ => RefusalCause::Address,
+                let obstacle = match kind {
+                    ErrorKind::Permanent(obstacle) => obstacle,
+                    _ => Obstacle::Address,
                 };
                 let call = CALL.to_owned();
-                Response::Permanent(Failure::SpotifyRefused { call, detail, cause })
+                Response::Permanent(Failure::SpotifyRefused { call, detail, obstacle })
             }
         }
     }
@@ -208,7 +208,7 @@ mod tests {
     fn only_a_refusal_of_the_client_is_about_the_credentials() {
         let transient = |is_odd| TokenErrorKind::Other(ErrorKind::Transient { is_odd });
         let throttled = TokenErrorKind::Other(ErrorKind::Throttled { quota: false });
-        let permanent = |cause| TokenErrorKind::Other(ErrorKind::Permanent(cause));
+        let permanent = |obstacle| TokenErrorKind::Other(ErrorKind::Permanent(obstacle));
         for (status, words, is_html, expected) in [
             (400, "invalid_client: Invalid client", false, TokenErrorKind::Credentials),
             (401, "", false, TokenErrorKind::Credentials),
@@ -223,7 +223,7 @@ mod tests {
             (408, "", false, transient(false)),
             (425, "", false, transient(true)),
             (429, "", false, throttled),
-            (302, "", true, permanent(RefusalCause::Address)),
+            (302, "", true, permanent(Obstacle::Address)),
             (404, "", true, TokenErrorKind::Other(ErrorKind::NotFound)),
         ] {
             let kind = classify_token_error(status, words, None, is_html);
