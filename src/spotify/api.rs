@@ -16,7 +16,7 @@ use super::token::{Token, Tokens};
 use super::wire::{Unreadable, error_message};
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::{Failure, RefusalCause};
+use crate::failure::{Failure, Obstacle};
 use crate::http;
 use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
@@ -210,14 +210,14 @@ impl Api {
             ErrorKind::Transient { is_odd: true } => {
                 Next::Retry { failure: odd(call, detail), retry_after }
             }
-            ErrorKind::SearchTerm => self.permanent(call, detail, RefusalCause::Request),
-            ErrorKind::Permanent(cause) => self.permanent(call, detail, cause),
+            ErrorKind::SearchTerm => self.permanent(call, detail, Obstacle::Request),
+            ErrorKind::Permanent(obstacle) => self.permanent(call, detail, obstacle),
         }
     }
 
-    fn permanent(&self, call: &Call<'_>, detail: String, cause: RefusalCause) -> Next {
+    fn permanent(&self, call: &Call<'_>, detail: String, obstacle: Obstacle) -> Next {
         let call = format!("{call}, market {}", self.market);
-        Next::Fail(Failure::SpotifyRefused { call, detail, cause }.into())
+        Next::Fail(Failure::SpotifyRefused { call, detail, obstacle }.into())
     }
 }
 
