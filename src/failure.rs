@@ -50,7 +50,7 @@ pub enum Failure {
     SpotifyCredentials(String),
     /// Spotify refuses a call that it would refuse again.
     #[error("Spotify refuses {call}: {detail}")]
-    SpotifyRefused { call: String, detail: String, cause: RefusalCause },
+    SpotifyRefused { call: String, detail: String, obstacle: Obstacle },
     /// Spotify answers, but not as documented, after all attempts.
     #[error("Spotify's answer to {call} cannot be used: {detail}")]
     SpotifyUnexpected { call: String, detail: String },
@@ -80,7 +80,7 @@ pub enum Failure {
     #[error("BigQuery refuses {what}: {detail}")]
     LoadRefused { what: String, detail: String, obstacle: Obstacle },
     #[error("BigQuery denies {what}: {detail}")]
-    WarehouseDenied { what: String, detail: String, denial: Denial },
+    WarehouseDenied { what: String, detail: String, obstacle: Obstacle },
     /// A recent denial. Until it expires, BigQuery is asked before Spotify; or no load is tried for the time
     /// `after`, if only a load job could be denied.
     #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::rfc3339(*until))]
@@ -113,41 +113,31 @@ pub enum Failure {
     ShuttingDown,
 }
 
-/// What must change before BigQuery accepts a load.
+/// What must change before a call that Spotify or BigQuery refuses can succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The table (its partitioning, its policies), or the request as a whole.
+    /// `SPOTIFY_SEARCH_PAGE_SIZE`.
+    PageSize,
+    /// `SPOTIFY_MARKET`.
+    Market,
+    /// What the Spotify app is allowed to do.
+    App,
+    /// `SPOTIFY_API_URL` or `SPOTIFY_ACCOUNTS_URL`.
+    Address,
+    /// The call to Spotify itself.
+    Request,
+    /// The table (its partitioning, its policies), or the request to BigQuery as a whole.
     Table,
     /// The project's billing.
     Billing,
     /// The encryption key of the table or dataset.
     Key,
-}
-
-/// Why BigQuery denies a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The account lacks a role.
+    /// The roles of the account.
     Rights,
-    /// The BigQuery API is not enabled in the project.
+    /// The BigQuery API, which is not enabled in the project.
     ApiDisabled,
-    /// VPC Service Controls block the call.
+    /// VPC Service Controls, which block the call.
     ServiceControls,
-}
-
-/// Why Spotify refuses a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalCause {
-    /// `SPOTIFY_SEARCH_PAGE_SIZE`.
-    PageSize,
-    /// `SPOTIFY_MARKET`.
-    Market,
-    /// What the app is allowed to do.
-    App,
-    /// `SPOTIFY_API_URL` or `SPOTIFY_ACCOUNTS_URL`.
-    Address,
-    /// The call itself.
-    Request,
 }
 
 /// How a message that failed is answered.

@@ -8,10 +8,9 @@ mod log_line;
 mod outcome;
 mod topics;
 
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::{Either, select, try_join};
+use futures_util::future::try_join;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
@@ -45,20 +44,6 @@ pub struct Service {
     pub draining: CancellationToken,
     /// Set some seconds later: messages in progress are answered 503, too.
     pub stopped: CancellationToken,
-}
-
-/// What is known about a message once Spotify is read and its earlier loads are looked up.
-enum Prepared {
-    /// An earlier delivery loaded the table.
-    AlreadyLoaded(CompletedLoad),
-    /// These rows must be loaded, by the message's load job number `n`.
-    Load { n: u32, extracted: Extracted, table_state: TableState },
-}
-
-impl Prepared {
-    fn load(n: u32, (extracted, table_state): (Extracted, TableState)) -> Self {
-        Self::Load { n, extracted, table_state }
-    }
 }
 
 impl Service {
@@ -156,93 +141,49 @@ impl Service {
             extractor: Arc::clone(&self.extractor),
             warehouse: Arc::clone(&self.warehouse),
             context: Arc::clone(context),
-            job: job.clone(),
-            message_id: message.id.clone(),
-            publish_time: message.publish_time.clone(),
+            load,
         });
         // Once this function returns or is dropped, its tasks insert no load job.
         let _cancel = context.cancelled.clone().drop_guard();
 
-        let prepared = self.prepare(&load, &task, envelope.delivery_attempt).await?;
-        let (n, extracted, table_state) = match prepared {
-            Prepared::AlreadyLoaded(loaded) => {
-                return self.already_loaded(&load, loaded, context).await;
+        // A recent denial may rule out any load.
+        self.warehouse.fail_if_denied(&task.load)?;
+        let mut n = 0;
+        // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
+        if envelope.delivery_attempt != Some(1) {
+            context.progress.enter(Stage::LookingUp);
+            match task.find_earlier_loads().await? {
+                EarlierLoads::Succeeded(loaded) => {
+                    return self.already_loaded(&task.load, loaded, context).await;
+                }
+                EarlierLoads::NoneSucceeded { next } => n = next,
             }
-            Prepared::Load { n, extracted, table_state } => (n, extracted, table_state),
-        };
+        }
+        let (extracted, table_state) = self.extract(&task.load, context).await?;
         context.progress.enter(Stage::Loading);
         let mut loaded = task.replace(n, table_state, &extracted).await?;
         if loaded.by_earlier_delivery {
-            return self.already_loaded(&load, loaded, context).await;
+            return self.already_loaded(&task.load, loaded, context).await;
         }
         let (rows, origin) = (extracted.rows.count(), extracted.origin);
         loaded.rows = Some(rows);
         context.progress.enter(Stage::Publishing);
-        self.topics.publish_event(&load, &loaded, Some(&origin)).await?;
+        self.topics.publish_event(&task.load, &loaded, Some(&origin)).await?;
         let rows_before = table_state.rows();
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
-    }
-
-    /// Looks up earlier loads and reads Spotify, as far as this delivery needs either.
-    async fn prepare(
-        &self,
-        load: &Load<'_>,
-        task: &Arc<LoadTask>,
-        delivery_attempt: Option<u32>,
-    ) -> Result<Prepared, Failure> {
-        let context = &task.context;
-        // A recent denial may rule out any load.
-        self.warehouse.fail_if_denied(load)?;
-        match delivery_attempt {
-            // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
-            Some(1) => Ok(Prepared::load(0, self.extract(load, context).await?)),
-            // A redelivery may have one, so Spotify is read only if there is none.
-            Some(_) => {
-                context.progress.enter(Stage::LookingUp);
-                match task.find_earlier_loads().await? {
-                    EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
-                    EarlierLoads::NoneSucceeded { next } => {
-                        Ok(Prepared::load(next, self.extract(load, context).await?))
-                    }
-                }
-            }
-            None => self.prepare_concurrently(load, task).await,
-        }
-    }
-
-    /// Looks up earlier loads while reading Spotify, for a push without a delivery attempt. An earlier load
-    /// counts even if reading Spotify fails.
-    async fn prepare_concurrently(
-        &self,
-        load: &Load<'_>,
-        task: &Arc<LoadTask>,
-    ) -> Result<Prepared, Failure> {
-        let lookup = pin!(task.find_earlier_loads());
-        let extract = pin!(self.extract(load, &task.context));
-        let (earlier, extracted) = match select(lookup, extract).await {
-            Either::Left((earlier, extract)) => match earlier? {
-                EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
-                none => (none, extract.await),
-            },
-            Either::Right((extracted, lookup)) => (lookup.await?, extracted),
-        };
-        match earlier {
-            EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
-            EarlierLoads::NoneSucceeded { next } => Ok(Prepared::load(next, extracted?)),
-        }
     }
 
     /// Reads Spotify and looks at the table: concurrently, or the table first if BigQuery recently denied
     /// something.
     async fn extract(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         context: &Context,
     ) -> Result<(Extracted, TableState), Failure> {
         context.progress.enter(Stage::Reading);
         let extract = async {
             context.deadline.check_time_left()?;
-            self.extractor.extract(load.job, load.message_id, context).await
+            self.extractor.extract(&load.job, &load.message_id, context).await
         };
         self.warehouse.fail_if_denied(load)?;
         if self.warehouse.must_check_first(load) {
@@ -257,13 +198,14 @@ impl Service {
     /// published the event, so the event is published again.
     async fn already_loaded(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         loaded: CompletedLoad,
         context: &Context,
     ) -> Result<Outcome, Failure> {
         context.progress.enter(Stage::Publishing);
         self.topics.publish_event(load, &loaded, None).await?;
-        Ok(Outcome::already_loaded(loaded))
+        let CompletedLoad { job_id, rows, origin, .. } = loaded;
+        Ok(Outcome::AlreadyLoaded { job_id, rows, origin })
     }
 
     /// Dead-letters a message that can never succeed. All others are redelivered.

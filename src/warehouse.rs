@@ -71,7 +71,7 @@ impl Warehouse {
     /// Looks up the loads of the message's earlier deliveries. Waits for one that has not ended.
     pub async fn find_earlier_loads(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         context: &Context,
     ) -> Result<EarlierLoads, Failure> {
         match self {
@@ -94,7 +94,7 @@ impl Warehouse {
 
     /// Fails if the warehouse denied a load of this table recently and nothing but another load could find
     /// out more.
-    pub fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+    pub fn fail_if_denied(&self, load: &Load) -> Result<(), Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.fail_if_denied(load),
             #[cfg(feature = "local")]
@@ -104,7 +104,7 @@ impl Warehouse {
 
     /// Returns whether [`Self::check_or_create_table`] must succeed before Spotify is read, because the
     /// warehouse denied checking or creating the table recently.
-    pub fn must_check_first(&self, load: &Load<'_>) -> bool {
+    pub fn must_check_first(&self, load: &Load) -> bool {
         match self {
             Self::BigQuery(bigquery) => bigquery.must_check_first(load),
             #[cfg(feature = "local")]
@@ -113,7 +113,7 @@ impl Warehouse {
     }
 
     /// Checks the table, and creates it if it does not exist.
-    pub async fn check_or_create_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub async fn check_or_create_table(&self, load: &Load) -> Result<TableState, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.check_or_create_table(load).await,
             #[cfg(feature = "local")]
@@ -123,7 +123,7 @@ impl Warehouse {
 
     /// Checks the table before its load. Fails if the name belongs to a view, a table with other columns or
     /// anything else that the service must not replace.
-    pub async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub async fn check_table(&self, load: &Load) -> Result<TableState, Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.check_table(load).await,
             #[cfg(feature = "local")]
@@ -135,7 +135,7 @@ impl Warehouse {
     /// first, with its description.
     pub async fn replace_table(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         n: u32,
         state: TableState,
         rows: &Rows,

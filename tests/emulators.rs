@@ -190,7 +190,7 @@ async fn no_mentions_empty_the_table() {
     config.mention_phrases = Phrases::parse("ninguém").unwrap();
     let other = crate::support::App::start(config).await;
     let answer = other.push(&crate::support::table("mentions")).await;
-    assert_eq!(answer.told(), (204, "loaded"));
+    assert_eq!(answer.result(), (204, "loaded"));
     assert_eq!(cloud.rows(MENTIONS).await, Some(Vec::new()));
 }
 

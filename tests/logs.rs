@@ -181,8 +181,8 @@ fn metrics_match_event_labels_and_value(lines: &[Value]) {
         if let Some(value) = definition["value"].as_str() {
             let without: Vec<_> = matching.iter().filter(|line| !line[value].is_u64()).collect();
             // A request without a message has no duration; distributions ignore it.
-            let told = without.iter().all(|line| line["reason"] == "no_envelope");
-            assert!(told, "{metric}: {value} is not a number in {without:?}");
+            let are_envelope_errors = without.iter().all(|line| line["reason"] == "no_envelope");
+            assert!(are_envelope_errors, "{metric}: {value} is not a number in {without:?}");
             assert!(without.len() < matching.len(), "{metric}: {value}");
         }
     }
@@ -224,6 +224,6 @@ async fn a_message_whose_client_disconnects_has_its_line() {
     assert_eq!(line["table"], EPISODES);
     // The table's lock is released, and the next delivery loads it.
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(log.lines("message").len(), 2);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use spotify_bq::failure::{Decision, Denial, Failure, Obstacle, RefusalCause};
+use spotify_bq::failure::{Decision, Failure, Obstacle};
 use spotify_bq::names::{ShowId, Term};
 
 use crate::documents::read;
@@ -13,10 +13,10 @@ fn every_failure() -> Vec<Failure> {
     let show = || ShowId::parse("1oMIHOXsrLFENAeM743g93").unwrap();
     let refused =
         |reason, detail: &str| Failure::InvalidMessage { reason, detail: detail.to_owned() };
-    let denied = |denial| Failure::WarehouseDenied {
+    let denied = |obstacle| Failure::WarehouseDenied {
         what: "a load job for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
-        denial,
+        obstacle,
     };
     let remembered = |failure, after| Failure::RememberedDenial {
         failure: std::sync::Arc::new(failure),
@@ -33,10 +33,10 @@ fn every_failure() -> Vec<Failure> {
         progress: progress.to_owned(),
         job_id: job_id.map(str::to_owned),
     };
-    let spotify_refused = |detail: &str, cause| Failure::SpotifyRefused {
+    let spotify_refused = |detail: &str, obstacle| Failure::SpotifyRefused {
         call: "the search".to_owned(),
         detail: detail.to_owned(),
-        cause,
+        obstacle,
     };
     let throttled = |quota| Failure::Throttled { wait: Duration::from_secs(3600), quota };
     let all = vec![
@@ -55,11 +55,11 @@ fn every_failure() -> Vec<Failure> {
             "Active premium subscription required for the owner of the app".to_owned(),
         ),
         Failure::SpotifyCredentials("…".to_owned()),
-        spotify_refused("400 Invalid limit", RefusalCause::PageSize),
-        spotify_refused("400 Invalid market code", RefusalCause::Market),
-        spotify_refused("403 Forbidden", RefusalCause::App),
-        spotify_refused("302", RefusalCause::Address),
-        spotify_refused("400 Bad request", RefusalCause::Request),
+        spotify_refused("400 Invalid limit", Obstacle::PageSize),
+        spotify_refused("400 Invalid market code", Obstacle::Market),
+        spotify_refused("403 Forbidden", Obstacle::App),
+        spotify_refused("302", Obstacle::Address),
+        spotify_refused("400 Bad request", Obstacle::Request),
         Failure::SpotifyUnexpected {
             call: "the search".to_owned(),
             detail: "the response is not JSON: …".to_owned(),
@@ -87,10 +87,10 @@ fn every_failure() -> Vec<Failure> {
         load_refused(Obstacle::Table),
         load_refused(Obstacle::Billing),
         load_refused(Obstacle::Key),
-        denied(Denial::Rights),
-        denied(Denial::ApiDisabled),
-        denied(Denial::ServiceControls),
-        remembered(denied(Denial::Rights), Some(Duration::from_secs(300))),
+        denied(Obstacle::Rights),
+        denied(Obstacle::ApiDisabled),
+        denied(Obstacle::ServiceControls),
+        remembered(denied(Obstacle::Rights), Some(Duration::from_secs(300))),
         remembered(
             Failure::NotATable { table: "podcasts_mamilos".to_owned(), what: "VIEW".to_owned() },
             None,

@@ -42,7 +42,7 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
             (&same, &answers.0, "other messages for tb_datahackers_limitada are in progress"),
             (&other, &answers.1, "MAX_CONCURRENT_MESSAGES (1)"),
         ] {
-            assert_eq!(answer.told(), (503, "retry overloaded"));
+            assert_eq!(answer.result(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));
             assert!(answer.detail().contains(cause), "{}", answer.detail());
             assert_eq!(log.outcome(&push.id)["spotify_calls"], "0");
@@ -52,9 +52,9 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
         [same, other]
     };
     let (first, others) = join(first, others).await;
-    assert_eq!(first.told(), (204, "loaded"));
+    assert_eq!(first.result(), (204, "loaded"));
     for push in others {
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     let waits = async {
         until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
         let answer = app.push(&mentions).await;
-        assert_eq!(answer.told(), (503, "retry overloaded"));
+        assert_eq!(answer.result(), (503, "retry overloaded"));
         let cause = "another message is reading the episodes of the show";
         assert!(answer.detail().contains(cause), "{}", answer.detail());
         assert_eq!(world.spotify.api_calls().len(), 1);
@@ -78,9 +78,9 @@ async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     };
     let episodes = push("episodes");
     let (first, ()) = join(app.push(&episodes), waits).await;
-    assert_eq!(first.told(), (204, "loaded"));
+    assert_eq!(first.result(), (204, "loaded"));
     let read = world.spotify.api_calls().len();
-    assert_eq!(app.push(&mentions.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&mentions.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.spotify.api_calls().len(), read, "it uses the other message's reading");
 }
 
@@ -90,12 +90,12 @@ async fn a_slow_lookup_of_earlier_jobs_leaves_no_time_to_read() {
     let app = impatient(&world).await;
     let push = table("podcasts");
     world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
-    assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"));
     assert_eq!(world.bigquery.accepted().len(), 5);
     world.bigquery.stub.always("/jobs/", || Act::Late(Duration::from_millis(900)));
     let read = world.spotify.api_calls().len();
     let answer = app.push(&push.again(2)).await;
-    assert_eq!(answer.told(), (503, "retry overloaded"));
+    assert_eq!(answer.result(), (503, "retry overloaded"));
     assert!(answer.detail().contains("an earlier load job took too long"), "{}", answer.detail());
     assert_eq!(world.spotify.api_calls().len(), read);
 }
@@ -128,7 +128,7 @@ async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
         until(|| !log.lines("message").is_empty()).await;
         held.cancel();
         assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
         assert_eq!(world.bigquery.accepted().len(), 1, "{method}");
     }
 }
@@ -145,12 +145,12 @@ async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
     let next = table("episodes");
     let release = async {
         // The second message would have had time to read Spotify.
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         assert_eq!(world.spotify.readings(), 1);
         held.cancel();
     };
     let (next, ()) = join(app.push(&next), release).await;
-    assert_eq!(next.told(), (204, "loaded"));
+    assert_eq!(next.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
     assert_eq!(world.bigquery.rows(EPISODES).len(), 102, "the table has the latest reading");
 }
@@ -185,15 +185,15 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
         push_and_disconnect(&app, &table("episodes"), looked).await;
 
         let release = async {
-            assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+            assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
             let mentions = table("mentions");
-            assert_eq!(app.push(&mentions).await.told(), (204, "loaded"));
+            assert_eq!(app.push(&mentions).await.result(), (204, "loaded"));
             assert_eq!(world.spotify.readings(), 1, "another table may use its reading");
             held.cancel();
         };
         let next = table("episodes");
         let (next, ()) = join(app.push(&next), release).await;
-        assert_eq!(next.told(), (204, "loaded"), "{fails:?}");
+        assert_eq!(next.result(), (204, "loaded"), "{fails:?}");
         let looks = world.bigquery.stub.calls_to("GET", "/jobs/").len();
         assert!(looks > 8, "{fails:?}: {looks}");
         let accepted = world.bigquery.accepted();
@@ -225,7 +225,7 @@ async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
     let answers = join_all(pushes.iter().map(|push| async {
         let answer = app.push(push).await;
         if answer.status == 503 {
-            assert_eq!(answer.told(), (503, "retry overloaded"));
+            assert_eq!(answer.result(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));
         }
         answer.status
@@ -234,11 +234,11 @@ async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
         until(|| !world.spotify.api_calls().is_empty()).await;
         // A short message is read.
         let list = json!({"search_term": (0..3).map(|n| format!("x {n}")).collect::<Vec<_>>()});
-        assert_eq!(app.push(&message(&list)).await.told(), (204, "fanned_out"));
+        assert_eq!(app.push(&message(&list)).await.result(), (204, "fanned_out"));
         held.cancel();
     };
     let (answers, ()) = join(answers, release).await;
     let count = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!((count(204), count(503)), (17, 3));
-    assert_eq!(app.push(&long(99)).await.told(), (204, "loaded"), "the memory is free again");
+    assert_eq!(app.push(&long(99)).await.result(), (204, "loaded"), "the memory is free again");
 }

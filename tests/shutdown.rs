@@ -35,8 +35,8 @@ async fn a_message_in_flight_completes_if_it_can() {
         app.service.draining.cancelled().await;
         held.cancel();
     };
-    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
-    assert_eq!(told.told(), (204, "loaded"));
+    let (response, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(response.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
     app.server.await.unwrap();
 }
@@ -49,11 +49,11 @@ async fn one_that_cannot_is_answered_503_and_loaded_by_the_next_process() {
         until_in_progress(&world).await;
         app.terminate();
     };
-    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
-    assert_eq!(told.told(), (503, "retry shutting_down"));
+    let (response, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(response.result(), (503, "retry shutting_down"));
     app.server.await.unwrap();
     held.cancel();
-    assert_eq!(world.app().await.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.app().await.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
 }
 

@@ -33,16 +33,19 @@ async fn check_is_unchanged(existing: Table, reason: &str, words: &[&str]) {
     let (world, app) = ready().await;
     put(&world, existing);
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!((told.status, told.outcome.as_str()), (503, format!("retry {reason}").as_str()));
+    let response = app.push(&push).await;
+    assert_eq!(
+        (response.status, response.outcome.as_str()),
+        (503, format!("retry {reason}").as_str())
+    );
     for words in words {
-        assert!(told.detail().contains(words), "{} lacks {words}", told.detail());
+        assert!(response.detail().contains(words), "{} lacks {words}", response.detail());
     }
     assert!(world.bigquery.accepted().is_empty(), "there is no load job");
     assert!(world.pubsub.published("letters").is_empty());
     assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "existing"})]);
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
 }
 
@@ -76,7 +79,7 @@ async fn a_table_without_a_schema_is_loaded() {
         let (world, app) = ready().await;
         let empty = Table { schema, ..Table::default() };
         world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), empty);
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
         assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
     }
 }
@@ -85,7 +88,7 @@ async fn a_table_without_a_schema_is_loaded() {
 async fn a_dropped_table_is_created_again_with_its_description() {
     let (world, app) = ready().await;
     for _ in 0..2 {
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
         let state = &mut world.bigquery.state.lock().unwrap();
         assert!(state.tables.remove(EPISODES).unwrap().description.is_string());
     }
@@ -105,12 +108,12 @@ async fn the_table_is_checked_once_for_each_message_and_concurrently_with_spotif
     let checks = || world.bigquery.stub.calls_to("GET", "/tables/").len();
     let before = checks();
     let push = table("episodes");
-    let (told, ()) = futures_util::future::join(app.push(&push), async {
+    let (response, ()) = futures_util::future::join(app.push(&push), async {
         until(|| checks() > before).await;
         held.cancel();
     })
     .await;
-    assert_eq!(told.told(), (204, "loaded"));
+    assert_eq!(response.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -125,21 +128,25 @@ async fn a_load_that_fails_because_of_the_table_is_retried() {
         let (world, app) = ready().await;
         put(&world, Table { refuses: Some(words), schema: schema("episodes"), ..Table::default() });
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry load_refused"), "{words}");
-        assert!(told.detail().contains(words), "{}", told.detail());
-        assert!(told.body["advice"].as_str().unwrap().contains(advice), "{}", told.body["advice"]);
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry load_refused"), "{words}");
+        assert!(response.detail().contains(words), "{}", response.detail());
+        assert!(
+            response.body["advice"].as_str().unwrap().contains(advice),
+            "{}",
+            response.body["advice"]
+        );
         assert!(world.pubsub.published("letters").is_empty());
         assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "existing"})]);
         put(&world, Table { schema: schema("episodes"), ..Table::default() });
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
 #[tokio::test]
 async fn a_dataset_that_moved_is_found_again() {
     let (world, app) = ready().await;
-    assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
     let words = "Not found: Dataset p1:spotify_podcasts was not found in location US";
     world.bigquery.stub.next(1, "/upload/", || {
         let words = "Not found: Dataset p1:spotify_podcasts was not found in location US";
@@ -150,23 +157,27 @@ async fn a_dataset_that_moved_is_found_again() {
         calls.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count()
     };
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry dataset_missing"));
-    assert!(told.detail().contains(words), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry dataset_missing"));
+    assert!(response.detail().contains(words), "{}", response.detail());
     assert_eq!(lookups(), 1);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(lookups(), 2, "the location is looked up again");
 }
 
 #[tokio::test]
 async fn the_check_finds_a_deleted_dataset() {
     let (world, app) = ready().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     world.bigquery.state.lock().unwrap().dataset = false;
     let posts = || world.bigquery.stub.calls_to("POST", "/").len();
     let before = posts();
-    let told = app.push(&table("podcasts")).await;
-    assert_eq!(told.told(), (503, "retry dataset_missing"));
-    assert!(told.detail().contains("Not found: Dataset p1:spotify_podcasts"), "{}", told.detail());
+    let response = app.push(&table("podcasts")).await;
+    assert_eq!(response.result(), (503, "retry dataset_missing"));
+    assert!(
+        response.detail().contains("Not found: Dataset p1:spotify_podcasts"),
+        "{}",
+        response.detail()
+    );
     assert_eq!(posts(), before, "no table and no job is created");
 }

@@ -83,15 +83,15 @@ async fn wrong_credentials_make_a_retry_after_one_call() {
         let app = world.app().await;
         world.spotify.stub.always("/api/token", move || answer(status, body));
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry spotify_credentials"), "{body}");
-        assert!(told.detail().contains(says), "{}", told.detail());
-        assert!(told.detail().contains("SPOTIFY_CREDENTIALS"), "{}", told.detail());
-        assert!(!told.body.to_string().contains("the-client-secret"));
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry spotify_credentials"), "{body}");
+        assert!(response.detail().contains(says), "{}", response.detail());
+        assert!(response.detail().contains("SPOTIFY_CREDENTIALS"), "{}", response.detail());
+        assert!(!response.body.to_string().contains("the-client-secret"));
         assert_eq!((token_calls(&world).len(), world.spotify.api_calls().len()), (1, 0));
         assert!(world.pubsub.published("letters").is_empty());
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -109,15 +109,15 @@ async fn a_rotated_secret_needs_no_restart() {
     config.timing.token_refresh_margin = Duration::from_secs(3600);
     let app = App::start(config).await;
     world.spotify.stub.on(only("old"));
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
 
     world.spotify.stub.on(only("new"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry spotify_credentials"));
-    assert!(told.detail().contains("SPOTIFY_CREDENTIALS_FILE"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry spotify_credentials"));
+    assert!(response.detail().contains("SPOTIFY_CREDENTIALS_FILE"), "{}", response.detail());
     put("new");
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
 }
 
@@ -128,15 +128,15 @@ async fn a_missing_or_invalid_file_is_named_and_read_again() {
     let world = world().await.set("SPOTIFY_CREDENTIALS_FILE", file.to_str().unwrap());
     let app = world.app().await;
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry spotify_credentials"));
-    assert!(told.detail().contains("missing.json"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry spotify_credentials"));
+    assert!(response.detail().contains("missing.json"), "{}", response.detail());
     std::fs::write(&file, r#"{"client_id":"x","secret":"hidden"}"#).unwrap();
-    let told = app.push(&push.again(2)).await;
-    assert_eq!(told.told(), (503, "retry spotify_credentials"));
-    assert!(!told.body.to_string().contains("hidden"));
+    let response = app.push(&push.again(2)).await;
+    assert_eq!(response.result(), (503, "retry spotify_credentials"));
+    assert!(!response.body.to_string().contains("hidden"));
     std::fs::write(&file, r#"{"client_id":"x","client_secret":"y"}"#).unwrap();
-    assert_eq!(app.push(&push.again(3)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(3)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -159,16 +159,16 @@ async fn transient_failures_are_retried() {
         let world = world().await;
         let app = world.app().await;
         world.spotify.stub.next(4, "/api/token", fault);
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
 
         let app = world.app().await;
         world.spotify.stub.always("/api/token", fault);
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry spotify_unavailable"));
-        assert!(told.detail().contains("POST /api/token"), "{}", told.detail());
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry spotify_unavailable"));
+        assert!(response.detail().contains("POST /api/token"), "{}", response.detail());
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -179,7 +179,7 @@ async fn an_endpoint_that_does_not_respond_gets_five_attempts() {
     config.timing.spotify_call_timeout = Duration::from_millis(50);
     let app = App::start(config).await;
     world.spotify.stub.always("/api/token", || Act::Hang);
-    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry spotify_unavailable"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (503, "retry spotify_unavailable"));
     assert_eq!(token_calls(&world).len(), 5);
 }
 
@@ -197,9 +197,9 @@ async fn too_many_requests_are_recognized_in_every_form() {
         let app = world.app().await;
         world.spotify.stub.always("/api/token", fault);
         for kind in ["episodes", "podcasts"] {
-            let told = app.push(&table(kind)).await;
-            assert_eq!(told.told(), (503, "retry throttled"));
-            assert!(told.retry_after.is_some_and(|seconds| seconds > 3500));
+            let response = app.push(&table(kind)).await;
+            assert_eq!(response.result(), (503, "retry throttled"));
+            assert!(response.retry_after.is_some_and(|seconds| seconds > 3500));
         }
         assert_eq!((token_calls(&world).len(), world.spotify.stub.calls().len()), (1, 1));
     }
@@ -211,9 +211,9 @@ async fn a_wrong_address_is_reported_with_the_setting() {
         let world = world().await;
         let app = world.app().await;
         world.spotify.stub.always("/api/token", move || answer(status, body));
-        let told = app.push(&table("episodes")).await;
-        assert_eq!(told.told(), (503, "retry spotify_refused"), "{status}");
-        assert!(told.body["advice"].as_str().unwrap().contains("SPOTIFY_ACCOUNTS_URL"));
+        let response = app.push(&table("episodes")).await;
+        assert_eq!(response.result(), (503, "retry spotify_refused"), "{status}");
+        assert!(response.body["advice"].as_str().unwrap().contains("SPOTIFY_ACCOUNTS_URL"));
         assert_eq!(token_calls(&world).len(), 1);
     }
 }

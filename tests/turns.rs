@@ -21,9 +21,9 @@ async fn two_concurrent_deliveries_load_once() {
         let app = world.app().await;
         let push = Push { attempt, ..table("episodes") };
         let (one, other) = join(app.push(&push), app.push(&push)).await;
-        let mut told = [one.told(), other.told()];
-        told.sort_unstable();
-        assert_eq!(told, [(204, "already_loaded"), (204, "loaded")]);
+        let mut results = [one.result(), other.result()];
+        results.sort_unstable();
+        assert_eq!(results, [(204, "already_loaded"), (204, "loaded")]);
         assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
     }
 }
@@ -51,12 +51,12 @@ async fn two_messages_for_one_table_run_one_after_the_other() {
         // The first message uploads. The second one would have had time to read Spotify.
         until(|| !world.bigquery.stub.calls_to("POST", "/upload/").is_empty()).await;
         let other = message(&json!({"table": "podcasts"}));
-        assert_eq!(app.push(&other).await.told(), (204, "loaded"), "another table does not wait");
+        assert_eq!(app.push(&other).await.result(), (204, "loaded"), "another table does not wait");
         assert_eq!(world.spotify.readings(), 1);
         held.cancel();
     };
     let (answers, ()) = join(both, release).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
 }
 
@@ -76,7 +76,7 @@ async fn the_table_keeps_the_latest_reading() {
     let app = world.app().await;
     let pushes: Vec<Push> = (0..5).map(|_| table("episodes")).collect();
     let answers = join_all(pushes.iter().map(|push| app.push(push))).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(world.bigquery.rows(EPISODES).len(), 105);
 }
 
@@ -99,7 +99,7 @@ async fn max_concurrent_messages_run_at_once_and_the_rest_wait() {
         held.cancel();
     };
     let (answers, ()) = join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(uploads(), 6);
 }
 
@@ -111,7 +111,7 @@ async fn a_message_that_waits_for_its_table_takes_no_slot() {
     let pushes: Vec<Push> = (0..4).map(|_| table("episodes")).collect();
     let release = async {
         until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         held.cancel();
     };
     join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
@@ -134,19 +134,19 @@ async fn a_message_whose_deadline_passes_reports_its_progress() {
     };
     world.spotify.stub.on(hang(150));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry deadline_passed"));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry deadline_passed"));
     assert!(
-        told.detail().contains("not done within 4 s: 150 of 320 items were read in "),
+        response.detail().contains("not done within 4 s: 150 of 320 items were read in "),
         "{}",
-        told.detail()
+        response.detail()
     );
     world.spotify.stub.always("/v1/search", || Act::Hang);
-    let told = app.push(&table("podcasts")).await;
-    assert!(told.detail().contains("0 pages were read in "), "{}", told.detail());
+    let response = app.push(&table("podcasts")).await;
+    assert!(response.detail().contains("0 pages were read in "), "{}", response.detail());
 
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
 }
 
@@ -161,7 +161,7 @@ async fn a_client_that_disconnects_loses_nothing() {
         () = until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()) => {}
     }
     held.cancel();
-    let told = app.push(&push.again(2)).await;
-    assert_eq!(told.status, 204, "{told:?}");
+    let response = app.push(&push.again(2)).await;
+    assert_eq!(response.status, 204, "{response:?}");
     assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 1);
 }

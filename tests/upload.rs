@@ -107,7 +107,7 @@ async fn each_kind_is_sent_with_its_columns_and_valid_labels() {
             job(&format!("mentions_{slug}"), "mentions", &slug[..63]),
         ),
     ] {
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
         let accepted = world.bigquery.accepted();
         let sent = world.bigquery.job(accepted.last().unwrap()).configuration;
         assert_eq!(without_own_labels(sent.clone(), &push), expected["configuration"]);
@@ -169,7 +169,7 @@ async fn a_lost_session_is_replaced_and_one_job_results() {
             let response = answer(lost.0, lost.1);
             if arrived { response.after_router() } else { response }
         });
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{lost:?}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{lost:?}");
         let sessions: Vec<String> =
             uploads(&world, "PUT").iter().map(|call| call.query("upload_id").to_owned()).collect();
         assert_eq!(sessions, ["0", "1", "2"], "{lost:?}");
@@ -184,12 +184,12 @@ async fn the_number_of_sessions_is_bounded() {
     let app = world.app().await;
     world.bigquery.stub.on(|call| if call.method == "PUT" { answer(410, "") } else { Act::Pass });
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("410"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("410"), "{}", response.detail());
     assert_eq!(uploads(&world, "POST").len(), 5);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.accepted().len(), 1);
 }
 
@@ -203,12 +203,12 @@ async fn a_404_with_bigquerys_json_is_about_the_dataset() {
         _ => Act::Pass,
     });
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry dataset_missing"));
-    assert!(told.detail().contains(words), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry dataset_missing"));
+    assert!(response.detail().contains(words), "{}", response.detail());
     assert_eq!(uploads(&world, "PUT").len(), 1);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn above_five_mebibytes_the_rows_are_a_second_request() {
     let world = large().await;
     let app = world.app().await;
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
 
     let rows = episode_rows(world.spotify.episodes());
     let length = lines(&rows).len().to_string();
@@ -241,7 +241,7 @@ async fn above_five_mebibytes_the_rows_are_a_second_request() {
 async fn a_table_without_rows_is_an_upload_with_an_empty_part() {
     let world = World::new(Spotify::showing(1, 4).await).await.set("MENTION", "ninguém");
     let app = world.app().await;
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     let body = uploads(&world, "POST")[0].body.clone();
     let body = String::from_utf8(body.to_vec()).unwrap();
     assert!(
@@ -257,7 +257,7 @@ async fn the_datasets_location_is_looked_up_once_and_sent_with_every_call_about_
     world.bigquery.fate(|_| Fate { polls: 3, ..Fate::default() });
     let app = world.app().await;
     for name in ["podcasts", "episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"));
     }
     let lookups = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
     let lookups = lookups.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count();

@@ -1,6 +1,6 @@
 //! What an operator can do about each failure.
 
-use super::{Denial, Failure, Obstacle, RefusalCause};
+use super::{Failure, Obstacle};
 
 /// What to do about a failure.
 enum Advice {
@@ -34,7 +34,7 @@ impl Failure {
 
     /// Returns what the user of a command can do. No message is redelivered for a command.
     pub fn advice_at_terminal(&self) -> String {
-        if let Self::WarehouseDenied { denial: Denial::Rights, .. } = self {
+        if let Self::WarehouseDenied { obstacle: Obstacle::Rights, .. } = self {
             return "grant the account that runs this command roles/bigquery.metadataViewer on the dataset (for `publish --wait` also roles/bigquery.resourceViewer on the project); the service's own account needs roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project".to_owned();
         }
         match self.to_do() {
@@ -81,23 +81,9 @@ impl Failure {
             Self::SpotifyCredentials(_) => Fix(
                 "provide the current client ID and secret of an app at developer.spotify.com: on Google Cloud with deploy/set-credentials.sh (no restart is needed), elsewhere in SPOTIFY_CREDENTIALS_FILE or SPOTIFY_CREDENTIALS",
             ),
-            Self::SpotifyRefused { cause, .. } => Fix(match cause {
-                RefusalCause::PageSize => {
-                    "set SPOTIFY_SEARCH_PAGE_SIZE to 10, the maximum for an app in Development Mode"
-                }
-                RefusalCause::Market => {
-                    "set SPOTIFY_MARKET to a country where Spotify is available"
-                }
-                RefusalCause::App => {
-                    "check the app at developer.spotify.com: Spotify may have restricted it, or its mode may not allow this call; if the app is in order, set SPOTIFY_MARKET to a country where Spotify is available"
-                }
-                RefusalCause::Address => {
-                    "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL; the service follows no redirects"
-                }
-                RefusalCause::Request => {
-                    "report this response as a bug in spotify-bq: neither a message nor a setting causes it"
-                }
-            }),
+            Self::SpotifyRefused { obstacle, .. }
+            | Self::LoadRefused { obstacle, .. }
+            | Self::WarehouseDenied { obstacle, .. } => Fix(obstacle.advice()),
             Self::SpotifyUnexpected { .. } => Retry(Some(
                 "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL, then report this response as a bug in spotify-bq",
             )),
@@ -117,28 +103,6 @@ impl Failure {
             Self::NotATable { .. } => Fix(
                 "rename or drop it so that the service creates a table, or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE",
             ),
-            Self::LoadRefused { obstacle, .. } => Fix(match obstacle {
-                Obstacle::Table => {
-                    "fix what BigQuery's error names; if that is the table itself, copy it and drop it (the service creates it again), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
-                }
-                Obstacle::Billing => {
-                    "link an active billing account to the project at https://console.cloud.google.com/billing"
-                }
-                Obstacle::Key => {
-                    "enable the Cloud KMS key that BigQuery's error names, and grant BigQuery's service agent roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
-                }
-            }),
-            Self::WarehouseDenied { denial, .. } => Fix(match denial {
-                Denial::ApiDisabled => {
-                    "run `gcloud services enable bigquery.googleapis.com` for the project and wait a few minutes; `terraform apply` enables it, too"
-                }
-                Denial::ServiceControls => {
-                    "ask the organization's administrator to admit the service's account to the VPC Service Controls perimeter; BigQuery's error contains the violation's unique identifier"
-                }
-                Denial::Rights => {
-                    "grant the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` grants both"
-                }
-            }),
             Self::DatasetMissing { .. } => Fix(
                 "create the dataset (`terraform apply` does), or set BIGQUERY_DATASET to an existing one (IDs are case-sensitive); if it exists, unset BIGQUERY_LOCATION or set it to the dataset's location",
             ),
@@ -169,6 +133,44 @@ impl Failure {
             Self::ClientGone { .. } => Retry(Some(
                 "make the subscription's ack deadline longer than MESSAGE_DEADLINE_SECONDS",
             )),
+        }
+    }
+}
+
+impl Obstacle {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::PageSize => {
+                "set SPOTIFY_SEARCH_PAGE_SIZE to 10, the maximum for an app in Development Mode"
+            }
+            Self::Market => "set SPOTIFY_MARKET to a country where Spotify is available",
+            Self::App => {
+                "check the app at developer.spotify.com: Spotify may have restricted it, or its mode may not allow this call; if the app is in order, set SPOTIFY_MARKET to a country where Spotify is available"
+            }
+            Self::Address => {
+                "check SPOTIFY_API_URL and SPOTIFY_ACCOUNTS_URL; the service follows no redirects"
+            }
+            Self::Request => {
+                "report this response as a bug in spotify-bq: neither a message nor a setting causes it"
+            }
+            Self::Table => {
+                "fix what BigQuery's error names; if that is the table itself, copy it and drop it (the service creates it again), or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE"
+            }
+            Self::Billing => {
+                "link an active billing account to the project at https://console.cloud.google.com/billing"
+            }
+            Self::Key => {
+                "enable the Cloud KMS key that BigQuery's error names, and grant BigQuery's service agent roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
+            }
+            Self::ApiDisabled => {
+                "run `gcloud services enable bigquery.googleapis.com` for the project and wait a few minutes; `terraform apply` enables it, too"
+            }
+            Self::ServiceControls => {
+                "ask the organization's administrator to admit the service's account to the VPC Service Controls perimeter; BigQuery's error contains the violation's unique identifier"
+            }
+            Self::Rights => {
+                "grant the service's account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project; `terraform apply` grants both"
+            }
         }
     }
 }

@@ -55,7 +55,7 @@ impl Admission {
     /// lock shares it, to wait for the job's end.
     pub(super) async fn lock_table(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         context: &Context,
     ) -> Result<TableLock, Failure> {
         let table = &load.job.table;

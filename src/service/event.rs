@@ -27,11 +27,7 @@ struct Data<'a> {
 
 /// Builds the event of a load: from `own` if this delivery did the load, else from the labels of the load job.
 /// The two differ only in the show's name, which is not in the labels.
-pub(super) fn loaded_event(
-    load: &Load<'_>,
-    loaded: &CompletedLoad,
-    own: Option<&Origin>,
-) -> Outgoing {
+pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad, own: Option<&Origin>) -> Outgoing {
     let origin = own.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
     let show = origin.and_then(|origin| origin.show.as_ref());
     let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
@@ -44,7 +40,7 @@ pub(super) fn loaded_event(
         show: show.and_then(|show| show.name.as_deref()),
         rows: loaded.rows,
         job_id: &loaded.job_id,
-        message_id: load.message_id,
+        message_id: &load.message_id,
         read_at: origin.map(|origin| text::rfc3339(origin.read_at)),
         shared_reading: origin.and_then(|origin| origin.shared),
         loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),

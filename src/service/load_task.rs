@@ -14,7 +14,6 @@ use super::admission::{Admission, TableLock};
 use crate::context::Context;
 use crate::extraction::{Extracted, Extractor};
 use crate::failure::Failure;
-use crate::job::Job;
 use crate::telemetry::traced;
 use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 
@@ -25,9 +24,7 @@ pub(super) struct LoadTask {
     pub(super) extractor: Arc<Extractor>,
     pub(super) warehouse: Arc<Warehouse>,
     pub(super) context: Arc<Context>,
-    pub(super) job: Job,
-    pub(super) message_id: String,
-    pub(super) publish_time: String,
+    pub(super) load: Load,
 }
 
 impl LoadTask {
@@ -35,7 +32,7 @@ impl LoadTask {
     pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
         let task = Arc::clone(self);
         let work =
-            async move { task.warehouse.find_earlier_loads(&task.load(), &task.context).await };
+            async move { task.warehouse.find_earlier_loads(&task.load, &task.context).await };
         self.run(work).await
     }
 
@@ -49,18 +46,14 @@ impl LoadTask {
         let task = Arc::clone(self);
         let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
-            let (load, context) = (task.load(), &task.context);
+            let (load, context) = (&task.load, &task.context);
             let replaced =
-                task.warehouse.replace_table(&load, n, table_state, &rows, &origin, context);
+                task.warehouse.replace_table(load, n, table_state, &rows, &origin, context);
             let loaded = replaced.await?;
-            task.extractor.record_load(&task.job.table, &task.message_id);
+            task.extractor.record_load(&load.job.table, &load.message_id);
             Ok(loaded)
         };
         self.run(work).await
-    }
-
-    fn load(&self) -> Load<'_> {
-        Load::new(&self.job, &self.warehouse.name(), &self.message_id, &self.publish_time)
     }
 
     /// Runs `work` in a task that goes on if the caller is dropped. If `work` then returns before its load
@@ -76,10 +69,10 @@ impl LoadTask {
             // If the caller was dropped, no one needs the result.
             let _ = sender.send(result);
             let Some(job_id) = task.context.progress.followed() else { return };
-            let table = &task.job.table;
+            let table = &task.load.job.table;
             if task.admission.lock_until_end(table, &job_id, &task.lock) {
                 if task.warehouse.wait_for_job(&job_id).await {
-                    task.extractor.record_load(table, &task.message_id);
+                    task.extractor.record_load(table, &task.load.message_id);
                 }
                 task.admission.job_ended(table, &job_id);
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::failure::{Decision, Failure};
-use crate::warehouse::{CompletedLoad, Origin};
+use crate::warehouse::Origin;
 
 /// What became of a message.
 #[derive(Debug)]
@@ -30,11 +30,6 @@ impl Outcome {
             Decision::Retry { after } => Self::Retry { failure, after },
             _ => Self::Refused { failure, undelivered: None },
         }
-    }
-
-    pub(super) fn already_loaded(loaded: CompletedLoad) -> Self {
-        let CompletedLoad { job_id, rows, origin, .. } = loaded;
-        Self::AlreadyLoaded { job_id, rows, origin }
     }
 
     /// Returns its name in log lines and in the response header.

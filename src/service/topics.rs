@@ -56,7 +56,7 @@ impl Topics {
     /// Publishes the event of a load, if `LOADED_TOPIC` is set.
     pub(super) async fn publish_event(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         loaded: &CompletedLoad,
         own: Option<&Origin>,
     ) -> Result<(), Failure> {

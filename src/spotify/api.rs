@@ -15,7 +15,7 @@ use super::token::{Token, Tokens};
 use super::wire::{Unreadable, error_message};
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::{Failure, RefusalCause};
+use crate::failure::{Failure, Obstacle};
 use crate::http;
 use crate::retry::{self, Backoff};
 use crate::telemetry::traced;
@@ -135,8 +135,8 @@ impl Api {
                     format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
                 return Failure::InvalidMessage { reason: "refused", detail }.into();
             }
-            ErrorKind::SearchTerm => return self.permanent(call, detail, RefusalCause::Request),
-            ErrorKind::Permanent(cause) => return self.permanent(call, detail, cause),
+            ErrorKind::SearchTerm => return self.permanent(call, detail, Obstacle::Request),
+            ErrorKind::Permanent(obstacle) => return self.permanent(call, detail, obstacle),
             ErrorKind::Transient { is_odd: true } => odd(call, detail),
             ErrorKind::Transient { is_odd: false } => {
                 unavailable(call, status, detail, retry_after)
@@ -152,10 +152,10 @@ impl Api {
         &self,
         call: &Call<'_>,
         detail: String,
-        cause: RefusalCause,
+        obstacle: Obstacle,
     ) -> retry::Error<CallError> {
         let call = format!("{call}, market {}", self.market);
-        Failure::SpotifyRefused { call, detail, cause }.into()
+        Failure::SpotifyRefused { call, detail, obstacle }.into()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Classifies responses that are not a success. Pure. Words that name the cause take precedence over the
 //! status, because Spotify sends the same refusal with several statuses.
 
-use crate::failure::RefusalCause;
+use crate::failure::Obstacle;
 
 /// The reason of a 429 that is about the developer account's quota, not the rate
 /// (<https://developer.spotify.com/documentation/web-api/references/changes/july-2026>).
@@ -23,7 +23,7 @@ pub(super) enum ErrorKind {
     /// A transient failure; `is_odd` if Spotify is up but its response makes no sense.
     Transient { is_odd: bool },
     /// The call fails until someone changes what the subject names.
-    Permanent(RefusalCause),
+    Permanent(Obstacle),
 }
 
 /// Classifies a response with this status, or an error with this status in the body of a 200. The status
@@ -46,8 +46,8 @@ pub(super) fn classify(status: u16, words: &str, reason: Option<&str>) -> ErrorK
         409 | 421 | 423 | 425 | 499 => return ErrorKind::Transient { is_odd: true },
         401 => return ErrorKind::Unauthorized,
         404 => return ErrorKind::NotFound,
-        451 => return ErrorKind::Permanent(RefusalCause::Market),
-        300..=399 => return ErrorKind::Permanent(RefusalCause::Address),
+        451 => return ErrorKind::Permanent(Obstacle::Market),
+        300..=399 => return ErrorKind::Permanent(Obstacle::Address),
         _ => {}
     }
     if says("premium") {
@@ -59,14 +59,14 @@ pub(super) fn classify(status: u16, words: &str, reason: Option<&str>) -> ErrorK
     } else if any(&["search query", "query exceeds", "empty query", "no query"]) {
         ErrorKind::SearchTerm
     } else if any(&["market", "country", "region", "legal reasons"]) {
-        ErrorKind::Permanent(RefusalCause::Market)
+        ErrorKind::Permanent(Obstacle::Market)
     } else if says("limit") {
-        ErrorKind::Permanent(RefusalCause::PageSize)
+        ErrorKind::Permanent(Obstacle::PageSize)
     } else {
         match status {
-            403 => ErrorKind::Permanent(RefusalCause::App),
-            405 => ErrorKind::Permanent(RefusalCause::Address),
-            400..=499 => ErrorKind::Permanent(RefusalCause::Request),
+            403 => ErrorKind::Permanent(Obstacle::App),
+            405 => ErrorKind::Permanent(Obstacle::Address),
+            400..=499 => ErrorKind::Permanent(Obstacle::Request),
             _ => ErrorKind::Transient { is_odd: true },
         }
     }
@@ -104,17 +104,17 @@ mod tests {
             (400, "No search query", SearchTerm),
             (400, "Query exceeds maximum length of 250 characters", SearchTerm),
             (0, "No search query", SearchTerm),
-            (400, "Invalid limit", Permanent(RefusalCause::PageSize)),
-            (400, "Invalid market code", Permanent(RefusalCause::Market)),
-            (400, "Unlaunched market", Permanent(RefusalCause::Market)),
-            (403, "Not available in your country", Permanent(RefusalCause::Market)),
-            (451, "", Permanent(RefusalCause::Market)),
-            (403, "Forbidden", Permanent(RefusalCause::App)),
-            (403, "", Permanent(RefusalCause::App)),
-            (302, "", Permanent(RefusalCause::Address)),
-            (405, "", Permanent(RefusalCause::Address)),
-            (400, "Bad request", Permanent(RefusalCause::Request)),
-            (410, "Gone", Permanent(RefusalCause::Request)),
+            (400, "Invalid limit", Permanent(Obstacle::PageSize)),
+            (400, "Invalid market code", Permanent(Obstacle::Market)),
+            (400, "Unlaunched market", Permanent(Obstacle::Market)),
+            (403, "Not available in your country", Permanent(Obstacle::Market)),
+            (451, "", Permanent(Obstacle::Market)),
+            (403, "Forbidden", Permanent(Obstacle::App)),
+            (403, "", Permanent(Obstacle::App)),
+            (302, "", Permanent(Obstacle::Address)),
+            (405, "", Permanent(Obstacle::Address)),
+            (400, "Bad request", Permanent(Obstacle::Request)),
+            (410, "Gone", Permanent(Obstacle::Request)),
             (425, "Too early", odd),
             (499, "", odd),
             (408, "", down),

@@ -69,18 +69,18 @@ impl BigQuery {
         &self.dataset
     }
 
-    pub(super) fn fail_if_denied(&self, load: &Load<'_>) -> Result<(), Failure> {
+    pub(super) fn fail_if_denied(&self, load: &Load) -> Result<(), Failure> {
         self.denials.fail_if_denied(&load.job.table)
     }
 
-    pub(super) fn must_check_first(&self, load: &Load<'_>) -> bool {
+    pub(super) fn must_check_first(&self, load: &Load) -> bool {
         self.denials.must_check_first(&load.job.table)
     }
 
     /// Looks up the load jobs of the message's earlier deliveries. Waits for one that has not ended.
     pub(super) async fn find_earlier_loads(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         context: &Context,
     ) -> Result<EarlierLoads, Failure> {
         for n in 0..MAX_LOAD_JOBS {
@@ -102,7 +102,7 @@ impl BigQuery {
     }
 
     /// Checks whether the table exists and may be loaded.
-    pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub(super) async fn check_table(&self, load: &Load) -> Result<TableState, Failure> {
         let table = &load.job.table;
         // The load job needs the location. Looking it up now detects a missing dataset early.
         let (found, location) = join(self.dataset.get_table(table), self.dataset.location()).await;
@@ -119,10 +119,7 @@ impl BigQuery {
 
     /// Checks the table and creates it if it does not exist: everything that BigQuery can deny before a
     /// load job.
-    pub(super) async fn check_or_create_table(
-        &self,
-        load: &Load<'_>,
-    ) -> Result<TableState, Failure> {
+    pub(super) async fn check_or_create_table(&self, load: &Load) -> Result<TableState, Failure> {
         let state = self.check_table(load).await?;
         if state == TableState::Missing {
             self.create_table(load).await?;
@@ -131,7 +128,7 @@ impl BigQuery {
         Ok(state)
     }
 
-    async fn create_table(&self, load: &Load<'_>) -> Result<(), Failure> {
+    async fn create_table(&self, load: &Load) -> Result<(), Failure> {
         let table = &load.job.table;
         match self.dataset.create_table(load.job.kind, table).await {
             Ok(()) => {
@@ -150,7 +147,7 @@ impl BigQuery {
     /// Replaces the table's rows. `first` is the number of the first load job.
     pub(super) async fn replace_table(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         first: u32,
         state: TableState,
         rows: &Rows,
@@ -184,7 +181,7 @@ impl BigQuery {
     /// Sends load jobs, each with the next number, until one succeeds or fails permanently.
     async fn run_load_jobs(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         first: u32,
         rows: &Rows,
         origin: &Origin,
@@ -222,7 +219,7 @@ impl BigQuery {
     /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
     async fn insert_job(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         job_id: &str,
         rows: &Rows,
         origin: &Origin,
@@ -266,7 +263,7 @@ impl BigQuery {
     }
 
     /// Returns why a load job failed: what a check of the table finds, or else what the job says.
-    async fn explain(&self, load: &Load<'_>, job_id: &str, error: ApiError) -> Failure {
+    async fn explain(&self, load: &Load, job_id: &str, error: ApiError) -> Failure {
         let table = &load.job.table;
         let detail = match &error {
             ApiError::NotFound(detail) => {

@@ -24,13 +24,13 @@ const SERVICE_LABEL: &str = "spotify-bq";
 const HASHED_ID_PREFIX: &str = "sha256-";
 
 /// Returns the labels of a load's job.
-pub(super) fn labels(load: &Load<'_>, origin: &Origin) -> HashMap<String, String> {
+pub(super) fn labels(load: &Load, origin: &Origin) -> HashMap<String, String> {
     let term = load.job.term.slug();
     let mut labels = HashMap::from([
         ("service".to_owned(), SERVICE_LABEL.to_owned()),
         ("kind".to_owned(), load.job.kind.name().to_owned()),
         ("term".to_owned(), text::truncated(&term, MAX_LABEL_LENGTH).to_owned()),
-        ("message".to_owned(), message_label(load.message_id)),
+        ("message".to_owned(), message_label(&load.message_id)),
         ("read_at".to_owned(), millis(origin.read_at).to_string()),
     ]);
     if let Some(shared) = origin.shared {

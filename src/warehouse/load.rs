@@ -9,9 +9,9 @@ use crate::names::ChosenShow;
 
 /// The load of a table that a message asks for.
 #[derive(Debug)]
-pub struct Load<'a> {
-    pub job: &'a Job,
-    pub message_id: &'a str,
+pub struct Load {
+    pub job: Job,
+    pub message_id: String,
     /// The same for every delivery of the message.
     pub id: String,
 }
@@ -74,18 +74,19 @@ pub struct CompletedLoad {
     pub origin: Option<Origin>,
 }
 
-impl<'a> Load<'a> {
+impl Load {
     /// Derives the load's id from the message, the table and `warehouse`, a `Warehouse::name`. The
     /// message's id alone is not enough: it is unique only within its topic, and an emulator counts from
     /// 1 at each start.
-    pub fn new(job: &'a Job, warehouse: &str, message_id: &'a str, publish_time: &str) -> Self {
+    pub fn new(job: &Job, warehouse: &str, message_id: &str, publish_time: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [warehouse, &job.table, message_id, publish_time] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         let hex = hex(&hash.finalize()[..16]);
-        Self { job, message_id, id: format!("spotify-bq_{}_{hex}", job.kind) }
+        let id = format!("spotify-bq_{}_{hex}", job.kind);
+        Self { job: job.clone(), message_id: message_id.to_owned(), id }
     }
 
     /// Returns the id of load job number `n`, counted from 0.

@@ -37,10 +37,7 @@ impl Sqlite {
         self.file.display().to_string()
     }
 
-    pub(super) async fn find_earlier_loads(
-        &self,
-        load: &Load<'_>,
-    ) -> Result<EarlierLoads, Failure> {
+    pub(super) async fn find_earlier_loads(&self, load: &Load) -> Result<EarlierLoads, Failure> {
         let id = load.id.clone();
         self.run("the lookup of earlier loads", move |connection| {
             let transaction = connection.transaction()?;
@@ -52,7 +49,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn check_table(&self, load: &Load<'_>) -> Result<TableState, Failure> {
+    pub(super) async fn check_table(&self, load: &Load) -> Result<TableState, Failure> {
         let (kind, table) = (load.job.kind, load.job.table.clone());
         let what = format!("the check of the table {table}");
         self.run(&what, move |connection| table_state(&connection.transaction()?, kind, &table))
@@ -61,7 +58,7 @@ impl Sqlite {
 
     pub(super) async fn replace_table(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         n: u32,
         rows: &Rows,
         origin: &Origin,

@@ -207,12 +207,12 @@ async fn an_upload_goes_only_to_google_or_the_configured_host() {
     let world = World::new(Spotify::start(large).await).await;
     let app = world.app().await;
     let host = evil.url.strip_prefix("http://").unwrap().to_owned();
-    let ours = world.bigquery.stub.url.strip_prefix("http://").unwrap().to_owned();
+    let own = world.bigquery.stub.url.strip_prefix("http://").unwrap().to_owned();
     for location in [
         format!("http://{host}/upload"),
         format!("//{host}/upload"),
         format!("\\\\{host}\\upload"),
-        format!("http://{ours}@{host}/upload"),
+        format!("http://{own}@{host}/upload"),
         format!("https://{host}/?.googleapis.com"),
         format!("https://googleapis.com.{host}/"),
         "https://evilgoogleapis.com/".to_owned(),

@@ -19,8 +19,8 @@ pub const AUDIENCE: &str = "https://spotify-bq.example/";
 pub const ACCOUNT: &str = "push@p1.iam.gserviceaccount.com";
 
 /// The issuer's key, and another one.
-pub static OURS: LazyLock<KeyPair> = LazyLock::new(key);
-pub static OTHERS: LazyLock<KeyPair> = LazyLock::new(key);
+pub static ISSUER_KEY: LazyLock<KeyPair> = LazyLock::new(key);
+pub static OTHER_KEY: LazyLock<KeyPair> = LazyLock::new(key);
 
 fn key() -> KeyPair {
     KeyPair::generate(KeySize::Rsa2048).unwrap()
@@ -35,7 +35,7 @@ pub struct Issuer {
 impl Issuer {
     /// Starts an issuer whose key has the id `kid`.
     pub async fn start(kid: &str) -> Self {
-        let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &OURS)]})));
+        let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &ISSUER_KEY)]})));
         let served = Arc::clone(&keys);
         let answer = move || async move { axum::Json(served.lock().unwrap().clone()) };
         Self { stub: Stub::start(Router::new().route("/certs", get(answer))).await, keys }
@@ -92,6 +92,6 @@ pub fn unsigned(header: &str, claims: &str) -> String {
 }
 
 /// Returns a valid token with changed claims, signed with the issuer's key `kid`.
-pub fn ours(kid: &str, changes: Value) -> String {
-    token(&json!({"alg": "RS256", "typ": "JWT", "kid": kid}), &claims(changes), &OURS)
+pub fn valid_token(kid: &str, changes: Value) -> String {
+    token(&json!({"alg": "RS256", "typ": "JWT", "kid": kid}), &claims(changes), &ISSUER_KEY)
 }

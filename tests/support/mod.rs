@@ -169,7 +169,7 @@ impl World {
 
 impl Answer {
     /// Returns status and outcome.
-    pub fn told(&self) -> (u16, &str) {
+    pub fn result(&self) -> (u16, &str) {
         (self.status, &self.outcome)
     }
 

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::failure::{Failure, RefusalCause};
+use crate::failure::{Failure, Obstacle};
 use crate::spotify::error_kind::{ErrorKind, classify};
 use crate::spotify::exchange;
 use crate::spotify::throttle::{Permit, Throttle};
@@ -121,12 +121,12 @@ impl Request {
             ErrorKind::Transient { is_odd: true } => odd(detail, retry_after),
             ErrorKind::Premium => Response::Permanent(Failure::Premium(detail)),
             kind => {
-                let cause = match kind {
-                    ErrorKind::Permanent(cause) => cause,
-                    _ => RefusalCause::Address,
+                let obstacle = match kind {
+                    ErrorKind::Permanent(obstacle) => obstacle,
+                    _ => Obstacle::Address,
                 };
                 let call = CALL.to_owned();
-                Response::Permanent(Failure::SpotifyRefused { call, detail, cause })
+                Response::Permanent(Failure::SpotifyRefused { call, detail, obstacle })
             }
         }
     }
@@ -192,7 +192,7 @@ mod tests {
             (408, "", false, transient(false)),
             (425, "", false, transient(true)),
             (429, "", false, throttled),
-            (302, "", true, ErrorKind::Permanent(RefusalCause::Address)),
+            (302, "", true, ErrorKind::Permanent(Obstacle::Address)),
             (404, "", true, ErrorKind::NotFound),
         ] {
             let kind = classify_token_error(status, words, None, is_html);

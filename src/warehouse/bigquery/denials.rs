@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::error_text;
-use crate::failure::{Denial, Failure, Obstacle};
+use crate::failure::{Failure, Obstacle};
 
 /// How long to wait after `quotaExceeded`: ten minutes or more
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
@@ -149,10 +149,10 @@ fn scope(table: &str, call: Call, failure: &Failure) -> Option<Scope> {
         Failure::DatasetMissing { .. } => Scope::Dataset,
         Failure::LoadRefused { obstacle: Obstacle::Billing, .. } => Scope::LoadJobs,
         Failure::LoadRefused { .. } => this_table(),
-        Failure::WarehouseDenied { detail, denial, .. } => match (call, denial) {
-            (Call::TableCheck, Denial::Rights) => this_table(),
+        Failure::WarehouseDenied { detail, obstacle, .. } => match (call, obstacle) {
+            (Call::TableCheck, Obstacle::Rights) => this_table(),
             (Call::TableCheck, _) => Scope::Dataset,
-            (Call::LoadJob, Denial::Rights) if error_text::is_about_one_table(detail) => {
+            (Call::LoadJob, Obstacle::Rights) if error_text::is_about_one_table(detail) => {
                 this_table()
             }
             (Call::LoadJob, _) => Scope::LoadJobs,
@@ -174,7 +174,7 @@ mod tests {
 
     fn rights(detail: &str) -> Failure {
         let (what, detail) = ("a load job".to_owned(), detail.to_owned());
-        Failure::WarehouseDenied { what, detail, denial: Denial::Rights }
+        Failure::WarehouseDenied { what, detail, obstacle: Obstacle::Rights }
     }
 
     fn quota(detail: &str) -> Failure {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::denials::QUOTA_PAUSE;
 use super::error_text;
-use crate::failure::{Denial, Failure, Obstacle};
+use crate::failure::{Failure, Obstacle};
 use crate::retry;
 use crate::text;
 
@@ -25,7 +25,7 @@ pub(super) enum ApiError {
     /// A permission is missing, or an administrator blocks the call.
     Denied {
         detail: String,
-        denial: Denial,
+        obstacle: Obstacle,
     },
     /// Worth a retry with backoff.
     Transient(String),
@@ -103,8 +103,8 @@ impl ApiError {
     }
 
     fn of_denial(reason: &str, message: &str, detail: String) -> Self {
-        if let Some(denial) = error_text::denial(reason, message) {
-            Self::Denied { detail, denial }
+        if let Some(obstacle) = error_text::denial(reason, message) {
+            Self::Denied { detail, obstacle }
         } else if let Some(obstacle) = error_text::obstacle(reason, message) {
             Self::Rejected { detail, obstacle }
         } else if error_text::is_about_rate_limit(message) {
@@ -112,7 +112,7 @@ impl ApiError {
         } else if error_text::is_about_quota(message) {
             Self::QuotaExceeded(detail)
         } else {
-            Self::Denied { detail, denial: Denial::Rights }
+            Self::Denied { detail, obstacle: Obstacle::Rights }
         }
     }
 
@@ -121,7 +121,9 @@ impl ApiError {
         let what = call.to_owned();
         match self {
             Self::Other(failure) => failure,
-            Self::Denied { detail, denial } => Failure::WarehouseDenied { what, detail, denial },
+            Self::Denied { detail, obstacle } => {
+                Failure::WarehouseDenied { what, detail, obstacle }
+            }
             Self::Rejected { detail, obstacle } => Failure::LoadRefused { what, detail, obstacle },
             Self::InvalidRows(detail) => {
                 Failure::LoadRefused { what, detail, obstacle: Obstacle::Table }
@@ -189,8 +191,9 @@ mod tests {
                 format!("in {} s", after.as_secs())
             }
             Failure::WarehouseUnavailable { .. } => "soon".to_owned(),
-            Failure::WarehouseDenied { denial, .. } => format!("{denial:?}"),
-            Failure::LoadRefused { obstacle, .. } => format!("{obstacle:?}"),
+            Failure::WarehouseDenied { obstacle, .. } | Failure::LoadRefused { obstacle, .. } => {
+                format!("{obstacle:?}")
+            }
             other => other.reason().to_owned(),
         }
     }

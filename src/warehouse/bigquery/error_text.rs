@@ -4,7 +4,7 @@
 //! "key") is not reliable. This file searches for phrases that BigQuery itself writes. Where it has to decide
 //! between a table and its rows, single words count, too, and the first one wins.
 
-use crate::failure::{Denial, Obstacle};
+use crate::failure::Obstacle;
 
 /// Reasons of transient errors (<https://cloud.google.com/bigquery/docs/error-messages>, and as observed).
 const TRANSIENT_REASONS: [&str; 14] = [
@@ -97,14 +97,14 @@ pub(super) fn is_about_location(message: &str) -> bool {
 }
 
 /// Returns the cause of a denial, if it is not a missing role.
-pub(super) fn denial(reason: &str, message: &str) -> Option<Denial> {
+pub(super) fn denial(reason: &str, message: &str) -> Option<Obstacle> {
     let api_disabled = ["has not been used in project", "api is not enabled", "or it is disabled"];
     let perimeter = ["vpc service controls", "prohibited by organization's policy"];
     match reason {
-        "accessNotConfigured" | "SERVICE_DISABLED" => Some(Denial::ApiDisabled),
-        "vpcServiceControls" | "SECURITY_POLICY_VIOLATED" => Some(Denial::ServiceControls),
-        _ if contains(message, &perimeter) => Some(Denial::ServiceControls),
-        _ if contains(message, &api_disabled) => Some(Denial::ApiDisabled),
+        "accessNotConfigured" | "SERVICE_DISABLED" => Some(Obstacle::ApiDisabled),
+        "vpcServiceControls" | "SECURITY_POLICY_VIOLATED" => Some(Obstacle::ServiceControls),
+        _ if contains(message, &perimeter) => Some(Obstacle::ServiceControls),
+        _ if contains(message, &api_disabled) => Some(Obstacle::ApiDisabled),
         _ => None,
     }
 }

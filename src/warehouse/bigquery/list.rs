@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::dataset::Dataset;
 use super::jobs::JobInfo;
 use super::json::string;
-use crate::failure::{Denial, Failure};
+use crate::failure::{Failure, Obstacle};
 use crate::warehouse::labels;
 
 /// The requested fields of a job. The project's other jobs may hold queries of a megabyte each.
@@ -60,7 +60,7 @@ impl Dataset {
                     what: "read access to the details of load jobs".to_owned(),
                     detail: "this account needs roles/bigquery.resourceViewer on the project"
                         .to_owned(),
-                    denial: Denial::Rights,
+                    obstacle: Obstacle::Rights,
                 });
             }
             let is_here = job.destination.as_ref().is_some_and(|[project, dataset, _]| {

@@ -31,11 +31,11 @@ impl Dataset {
     /// Returns the load job that replaces the table.
     pub(super) async fn load_job(
         &self,
-        load: &Load<'_>,
+        load: &Load,
         job_id: &str,
         origin: &Origin,
     ) -> Result<BqJob, Failure> {
-        let job = load.job;
+        let job = &load.job;
         let table = TableReference::new(&self.project, &self.name, &job.table);
         Ok(BqJob {
             job_reference: Some(JobReference {
