@@ -58,7 +58,7 @@ class FirstDeployment(SettingsTest):
     def test_a_stack_of_another_term_is_not_changed(self):
         self.cloud(search_term="data hackers")
         run = self.deploy("--search-term", "mamilos")
-        self.assert_stopped(run, "your settings", "More terms")
+        self.assert_stopped(run, "your settings", "docs/deploy.md, Load more terms.")
         self.assertFalse(self.tfvars.exists())
 
     def test_an_invalid_term_is_rejected_before_any_call(self):
