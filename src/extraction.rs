@@ -1,5 +1,5 @@
 //! Turns a job into rows: chooses the show, reads the listing from Spotify, and decides whether it is
-//! complete. Loading the rows is left to the caller.
+//! complete. The caller loads the rows.
 
 mod episodes;
 mod fetch;
@@ -27,18 +27,18 @@ use crate::sync::{ExpiringMap, KeyedLocks};
 use crate::text::Phrases;
 use crate::warehouse::Origin;
 use incomplete::IncompleteListings;
-use listing::Complete;
+use listing::CompleteListing;
 use shared_readings::SharedReadings;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]
 pub struct Extractor {
     spotify: Spotify,
-    /// By folded term. Held while the term's show is searched for.
+    /// A lock for each folded term, held while the term's show is searched for.
     search_locks: KeyedLocks,
-    /// By folded term.
+    /// The show of each term. The key is the folded term: without case and accents.
     shows: ExpiringMap<String, ChosenShow>,
-    /// By show id. Held while the show is read.
+    /// A lock for each show ID, held while the show is read.
     reading_locks: KeyedLocks,
     shared_readings: SharedReadings,
     incomplete_listings: IncompleteListings,
@@ -52,7 +52,7 @@ pub struct Extractor {
 /// The rows of a job's table.
 #[derive(Debug)]
 pub struct Extracted {
-    /// Rows with unique ids, in Spotify's order.
+    /// Rows with unique IDs, in Spotify's order.
     pub rows: Rows,
     pub origin: Origin,
 }
@@ -74,7 +74,7 @@ impl Extractor {
         }
     }
 
-    /// Reads the rows of the job's table. There is at least one, except for mentions in a show that was
+    /// Reads the rows of the job's table. Returns at least one row, except for mentions in a show that was
     /// read completely.
     pub async fn extract(
         &self,
@@ -84,22 +84,24 @@ impl Extractor {
     ) -> Result<Extracted, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
-            Kind::Podcasts => self.podcasts(job, context).await,
-            Kind::Episodes | Kind::Mentions => self.episodes(job, message_id, context).await,
+            Kind::Podcasts => self.extract_podcasts(job, context).await,
+            Kind::Episodes | Kind::Mentions => {
+                self.extract_episodes(job, message_id, context).await
+            }
         };
         context.meter.extraction_ms.add_since(start);
         extracted
     }
 
-    /// Records that a message's rows were loaded into a table, which then gets no more rows from the same
-    /// reading.
+    /// Records that a message's rows were loaded into a table. After this, the same reading is not loaded
+    /// into the table again.
     pub fn record_load(&self, table: &str, message_id: &str) {
         self.shared_readings.record_load(table, message_id);
     }
 }
 
 /// Adds the counters of a listing to those of the message. `undated` counts only rows of its table.
-fn add_counters(complete: &Complete, undated: u64, context: &Context) {
+fn add_counters(complete: &CompleteListing, undated: u64, context: &Context) {
     let meter = &context.meter;
     meter.nulls.add(complete.nulls);
     meter.doubles.add(complete.duplicates);

@@ -1,9 +1,8 @@
-//! The rows of one table as newline-delimited JSON, which is what a load uploads. Pure; it knows neither
-//! Spotify nor BigQuery.
+//! The rows of one table as newline-delimited JSON, which is the format of a load. Pure.
 
 use bytes::Bytes;
 
-/// Rows in order, each a line of JSON.
+/// The rows of a table, in order. Each row is a line of JSON.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     chunks: Vec<Bytes>,
@@ -30,7 +29,7 @@ impl Rows {
         self.chunks.iter().flat_map(|chunk| chunk.split_inclusive(|byte| *byte == b'\n'))
     }
 
-    /// Returns the rows that `keeps` accepts. They share their text with these.
+    /// Returns the rows that `keeps` accepts, without copying their text.
     pub(crate) fn filter(&self, mut keeps: impl FnMut(&[u8]) -> bool) -> Self {
         let mut kept = Self::default();
         for chunk in &self.chunks {
@@ -47,8 +46,8 @@ impl Rows {
         kept
     }
 
-    /// Appends rows of `text`, without copying it. `rows` says where each row ends, and whether to append
-    /// it.
+    /// Appends rows of `text`, without copying it. `rows` has the end of each row in `text`, and whether to
+    /// append the row.
     pub(crate) fn append(&mut self, text: &Bytes, rows: impl Iterator<Item = (usize, bool)>) {
         let (mut start, mut end, mut count) = (0, 0, 0);
         for (row_end, is_kept) in rows {

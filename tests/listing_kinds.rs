@@ -377,7 +377,7 @@ async fn max_missing_percent_loads_a_contradictory_listing_and_verdicts_are_reme
     for push in [push.again(2), table("mentions"), lower(0), lower(2)] {
         let answer = app.push(&push).await;
         assert_eq!(answer.result(), (503, "retry listing_incomplete"));
-        assert!(answer.detail().contains("read some minutes ago"), "{}", answer.detail());
+        assert!(answer.detail().contains("is not read again before"), "{}", answer.detail());
         let after = answer.retry_after.unwrap();
         assert!((1..=300).contains(&after), "{after}");
     }

@@ -1,4 +1,4 @@
-//! The rows of `episodes` and `mentions`: a show's episodes, all of them or those with a mention.
+//! Extracts the rows of `episodes` and `mentions`: all episodes of a show, or those with a mention.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,25 +15,25 @@ use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
 use crate::warehouse::Origin;
 
-/// Spotify's limit for a page of episodes.
+/// The largest page of episodes that Spotify returns.
 const MAX_PAGE_SIZE: u32 = 50;
 
 /// A reading of a show's episodes for one message.
 struct AssignedReading {
     reading: Arc<SharedReading>,
-    /// Whether another message or an earlier delivery made it.
+    /// Whether it was read earlier, by another message or another delivery.
     is_shared: bool,
 }
 
 impl Extractor {
-    pub(super) async fn episodes(
+    pub(super) async fn extract_episodes(
         &self,
         job: &Job,
         message_id: &str,
         context: &Context,
     ) -> Result<Extracted, Failure> {
         let (show, AssignedReading { reading, is_shared }) =
-            self.read_jobs_show(job, message_id, context).await?;
+            self.read_show(job, message_id, context).await?;
         let complete = &reading.complete;
         let (rows, undated) = match job.kind {
             Kind::Mentions => items::mentions(&complete.rows, &self.phrases),
@@ -58,8 +58,8 @@ impl Extractor {
         Ok(Extracted { rows, origin })
     }
 
-    /// Reads the show that the message names, or else the term's.
-    async fn read_jobs_show(
+    /// Reads the show that the message names, otherwise the term's show.
+    async fn read_show(
         &self,
         job: &Job,
         message_id: &str,
@@ -72,16 +72,17 @@ impl Extractor {
             let reading = self.read_episodes(id, job, message_id, context).await?;
             return Ok((show, reading.ok_or_else(|| Failure::NoSuchShow(id.clone()))?));
         }
+        // At most two iterations: the second one searches, because the cached show is removed.
         loop {
-            let (show, is_just_found) =
+            let (show, was_searched) =
                 self.find_show(&job.term, job.max_missing_percent, context).await?;
             let _ = context.show.set(show.clone());
             if let Some(reading) = self.read_episodes(&show.id, job, message_id, context).await? {
                 return Ok((show, reading));
             }
-            // Another message may have found another show meanwhile.
+            // Keeps a different show that another message has cached since.
             self.shows.retain(|term, known| term != job.term.folded() || known.id != show.id);
-            if is_just_found {
+            if was_searched {
                 return Err(Failure::ShowVanished { id: show.id, term: job.term.clone() });
             }
         }
@@ -97,15 +98,15 @@ impl Extractor {
         context: &Context,
     ) -> Result<Option<AssignedReading>, Failure> {
         let percent = job.max_missing_percent;
-        let what = describe_episodes(show);
+        let listing = describe_episodes(show);
         let lock = self.reading_locks.get(show.as_str());
-        let cause = || format!("another message is reading {what}");
+        let cause = || format!("another message is reading {listing}");
         let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
         let shared = self.shared_readings.reuse(show, &job.table, message_id, percent);
         if let Some(reading) = shared {
             return Ok(Some(AssignedReading { reading, is_shared: true }));
         }
-        self.incomplete_listings.check(&what, percent)?;
+        self.incomplete_listings.check(&listing, percent)?;
         let rules = Rules {
             page_size: MAX_PAGE_SIZE,
             max_items: None,
@@ -124,13 +125,13 @@ impl Extractor {
         let read_at = SystemTime::now();
         match fetch::read_listing(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
-                self.incomplete_listings.forget(&what);
+                self.incomplete_listings.forget(&listing);
                 let reading = SharedReading { complete, read_at };
                 let reading = self.shared_readings.keep(show, reading, &job.table, message_id);
                 Ok(Some(AssignedReading { reading, is_shared: false }))
             }
             Verdict::Incomplete(detail) => {
-                Err(self.incomplete_listings.record(&what, percent, detail))
+                Err(self.incomplete_listings.record(&listing, percent, detail))
             }
             Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no episode of the show {show}") })
@@ -140,16 +141,16 @@ impl Extractor {
                 Err(CallError::Failed(failure)) => Err(failure),
                 Ok(_) => {
                     let detail = format!(
-                        "the request for its episodes returned 404 ({text:?}), but the show exists"
+                        "the request for the episodes returned 404 ({text:?}), but the show exists"
                     );
-                    Err(self.incomplete_listings.record(&what, percent, detail))
+                    Err(self.incomplete_listings.record(&listing, percent, detail))
                 }
             },
         }
     }
 }
 
-/// Describes the listing of a show in errors.
+/// Returns the name of a show's listing in errors.
 fn describe_episodes(show: &ShowId) -> String {
     format!("the episodes of the show {show}")
 }

@@ -12,11 +12,11 @@ use crate::failure::Failure;
 use crate::retry::Backoff;
 use crate::spotify::CallError;
 
-/// A page of up to this many items is not halved.
+/// A page with a larger limit that fails with 500 is requested again with half the limit.
 const MAX_ITEMS_NOT_HALVED: u32 = 20;
 
-/// Reads a listing to its verdict. Fails with the first call that fails. `page` requests a page by its
-/// offset and limit.
+/// Reads a listing until there is a verdict. Returns the first failure of a call. `page` requests a page by
+/// its offset and limit.
 pub(super) async fn read_listing<F>(
     rules: Rules,
     backoff: Backoff,
@@ -26,15 +26,16 @@ pub(super) async fn read_listing<F>(
 where
     F: Future<Output = Result<Page, CallError>>,
 {
+    // An atomic, because the future must be `Send`.
     let (page, has_any_page) = (&page, &AtomicBool::new(false));
     let send = |request: Request| async move {
         if request.earlier_attempts > 0 {
-            // Contradictory pages take time to settle, so this pause has no jitter.
+            // Contradictory pages take time to become consistent, so this pause has no jitter.
             sleep(backoff.delay_bound(request.earlier_attempts)).await;
         }
         let result = page(request.offset, request.limit).await;
         has_any_page.fetch_or(result.is_ok(), Relaxed);
-        // Spotify may answer 500 to a large page each time, and return its first half.
+        // Spotify may return 500 for a large page but succeed with half the limit.
         let result = match result {
             Err(CallError::Failed(Failure::SpotifyUnavailable { status: Some(500), .. }))
                 if request.limit > MAX_ITEMS_NOT_HALVED && has_any_page.load(Relaxed) =>
@@ -54,7 +55,10 @@ where
             Step::Done(verdict) => return Ok(verdict),
             Step::Send(requests) => in_flight.extend(requests.into_iter().map(send)),
         }
-        #[expect(clippy::expect_used, reason = "there is a verdict before the requests run out")]
+        #[expect(
+            clippy::expect_used,
+            reason = "`next_step` returns a verdict when nothing is in flight"
+        )]
         let (request, result) = in_flight.next().await.expect("a request in flight");
         let response = match result {
             Ok(page) => Response::Page(page),

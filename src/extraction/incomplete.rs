@@ -1,12 +1,13 @@
-//! Remembers which listings were incomplete, so that redeliveries do not spend Spotify's quota on them.
+//! Records which listings were incomplete, so that redeliveries do not spend Spotify's quota on them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::failure::Failure;
 use crate::sync::ExpiringMap;
+use crate::text;
 
-/// The listings that were incomplete within the last minutes, by their description: the detail, and the
-/// tolerance that they were read with.
+/// The listings that were recently incomplete. The key is the name of the listing in errors; the value is
+/// the detail, and the tolerance that the listing was read with.
 #[derive(Debug)]
 pub(super) struct IncompleteListings {
     pub(super) ttl: Duration,
@@ -18,13 +19,16 @@ impl IncompleteListings {
         Self { ttl, listings: ExpiringMap::default() }
     }
 
-    /// Fails if the listing was incomplete some minutes ago, at this tolerance or a higher one.
-    pub(super) fn check(&self, what: &str, max_missing_percent: u8) -> Result<(), Failure> {
-        match self.listings.get(what) {
+    /// Returns an error if the listing was recently incomplete at this tolerance or a higher one.
+    pub(super) fn check(&self, listing: &str, max_missing_percent: u8) -> Result<(), Failure> {
+        match self.listings.get(listing) {
             Some(((detail, known_percent), remaining)) if max_missing_percent <= known_percent => {
                 Err(Failure::ListingIncomplete {
-                    what: what.to_owned(),
-                    detail: format!("{detail} (read some minutes ago)"),
+                    what: listing.to_owned(),
+                    detail: format!(
+                        "{detail} (an earlier result; the listing is not read again before {})",
+                        text::rfc3339(SystemTime::now() + remaining)
+                    ),
                     after: Some(remaining),
                 })
             }
@@ -33,14 +37,14 @@ impl IncompleteListings {
     }
 
     /// Records that a listing is incomplete. Returns the failure.
-    pub(super) fn record(&self, what: &str, max_missing_percent: u8, detail: String) -> Failure {
-        let what = what.to_owned();
+    pub(super) fn record(&self, listing: &str, max_missing_percent: u8, detail: String) -> Failure {
+        let what = listing.to_owned();
         self.listings.insert(what.clone(), (detail.clone(), max_missing_percent), self.ttl);
         Failure::ListingIncomplete { what, detail, after: Some(self.ttl) }
     }
 
-    /// Forgets a listing that is complete now.
-    pub(super) fn forget(&self, what: &str) {
-        self.listings.retain(|known, _| known != what);
+    /// Removes a listing that is now complete.
+    pub(super) fn forget(&self, listing: &str) {
+        self.listings.retain(|known, _| known != listing);
     }
 }

@@ -15,7 +15,7 @@ use crate::text::Phrases;
 #[derive(Debug, Default)]
 pub(crate) struct PageRows {
     text: Vec<u8>,
-    /// The id of each item, and where its row ends in the text.
+    /// The ID of each item, and where its row ends in the text.
     items: Vec<(Box<str>, usize)>,
     /// Items that are null or have no id.
     pub(crate) nulls: u64,
@@ -44,7 +44,7 @@ impl PageRows {
 
     fn push_row(&mut self, row: &impl Serialize) {
         let written = serde_json::to_writer(&mut self.text, row);
-        debug_assert!(written.is_ok(), "a row is JSON");
+        debug_assert!(written.is_ok(), "serializing to a Vec cannot fail");
         self.text.push(b'\n');
     }
 
@@ -66,8 +66,8 @@ impl PageRows {
         self.items.iter().map(|(id, _)| &**id)
     }
 
-    /// Appends the rows to `rows` and their ids to `ids`, until there are `max_ids`. Skips items whose ids are
-    /// there already. Returns the number of those duplicates.
+    /// Appends the rows to `rows` and their IDs to `ids`, until there are `max_ids`. Skips items whose IDs
+    /// are already in `ids`. Returns the number of those duplicates.
     pub(crate) fn append_to(
         self,
         rows: &mut Rows,
@@ -123,7 +123,7 @@ pub(crate) fn mentions(episodes: &Rows, phrases: &Phrases) -> (Rows, u64) {
     let mut folded = String::new();
     let mut undated = 0;
     let rows = episodes.filter(|line| {
-        // Each line is a row that this file wrote.
+        // Cannot fail: this file wrote the row.
         let Ok(row) = serde_json::from_slice::<Row>(line) else { return false };
         let mut texts = [row.name, row.description].into_iter().flatten();
         let is_mention = texts.any(|text| phrases.match_any(&text, &mut folded));
@@ -143,15 +143,15 @@ fn parse_release_date(text: &str) -> Option<String> {
         [year, month, day] => (year, month, day),
         _ => return None,
     };
-    let year_number = number(year, 4).filter(|year| *year > 0)?;
-    let month_number: u8 = number(month, 2)?;
+    let year_number = parse_digits(year, 4).filter(|year| *year > 0)?;
+    let month_number: u8 = parse_digits(month, 2)?;
     let month_number = Month::try_from(month_number).ok()?;
-    Date::from_calendar_date(year_number, month_number, number(day, 2)?).ok()?;
+    Date::from_calendar_date(year_number, month_number, parse_digits(day, 2)?).ok()?;
     Some(format!("{year}-{month}-{day}"))
 }
 
 /// Parses a number of exactly this many digits.
-fn number<N: FromStr>(text: &str, digits: usize) -> Option<N> {
+fn parse_digits<N: FromStr>(text: &str, digits: usize) -> Option<N> {
     let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }

@@ -1,5 +1,5 @@
 //! Decides which pages of a listing to request, and whether the listing is complete. A pure state machine:
-//! responses go in; the next requests, or a verdict, come out. It knows no HTTP, so tests can feed it any
+//! it takes responses, and returns the next requests or a verdict. It does no I/O, so tests can pass in any
 //! response.
 //!
 //! Spotify's pages sometimes contradict each other (ARCHITECTURE.md cites the reports), so no single
@@ -7,19 +7,20 @@
 //! another request for the same page returns.
 //!
 //! A **reading** is one pass over the listing. Its **places** are all items that it read, nulls and
-//! duplicates included. What it has **shown** are its distinct ids and its confirmed nulls. An item without
-//! an id counts as a null.
+//! duplicates included. What it has **shown** are its distinct IDs and its confirmed nulls. An item without
+//! an ID counts as a null.
 //!
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
 //!    has a `next` and no later page has shown a new id.
 //! 2. [`page`]: A page contradicts other evidence if it is empty or 404 where more was promised, if all its
-//!    ids were shown before, or if it is mostly null, for instance. It is requested again. If it still contradicts, it is
-//!    a **gap**, and the reading goes on after it.
-//! 3. [`page`]: A page with a few nulls is requested again, too. Nulls that stay are confirmed.
-//! 4. [`verdict`]: A reading without contradiction is **whole**. Otherwise the listing is read again, until
-//!    a reading is whole or two readings show the same ids. Then the **missing** items decide, which are
-//!    those **wanted** (the largest `total`) less those shown: the listing is **within tolerance** or
-//!    incomplete.
+//!    IDs were shown before, if it is mostly null, or if it is an empty first page without a `total`. It is
+//!    requested again. If it still contradicts, it is a **gap**, and the reading goes on after it.
+//! 3. [`page`]: A page with a few nulls is requested again, too. Nulls that are in the second response as
+//!    well are confirmed. If the responses show different items each time, the page is a gap.
+//! 4. [`verdict`]: A reading is **whole** if it has no contradiction and shows all IDs of the earlier
+//!    readings. Until a reading is whole, the listing is read again, at most [`verdict::MAX_READINGS`] times
+//!    in all. If two readings show the same IDs, the **missing** items decide, which are those **wanted**
+//!    (the largest `total`) less those shown: the listing is **within tolerance** or incomplete.
 
 mod page;
 mod reading;
@@ -33,7 +34,7 @@ use std::collections::BTreeMap;
 use super::items::PageRows;
 use page::CurrentPage;
 use reading::{Ids, Reading};
-pub(super) use verdict::{Complete, Verdict};
+pub(super) use verdict::{CompleteListing, Verdict};
 
 /// What kind of listing is read, and how much of it may be missing.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub(super) struct Rules {
     pub(super) max_concurrent_requests: usize,
     /// Whether all pages up to `max_items` are requested at the start.
     pub(super) all_at_once: bool,
-    /// Applies to a listing that stays contradictory.
+    /// The percentage of items that may be missing if the responses contradict each other each time.
     pub(super) max_missing_percent: u8,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Rules {
 pub(super) struct Request {
     pub(super) offset: u32,
     pub(super) limit: u32,
-    /// How many requests for the page were answered before. If any, the caller waits, with backoff.
+    /// The number of earlier responses for this page. If it is above 0, the caller backs off first.
     pub(super) earlier_attempts: u32,
 }
 
@@ -64,7 +65,7 @@ pub(super) struct Request {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) rows: PageRows,
-    /// How many items the listing has, according to this page.
+    /// The number of items in the listing, according to this page.
     pub(super) total: Option<u64>,
     pub(super) has_next: bool,
 }
@@ -85,19 +86,19 @@ pub(super) enum Step {
     Done(Verdict),
 }
 
-/// A listing that is being read.
+/// The state of a listing while it is read.
 #[derive(Debug)]
 pub(super) struct Listing {
     rules: Rules,
     /// The reading in progress.
     reading: Reading,
-    /// The page that is read now.
+    /// The page being read.
     page: CurrentPage,
     /// The offsets of requests without a response.
     in_flight: Vec<u32>,
     /// Responses for pages after the current one, by offset.
     prefetched: BTreeMap<u32, Response>,
-    /// The ids that each earlier reading showed.
+    /// The IDs that each earlier reading showed.
     earlier_readings: Vec<Ids>,
     /// The largest total of the earlier readings.
     largest_total: u64,
@@ -119,10 +120,10 @@ impl Listing {
     /// Returns the requests to send now, or the verdict.
     pub(super) fn next_step(&mut self) -> Step {
         loop {
-            let verdict = if self.reads_on()
+            let verdict = if self.has_more_to_read()
                 && let Some(response) = self.prefetched.remove(&self.page.offset)
             {
-                self.evaluate(response)
+                self.handle_response(response)
             } else {
                 let requests = self.next_requests();
                 if !requests.is_empty() || !self.in_flight.is_empty() {
@@ -137,7 +138,7 @@ impl Listing {
         }
     }
 
-    /// Takes the response to a request.
+    /// Stores the response to a request until the reading reaches its page.
     pub(super) fn receive(&mut self, request: Request, response: Response) {
         self.in_flight.retain(|offset| *offset != request.offset);
         if request.offset >= self.page.offset {

@@ -1,19 +1,19 @@
-//! Reads a search for shows.
+//! Reads the results of a search for shows.
 
 use futures_util::TryFutureExt;
 
-use super::listing::{Complete, Page, Rules, Verdict};
+use super::listing::{CompleteListing, Page, Rules, Verdict};
 use super::{Extractor, fetch, items};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::default_missing_percent;
 use crate::names::{Kind, Term};
 
-/// How many shows the table of podcasts holds.
+/// The maximum number of shows in a table of podcasts.
 const MAX_SHOWS: usize = 50;
 
-/// Spotify's limit for offset and limit together.
-const MAX_OFFSET: u32 = 1000;
+/// The largest `offset + limit` that Spotify's search accepts.
+const MAX_SEARCH_END: u32 = 1000;
 
 impl Extractor {
     /// Reads the first [`MAX_SHOWS`] distinct shows of a search, or all if there are fewer.
@@ -22,7 +22,7 @@ impl Extractor {
         term: &Term,
         max_missing_percent: u8,
         context: &Context,
-    ) -> Result<Complete, Failure> {
+    ) -> Result<CompleteListing, Failure> {
         let rules = self.search_rules(max_missing_percent);
         self.read_search(describe_search(term), term, rules, context).await
     }
@@ -33,23 +33,23 @@ impl Extractor {
         term: &Term,
         max_missing_percent: u8,
         context: &Context,
-    ) -> Result<Complete, Failure> {
-        // The show of `episodes`, too, tolerates as much as a search does by default.
+    ) -> Result<CompleteListing, Failure> {
+        // The search for a term's show tolerates at least as much as `podcasts` does by default.
         let percent = max_missing_percent.max(default_missing_percent(Kind::Podcasts));
         let rules = Rules {
             max_items: Some(self.search_page_size as usize),
             max_offset: self.search_page_size,
             ..self.search_rules(percent)
         };
-        let what = format!("the first page of {}", describe_search(term));
-        self.read_search(what, term, rules, context).await
+        let listing = format!("the first page of {}", describe_search(term));
+        self.read_search(listing, term, rules, context).await
     }
 
     fn search_rules(&self, max_missing_percent: u8) -> Rules {
         Rules {
             page_size: self.search_page_size,
             max_items: Some(MAX_SHOWS),
-            max_offset: MAX_OFFSET,
+            max_offset: MAX_SEARCH_END,
             max_concurrent_requests: self.max_concurrent_calls,
             all_at_once: self.spotify.is_healthy(),
             max_missing_percent,
@@ -58,13 +58,13 @@ impl Extractor {
 
     async fn read_search(
         &self,
-        what: String,
+        listing: String,
         term: &Term,
         rules: Rules,
         context: &Context,
-    ) -> Result<Complete, Failure> {
+    ) -> Result<CompleteListing, Failure> {
         let percent = rules.max_missing_percent;
-        self.incomplete_listings.check(&what, percent)?;
+        self.incomplete_listings.check(&listing, percent)?;
         let page = |offset, limit| {
             self.spotify.search(term, offset, limit, context).map_ok(|paging| Page {
                 rows: items::podcasts(paging.items),
@@ -74,18 +74,18 @@ impl Extractor {
         };
         match fetch::read_listing(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
-                self.incomplete_listings.forget(&what);
+                self.incomplete_listings.forget(&listing);
                 Ok(complete)
             }
             Verdict::Incomplete(detail) => {
-                Err(self.incomplete_listings.record(&what, percent, detail))
+                Err(self.incomplete_listings.record(&listing, percent, detail))
             }
             Verdict::Empty => {
                 Err(Failure::NoResults { what: format!("no show for {:?}", term.text()) })
             }
-            // About one search in seven returns 404 for no apparent reason.
+            // A search has no resource that could be missing, so its 404 is transient.
             Verdict::NotFound(text) => Err(Failure::SpotifyUnavailable {
-                call: what,
+                call: listing,
                 status: Some(404),
                 detail: format!("404 {text}").trim_end().to_owned(),
                 after: None,
@@ -94,7 +94,7 @@ impl Extractor {
     }
 }
 
-/// Describes a search in errors.
+/// Returns the name of a search in errors.
 pub(super) fn describe_search(term: &Term) -> String {
     format!("the search for {:?}", term.text())
 }

@@ -1,17 +1,17 @@
-//! Keeps complete readings of shows for a while, so that `episodes` and `mentions` share one: Spotify's
-//! quota limits the whole system.
+//! Keeps complete readings of shows for a while, so that `episodes` and `mentions` share one, because
+//! Spotify's quota is the bottleneck.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::listing::Complete;
+use super::listing::CompleteListing;
 use crate::names::ShowId;
 use crate::sync;
 
-/// The size of the rows of all kept readings. The largest shows have some 20,000 episodes, or 34 MB of
-/// rows.
+/// The maximum size of the rows of all kept readings together. The largest shows have about 20,000
+/// episodes, or 34 MB of rows.
 const MAX_KEPT_BYTES: usize = 40 * 1024 * 1024;
 
 /// A show has two tables: `episodes` and `mentions`.
@@ -20,22 +20,22 @@ const TABLES_PER_SHOW: usize = 2;
 /// A complete reading of a show's episodes.
 #[derive(Debug)]
 pub(super) struct SharedReading {
-    pub(super) complete: Complete,
+    pub(super) complete: CompleteListing,
     pub(super) read_at: SystemTime,
 }
 
-/// A reading that is kept.
+/// A shared reading with its assignments to tables.
 #[derive(Debug)]
-struct Kept {
+struct KeptReading {
     show: ShowId,
     reading: Arc<SharedReading>,
     expires_at: Instant,
-    /// The tables that the reading is assigned to.
-    uses: Vec<Use>,
+    /// One for each table that uses the reading.
+    assignments: Vec<Assignment>,
 }
 
 #[derive(Debug)]
-struct Use {
+struct Assignment {
     table: String,
     /// Only redeliveries of this message may use the reading again. It is not always known whether a load
     /// succeeded, so another message for the table must read again.
@@ -43,20 +43,20 @@ struct Use {
     is_loaded: bool,
 }
 
-impl Use {
+impl Assignment {
     fn new(table: &str, message_id: &str) -> Self {
         Self { table: table.to_owned(), message_id: message_id.to_owned(), is_loaded: false }
     }
 }
 
-impl Kept {
-    /// Assigns the reading to a table. Returns `false` if another message had it for the table, or the
-    /// table is loaded from it.
+impl KeptReading {
+    /// Assigns the reading to a table. Returns `false` if another message used it for this table, or this
+    /// table was already loaded from it.
     fn assign(&mut self, table: &str, message_id: &str) -> bool {
-        if let Some(earlier) = self.uses.iter().find(|earlier| earlier.table == table) {
-            return earlier.message_id == message_id && !earlier.is_loaded;
+        if let Some(assigned) = self.assignments.iter().find(|assigned| assigned.table == table) {
+            return assigned.message_id == message_id && !assigned.is_loaded;
         }
-        self.uses.push(Use::new(table, message_id));
+        self.assignments.push(Assignment::new(table, message_id));
         true
     }
 }
@@ -65,8 +65,8 @@ impl Kept {
 #[derive(Debug)]
 pub(super) struct SharedReadings {
     ttl: Duration,
-    /// The oldest first.
-    kept: Mutex<Vec<Kept>>,
+    /// In order of age, the oldest first.
+    kept: Mutex<Vec<KeptReading>>,
 }
 
 impl SharedReadings {
@@ -74,8 +74,8 @@ impl SharedReadings {
         Self { ttl, kept: Mutex::default() }
     }
 
-    /// Assigns the show's latest reading to a table, if it is recent, within the tolerance, and not used
-    /// for the table.
+    /// Assigns the show's latest reading to a table, if it has not expired, is within the tolerance, and can
+    /// be used for the table.
     pub(super) fn reuse(
         &self,
         show: &ShowId,
@@ -91,9 +91,9 @@ impl SharedReadings {
         is_usable.then(|| Arc::clone(&latest.reading))
     }
 
-    /// Keeps a reading that a message made for a table, in place of the show's latest one. Drops readings
-    /// that have expired, and the oldest ones while they take too much memory. The new one is always kept,
-    /// since the message of the show's other table may be waiting for it.
+    /// Stores a reading as the show's latest and assigns it to the table. Drops expired readings, and the
+    /// oldest ones while all together exceed [`MAX_KEPT_BYTES`]. The new one is always kept, because the
+    /// message of the show's other table may be waiting for it.
     pub(super) fn keep(
         &self,
         show: &ShowId,
@@ -104,27 +104,27 @@ impl SharedReadings {
         let (now, reading) = (Instant::now(), Arc::new(reading));
         let mut kept = sync::lock(&self.kept);
         kept.retain(|kept| now < kept.expires_at && kept.show != *show);
-        kept.push(Kept {
+        kept.push(KeptReading {
             show: show.clone(),
             reading: Arc::clone(&reading),
             expires_at: now + self.ttl,
-            uses: vec![Use::new(table, message_id)],
+            assignments: vec![Assignment::new(table, message_id)],
         });
-        let bytes = |kept: &Kept| kept.reading.complete.rows.bytes();
+        let bytes = |kept: &KeptReading| kept.reading.complete.rows.bytes();
         while kept.len() > 1 && kept.iter().map(bytes).sum::<usize>() > MAX_KEPT_BYTES {
             kept.remove(0);
         }
         reading
     }
 
-    /// Records that a table was loaded from the reading that this message had. A reading that both tables
-    /// were loaded from is dropped.
+    /// Records that a table was loaded from the reading that the message used. Drops a reading from which
+    /// both tables were loaded.
     pub(super) fn record_load(&self, table: &str, message_id: &str) {
         sync::lock(&self.kept).retain_mut(|kept| {
-            for used in &mut kept.uses {
-                used.is_loaded |= used.table == table && used.message_id == message_id;
+            for assigned in &mut kept.assignments {
+                assigned.is_loaded |= assigned.table == table && assigned.message_id == message_id;
             }
-            kept.uses.iter().filter(|used| used.is_loaded).count() < TABLES_PER_SHOW
+            kept.assignments.iter().filter(|assigned| assigned.is_loaded).count() < TABLES_PER_SHOW
         });
     }
 }

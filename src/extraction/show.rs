@@ -1,4 +1,4 @@
-//! Chooses the term's show, and remembers it so that all tables of a term hold the same show.
+//! Chooses the term's show, and caches it so that all tables of a term hold the same show.
 
 use serde::Deserialize;
 
@@ -11,7 +11,10 @@ use crate::text::fold;
 
 /// Chooses the term's show among the rows of a search's first page: the first show whose name is the term,
 /// otherwise the first show.
-pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> Option<ChosenShow> {
+pub(super) fn choose_show<'a>(
+    term: &Term,
+    rows: impl Iterator<Item = &'a [u8]>,
+) -> Option<ChosenShow> {
     #[derive(Deserialize)]
     struct Row {
         id: String,
@@ -29,13 +32,14 @@ pub(super) fn choose<'a>(term: &Term, rows: impl Iterator<Item = &'a [u8]>) -> O
 }
 
 impl Extractor {
-    /// Finds the term's show, with the tolerance that a search has at least.
+    /// Finds the term's show, with the minimum tolerance of a search.
     pub async fn show(&self, term: &Term, context: &Context) -> Result<ChosenShow, Failure> {
-        self.find_show(term, 0, context).await.map(|(show, _)| show)
+        let max_missing_percent = 0;
+        self.find_show(term, max_missing_percent, context).await.map(|(show, _)| show)
     }
 
-    /// Returns the term's show, and whether it was searched for just now. Concurrent callers wait for the
-    /// search in progress.
+    /// Returns the term's show, and whether this call searched for it: `false` means that it was cached.
+    /// Concurrent callers wait for the search in progress.
     pub(super) async fn find_show(
         &self,
         term: &Term,
@@ -49,9 +53,9 @@ impl Extractor {
             return Ok((show, false));
         }
         let page = self.search_first_page(term, max_missing_percent, context).await?;
-        let show = choose(term, page.rows.lines()).ok_or_else(|| {
-            let detail = "no show in it has a valid id".to_owned();
-            Failure::ListingIncomplete { what: describe_search(term), detail, after: None }
+        let show = choose_show(term, page.rows.lines()).ok_or_else(|| {
+            let detail = "no show on the first page has a valid ID".to_owned();
+            Failure::SpotifyUnexpected { call: describe_search(term), detail }
         })?;
         self.shows.insert(term.folded().to_owned(), show.clone(), self.show_ttl);
         Ok((show, true))

@@ -1,26 +1,26 @@
-//! Whether the responses for a page settle it, or leave a gap (steps 2 and 3).
+//! Decides whether a page is accepted, requested again, or left as a gap (steps 2 and 3).
 
 use super::reading::{Contradiction, Gap, Ids};
 use super::{Listing, Response, Verdict};
 use crate::extraction::items::PageRows;
 
-/// How often a page that contradicts other evidence is requested.
+/// How many times a page that contradicts other evidence is requested.
 const CONTRADICTION_ATTEMPTS: u32 = 3;
 
-/// How often a page with a few nulls is requested, or an empty page at the expected end.
+/// How many times a page with a few nulls is requested, or an empty page at the expected end.
 const CONFIRMATION_ATTEMPTS: u32 = 2;
 
-/// How often a first page is requested before an empty page or 404 is accepted. One search in seven returns
-/// 404 for no apparent reason; four in a row are one in 2,400.
+/// How many times a first page is requested before an empty page or 404 is accepted. About one
+/// search in seven returns 404 for no apparent reason; four in a row are one in 2,400.
 const EMPTY_LISTING_ATTEMPTS: u32 = 4;
 
-/// How often a page is requested, whatever the responses are: they may differ each time.
-const MAX_ATTEMPTS: u32 = 6;
+/// How many times a page is requested, whatever the responses are: they may differ each time.
+pub(super) const MAX_ATTEMPTS: u32 = 6;
 
 /// A page is mostly null if it has more nulls than this, and they are more than half of it.
 const MAX_PLAUSIBLE_NULLS: u64 = 5;
 
-/// The page that is read now, and what the responses for it show.
+/// The page being read, and what the responses for it show.
 #[derive(Debug, Default)]
 pub(super) struct CurrentPage {
     pub(super) offset: u32,
@@ -28,21 +28,22 @@ pub(super) struct CurrentPage {
     pub(super) attempts: u32,
     /// How many of them contradict other evidence.
     contradictions: u32,
-    /// How many of them have some nulls.
+    /// How many of them have a few nulls.
     with_nulls: u32,
-    /// The new ids of all responses.
+    /// The new IDs of all responses.
     new_ids: Ids,
     best: BestResponse,
     /// Whether a response has a `next`.
     has_next: bool,
     /// The text of Spotify's error, if a response was 404.
     not_found: Option<String>,
-    was_empty: bool,
+    /// Whether a response was empty, rather than 404.
+    had_empty_response: bool,
     /// Whether a response has no `total`, so that it is no evidence for an empty listing.
     lacks_total: bool,
 }
 
-/// The items of the response with the most new ids.
+/// The items of the response with the most new IDs.
 #[derive(Debug, Default)]
 struct BestResponse {
     rows: PageRows,
@@ -50,7 +51,7 @@ struct BestResponse {
     new_ids: usize,
 }
 
-/// What a response holds, given the pages before it.
+/// What a response contains, compared with the pages before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Content {
     #[default]
@@ -81,7 +82,8 @@ impl Content {
 
 /// What the responses so far say about the current page.
 enum Finding {
-    Settled,
+    /// The best response counts as the page.
+    Accepted,
     /// This many nulls, unless another response fills them.
     Nulls(u64),
     /// The end of the listing, if another response confirms it.
@@ -92,10 +94,10 @@ enum Finding {
 }
 
 impl Listing {
-    /// Takes a response for the current page, and goes on to the next page once the responses settle this
-    /// one or leave a gap. Returns a verdict if they show that there is no listing.
-    pub(super) fn evaluate(&mut self, response: Response) -> Option<Verdict> {
-        let content = self.record(response);
+    /// Handles a response for the current page. Moves to the next page once this one is accepted or given up
+    /// as a gap. Returns a verdict if the responses show that the listing is empty or does not exist.
+    pub(super) fn handle_response(&mut self, response: Response) -> Option<Verdict> {
+        let content = self.record_response(response);
         let promises_more = self.promises_more() || self.page.has_next;
         let page = &mut self.page;
         page.attempts += 1;
@@ -107,8 +109,8 @@ impl Listing {
         }
         let (attempts, contradictions) = (page.attempts, page.contradictions);
         let are_nulls_confirmed = page.with_nulls >= CONFIRMATION_ATTEMPTS;
-        match self.finding(promises_more) {
-            Finding::Settled => self.accept_page(),
+        match self.classify_page(promises_more) {
+            Finding::Accepted => self.accept_page(),
             Finding::Nulls(_) if are_nulls_confirmed => self.accept_page(),
             Finding::Nulls(nulls) if attempts >= MAX_ATTEMPTS => {
                 self.leave_gap(Contradiction::Nulls(nulls));
@@ -125,14 +127,17 @@ impl Listing {
             {
                 self.leave_gap(contradiction);
             }
-            // The page is requested again.
-            _ => {}
+            // Too few responses: the page is requested again.
+            Finding::Nulls(_)
+            | Finding::End
+            | Finding::EmptyListing
+            | Finding::Contradiction(_) => {}
         }
         None
     }
 
-    /// Records what a response shows. Returns what it holds.
-    fn record(&mut self, response: Response) -> Content {
+    /// Records a response. Returns what it contains.
+    fn record_response(&mut self, response: Response) -> Content {
         let response = match response {
             Response::Page(page) => page,
             Response::NotFound(text) => {
@@ -149,24 +154,25 @@ impl Listing {
         let page = &mut self.page;
         page.new_ids.extend(ids);
         page.has_next |= response.has_next;
-        page.was_empty |= content == Content::Nothing;
+        page.had_empty_response |= content == Content::Nothing;
         page.lacks_total |= response.total.is_none();
         let best = &page.best;
-        if best.content == Content::Nothing && content != Content::Nothing || new_ids > best.new_ids
+        if (best.content == Content::Nothing && content != Content::Nothing)
+            || new_ids > best.new_ids
         {
             page.best = BestResponse { rows: response.rows, content, new_ids };
         }
         content
     }
 
-    fn finding(&self, promises_more: bool) -> Finding {
+    fn classify_page(&self, promises_more: bool) -> Finding {
         let BestResponse { rows, content, new_ids } = &self.page.best;
         match content {
-            Content::Nothing => self.finding_without_items(promises_more),
-            Content::Items => Finding::Settled,
+            Content::Nothing => self.classify_page_without_items(promises_more),
+            Content::Items => Finding::Accepted,
             Content::Repeated => Finding::Contradiction(Contradiction::Repeated),
             Content::MostlyNulls => Finding::Contradiction(Contradiction::Nulls(rows.nulls)),
-            // Another response showed an id that this one lacks: the nulls did not stay.
+            // Another response has an ID that this one lacks, so the nulls are not confirmed.
             Content::SomeNulls if self.page.new_ids.len() > *new_ids => {
                 Finding::Contradiction(Contradiction::Nulls(rows.nulls))
             }
@@ -175,24 +181,24 @@ impl Listing {
     }
 
     /// Returns the finding if each response is empty or 404.
-    fn finding_without_items(&self, promises_more: bool) -> Finding {
+    fn classify_page_without_items(&self, promises_more: bool) -> Finding {
         let (reading, page) = (&self.reading, &self.page);
         if reading.is_at_start() && page.lacks_total {
             Finding::Contradiction(Contradiction::NoTotal)
         } else if reading.is_at_start() && !promises_more {
             Finding::EmptyListing
         } else if !promises_more
-            || reading.shows_largest_total() && !self.prefetched_pages_promise_more()
+            || (reading.shows_largest_total() && !self.prefetched_pages_promise_more())
         {
             Finding::End
-        } else if page.was_empty {
+        } else if page.had_empty_response {
             Finding::Contradiction(Contradiction::Empty)
         } else {
             Finding::Contradiction(Contradiction::NotFound)
         }
     }
 
-    /// Adds the current page to the reading, and goes on after its items.
+    /// Adds the current page to the reading, and moves to the offset after its items.
     fn accept_page(&mut self) {
         let CurrentPage { offset, best, .. } = &self.page;
         let end = offset.saturating_add(best.rows.length() as u32);
@@ -203,7 +209,7 @@ impl Listing {
         self.move_to(end);
     }
 
-    /// Adds what was shown of the current page to the reading, and goes on with the next page.
+    /// Adds the items of the current page to the reading, records a gap, and moves to the next page.
     fn leave_gap(&mut self, contradiction: Contradiction) {
         let offset = self.page.offset;
         self.add_best_response();
@@ -215,7 +221,7 @@ impl Listing {
     fn add_best_response(&mut self) {
         let CurrentPage { offset, best, has_next, .. } = std::mem::take(&mut self.page);
         self.reading.add(best.rows, has_next, self.rules.max_items);
-        // The first page may arrive in pieces.
+        // If the first response is short, further requests complete the first page.
         if offset < self.rules.page_size {
             let shown = self.reading.ids.len();
             self.reading.first_page_rows = shown.min(self.rules.page_size as usize);
@@ -227,11 +233,11 @@ impl Listing {
         self.prefetched.retain(|prefetched, _| *prefetched >= offset);
     }
 
-    /// Returns the verdict if each request for the first page returned an empty page or 404.
+    /// Returns the verdict on a listing whose first page was empty or 404 in each response.
     fn empty_verdict(&mut self) -> Verdict {
-        let was_empty = self.page.was_empty;
+        let had_empty_response = self.page.had_empty_response;
         if let Some(ids) = self.earlier_readings.last() {
-            let what = if was_empty { "empty" } else { "404" };
+            let what = if had_empty_response { "empty" } else { "404" };
             return Verdict::Incomplete(format!(
                 "an earlier reading showed {} items, but now the first page is {what}",
                 ids.len()
@@ -239,7 +245,7 @@ impl Listing {
         }
         match self.page.not_found.take() {
             None => Verdict::Empty,
-            Some(text) if !was_empty => Verdict::NotFound(text),
+            Some(text) if !had_empty_response => Verdict::NotFound(text),
             Some(_) => Verdict::Incomplete(
                 "the first page was sometimes 404 and sometimes empty".to_owned(),
             ),

@@ -6,10 +6,10 @@ use std::fmt;
 use crate::extraction::items::PageRows;
 use crate::rows::Rows;
 
-/// How many gaps a description names.
+/// The maximum number of gaps that a description names.
 const MAX_GAPS_NAMED: usize = 3;
 
-/// Distinct ids.
+/// Distinct IDs.
 pub(super) type Ids = HashSet<Box<str>>;
 
 /// What one reading has shown so far.
@@ -24,19 +24,21 @@ pub(super) struct Reading {
     pub(super) duplicates: u64,
     pub(super) undated: u64,
     pub(super) malformed: u64,
+    /// How many of the rows are from the first page.
     pub(super) first_page_rows: usize,
     /// How many pages were added.
     pub(super) pages: usize,
+    /// The largest `total` of the pages.
     pub(super) largest_total: u64,
     smallest_total: Option<u64>,
-    /// How often `total` rose.
+    /// How many times `total` rose.
     pub(super) total_rises: u32,
-    /// Whether a page had a `next`, and no page since has shown a new id.
+    /// Whether the last page with a new ID, or a page after it, has a `next`.
     pub(super) has_next: bool,
     pub(super) gaps: Vec<Gap>,
-    /// A page of nulls only counts as a gap here.
+    /// A page that has only nulls counts, too.
     pub(super) gaps_in_a_row: u32,
-    /// Whether an empty page, requested twice, was the end.
+    /// Whether an empty page was confirmed as the end.
     pub(super) reached_end: bool,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct Reading {
 pub(super) struct Gap {
     pub(super) offset: u32,
     pub(super) contradiction: Contradiction,
-    /// Whether a later page showed a new id.
+    /// Whether a later page showed a new ID.
     pub(super) has_items_after: bool,
 }
 
@@ -71,7 +73,7 @@ impl Reading {
             Some(self.smallest_total.map_or(total, |smallest| smallest.min(total)));
     }
 
-    /// Returns the ids of a page that no page before it has shown.
+    /// Returns the IDs of a page that no page before it has shown.
     pub(super) fn new_ids(&self, page: &PageRows) -> Ids {
         page.ids().filter(|id| !self.ids.contains(*id)).map(Box::from).collect()
     }
@@ -93,9 +95,9 @@ impl Reading {
         }
     }
 
-    /// Returns whether a total is below the items read, or there is none: then totals say nothing about
-    /// the end.
-    pub(super) fn has_false_total(&self) -> bool {
+    /// Returns whether a `total` is below the places, or no page had one. Then only an empty page shows where
+    /// the listing ends.
+    pub(super) fn totals_are_unreliable(&self) -> bool {
         self.smallest_total.map_or(self.pages > 0, |smallest| smallest < self.places)
     }
 
@@ -107,9 +109,9 @@ impl Reading {
         self.ids.len() as u64 + self.nulls
     }
 
-    /// Returns whether the reading has no contradiction in it. Search results move, so the totals and
-    /// duplicates of a search that has enough items prove nothing.
-    pub(super) fn stands(&self, has_enough: bool) -> bool {
+    /// Returns whether nothing in the reading is contradictory. Search results change between pages, so totals
+    /// and duplicates are ignored once a search has enough items.
+    pub(super) fn is_consistent(&self, has_enough: bool) -> bool {
         let agrees = self.smallest_total.is_none_or(|smallest| smallest == self.largest_total)
             && self.largest_total <= self.shown()
             && self.duplicates == 0;

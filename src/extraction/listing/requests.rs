@@ -1,4 +1,4 @@
-//! Whether a reading goes on, and with which requests (step 1).
+//! Decides whether to read on, and which pages to request (step 1).
 
 use super::{Listing, Request, Response};
 
@@ -6,21 +6,22 @@ use super::{Listing, Request, Response};
 /// there are only gaps.
 const MAX_GAPS_IN_A_ROW: u32 = 2;
 
-/// A reading ends if `total` rises more often than this: the listing changes faster than it is read.
+/// A reading ends if `total` rises more than this many times: the listing changes faster than it is read.
 const MAX_TOTAL_RISES: u32 = 8;
 
-/// How many pages the first reading requests at a time at first. Each page that is read raises the limit
-/// by one, so a total that nothing fills costs few requests.
+/// The number of pages that the first reading requests concurrently at the start. Each page that is read
+/// raises the limit by one, so a `total` that is far too large costs few requests.
 const FIRST_READING_PREFETCH: usize = 8;
 
-/// The same for later readings, which happen only if something is wrong.
+/// The number of pages that a later reading requests concurrently at the start. It is smaller because
+/// later readings happen only if something is wrong.
 const LATER_READING_PREFETCH: usize = 2;
 
 impl Listing {
     /// Returns whether the reading has more to read.
-    pub(super) fn reads_on(&self) -> bool {
+    pub(super) fn has_more_to_read(&self) -> bool {
         let reading = &self.reading;
-        (reading.is_at_start() || self.promises_more() || reading.has_false_total())
+        (reading.is_at_start() || self.promises_more() || reading.totals_are_unreliable())
             && !reading.reached_end
             && reading.total_rises <= MAX_TOTAL_RISES
             && reading.gaps_in_a_row < MAX_GAPS_IN_A_ROW
@@ -37,7 +38,7 @@ impl Listing {
             || self.prefetched_pages_promise_more()
     }
 
-    /// Returns whether a page after the current one has a new id, or a `total` above the places.
+    /// Returns whether a page after the current one has a new ID, or a `total` above the places.
     pub(super) fn prefetched_pages_promise_more(&self) -> bool {
         let reading = &self.reading;
         self.prefetched.range(self.page.offset + 1..).any(|(_, response)| match response {
@@ -57,7 +58,7 @@ impl Listing {
     /// one is requested again.
     pub(super) fn next_requests(&self) -> Vec<Request> {
         let mut requests = Vec::new();
-        if !self.reads_on() {
+        if !self.has_more_to_read() {
             return requests;
         }
         if !self.is_requested(self.page.offset) {
@@ -89,19 +90,19 @@ impl Listing {
         self.in_flight.contains(&offset) || self.prefetched.contains_key(&offset)
     }
 
-    /// Returns the offset up to which pages are requested before the reading comes to them.
+    /// Returns the offset up to which pages are prefetched.
     fn prefetch_end(&self) -> u64 {
         let reading = &self.reading;
-        let at_start =
+        let requests_all_pages =
             self.rules.all_at_once && self.earlier_readings.is_empty() && reading.places == 0;
-        let promised = if at_start { u64::MAX } else { reading.largest_total };
+        let promised = if requests_all_pages { u64::MAX } else { reading.largest_total };
         let needed = self.rules.max_items.map_or(u64::MAX, |max| {
             u64::from(self.page.offset) + max.saturating_sub(reading.ids.len()) as u64
         });
         promised.min(needed).min(u64::from(self.rules.max_offset))
     }
 
-    /// Returns a request that ends where the next page begins, since that may have been requested already.
+    /// Returns a request that ends where the next page begins, because that page may already be in flight.
     fn request(&self, offset: u32, earlier_attempts: u32) -> Request {
         let end = self.next_page(offset).min(self.rules.max_offset);
         Request { offset, limit: end - offset, earlier_attempts }

@@ -1,23 +1,27 @@
-//! Property tests of the rule: any listing, with any faults in its pages' items, totals and `next`, once
-//! or always.
+//! Property tests: for any listing, with any transient or permanent faults in its pages' items, totals and
+//! `next`, the verdict is correct.
 
 use proptest::prelude::*;
 
 use std::collections::HashSet;
 
+use super::page::MAX_ATTEMPTS;
 use super::verdict::MAX_READINGS;
 use super::*;
+
+/// Requests after the last page, in all readings together: attempts at gaps and prefetched pages.
+const MAX_REQUESTS_PAST_END: usize = 42;
 
 /// What is wrong with a page.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Empty,
     NotFound,
-    Nulls { most: usize },
+    Nulls { max_nulls: usize },
     IgnoredOffset,
     Shift(i64),
-    Short { most: usize },
-    Duplicates { many: usize },
+    Short { max_length: usize },
+    Duplicates { max_duplicates: usize },
     NextMissing,
     NextAlways,
     Total(TotalFault),
@@ -53,7 +57,7 @@ struct FakeListing {
     items: Vec<Option<u32>>,
     faults: Vec<InjectedFault>,
     page_size: u32,
-    /// The readings in which totals are true. In the others, the items and `next` both are.
+    /// The readings in which totals are correct. In the others, the items and `next` are correct.
     totals_are_true: [bool; MAX_READINGS],
     requests: usize,
     random: u64,
@@ -77,30 +81,31 @@ impl FakeListing {
         let mut total = all.len() as u64;
         let (mut is_empty, mut not_found) = (false, false);
         let (mut nulls, mut duplicates) = (0, 0);
-        let mut has_passing_fault = false;
+        let mut has_transient_fault = false;
         for at in 0..self.faults.len() {
             let injected = self.faults[at];
-            let about_totals = injected.fault.is_about_totals();
+            // In each reading, either the totals are correct, or everything else is.
+            let is_excluded = injected.fault.is_about_totals() == self.totals_are_true[reading];
             if injected.times == 0
                 || injected.page.is_some_and(|page| page != request.offset / self.page_size)
                 || injected.reading.is_some_and(|only| only != reading)
-                || about_totals == self.totals_are_true[reading]
+                || is_excluded
             {
                 continue;
             }
-            // A response has at most one of the faults that pass.
-            if injected.times < u32::MAX && std::mem::replace(&mut has_passing_fault, true) {
+            // A response has at most one transient fault.
+            if injected.times < u32::MAX && std::mem::replace(&mut has_transient_fault, true) {
                 continue;
             }
             self.faults[at].times -= u32::from(injected.times < u32::MAX);
             match injected.fault {
                 Fault::Empty => is_empty = true,
                 Fault::NotFound => not_found = true,
-                Fault::Nulls { most } => nulls = most,
+                Fault::Nulls { max_nulls } => nulls = max_nulls,
                 Fault::IgnoredOffset => from = 0,
                 Fault::Shift(by) => from = from.saturating_add_signed(by as isize),
-                Fault::Short { most } => limit = limit.min(most),
-                Fault::Duplicates { many } => duplicates = many,
+                Fault::Short { max_length } => limit = limit.min(max_length),
+                Fault::Duplicates { max_duplicates } => duplicates = max_duplicates,
                 Fault::NextMissing => next = false,
                 Fault::NextAlways => next = true,
                 Fault::Total(TotalFault::Zero) => total = 0,
@@ -138,7 +143,7 @@ fn page_rows(items: &[Option<u32>]) -> PageRows {
     PageRows::of_ids(items.iter().map(|item| item.map(id)))
 }
 
-/// Reads a listing to its verdict. Responses arrive in any order.
+/// Reads a listing until there is a verdict. Responses arrive in any order.
 fn verdict(rules: &Rules, fake: &mut FakeListing) -> Verdict {
     let mut listing = Listing::new(rules.clone());
     let mut in_flight: Vec<Request> = Vec::new();
@@ -156,7 +161,7 @@ fn verdict(rules: &Rules, fake: &mut FakeListing) -> Verdict {
     }
 }
 
-fn shown(complete: &Complete) -> Vec<String> {
+fn shown(complete: &CompleteListing) -> Vec<String> {
     let ids = complete.rows.lines().map(|line| {
         let row: serde_json::Value = serde_json::from_slice(line).unwrap();
         row["id"].as_str().unwrap().to_owned()
@@ -189,11 +194,11 @@ fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
         Just(Fault::Empty),
         Just(Fault::NotFound),
-        (1_usize..60).prop_map(|most| Fault::Nulls { most }),
+        (1_usize..60).prop_map(|max_nulls| Fault::Nulls { max_nulls }),
         Just(Fault::IgnoredOffset),
         (-60_i64..60).prop_map(Fault::Shift),
-        (0_usize..50).prop_map(|most| Fault::Short { most }),
-        (1_usize..60).prop_map(|many| Fault::Duplicates { many }),
+        (0_usize..50).prop_map(|max_length| Fault::Short { max_length }),
+        (1_usize..60).prop_map(|max_duplicates| Fault::Duplicates { max_duplicates }),
         Just(Fault::NextMissing),
         Just(Fault::NextAlways),
         Just(Fault::Total(TotalFault::Zero)),
@@ -252,15 +257,15 @@ fn check_verdict(
     verdict: &Verdict,
 ) -> Result<(), TestCaseError> {
     let all: HashSet<String> = ids(&fake.items).into_iter().collect();
-    let most = rules.max_items.unwrap_or(usize::MAX) as u64;
+    let max_items = rules.max_items.unwrap_or(usize::MAX) as u64;
     match verdict {
         Verdict::Complete(complete) => {
             let shown = shown(complete);
             let distinct: HashSet<&String> = shown.iter().collect();
             prop_assert_eq!(distinct.len(), shown.len());
             prop_assert!(shown.iter().all(|id| all.contains(id)));
-            let existing = (fake.items.len() as u64).saturating_sub(complete.nulls).min(most);
-            let lacks = existing.saturating_sub(shown.len() as u64);
+            let existing = (fake.items.len() as u64).saturating_sub(complete.nulls).min(max_items);
+            let actually_missing = existing.saturating_sub(shown.len() as u64);
             // A null that is shown on two pages counts twice, since it has no id.
             let adds_nulls = |injected: &InjectedFault| {
                 matches!(
@@ -276,8 +281,8 @@ fn check_verdict(
                 prop_assert!(complete.nulls <= nulls, "{} of {nulls} nulls", complete.nulls);
             }
             prop_assert!(
-                lacks <= complete.missing,
-                "{lacks} are missing, the verdict says {}",
+                actually_missing <= complete.missing,
+                "{actually_missing} are missing, the verdict says {}",
                 complete.missing
             );
             let percent = u64::from(rules.max_missing_percent);
@@ -295,12 +300,12 @@ fn check_verdict(
     let pages = fake.items.len().div_ceil(rules.page_size as usize).max(1);
     // Short pages take more requests.
     let shortest = fake.faults.iter().filter_map(|injected| match injected.fault {
-        Fault::Short { most } => Some(most.max(1)),
+        Fault::Short { max_length } => Some(max_length.max(1)),
         _ => None,
     });
     let pages = pages * (rules.page_size as usize).div_ceil(shortest.min().unwrap_or(50).min(50));
-    // At most 6 attempts for a page, in each of 3 readings, and some requests past the end.
-    prop_assert!(fake.requests <= 18 * pages + 42, "{} requests for {pages} pages", fake.requests);
+    let max_requests = MAX_ATTEMPTS as usize * MAX_READINGS * pages + MAX_REQUESTS_PAST_END;
+    prop_assert!(fake.requests <= max_requests, "{} requests for {pages} pages", fake.requests);
     Ok(())
 }
 
@@ -308,7 +313,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn complete_listings_are_true_whatever_the_faults(
+    fn a_complete_verdict_is_correct_for_any_faults(
         items in items(400),
         faults in prop::collection::vec(injected_fault(), 0..4),
         totals_are_true in any::<[bool; MAX_READINGS]>(),

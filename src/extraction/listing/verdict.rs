@@ -1,24 +1,25 @@
-//! Whether a reading is whole, the listing is read again, or the missing items decide (step 4).
+//! Decides at the end of a reading: on a verdict, or to read the listing again (step 4).
 
 use super::page::CurrentPage;
 use super::reading::Reading;
 use super::{Listing, Rules};
 use crate::rows::Rows;
 
-/// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
+/// How many times a listing is read before it counts as incomplete: twice, and a third time if the two
+/// readings differ.
 pub(super) const MAX_READINGS: usize = 3;
 
-/// This many missing items are tolerated at any `max_missing_percent`, if at least as many were shown.
-const ALWAYS_TOLERATED: u64 = 2;
+/// Up to this many missing items are tolerated at any `max_missing_percent`, if at least as many were shown.
+const MAX_ALWAYS_TOLERATED_ITEMS: u64 = 2;
 
 /// What the evidence says about a listing.
 #[derive(Debug)]
 pub(in crate::extraction) enum Verdict {
     /// Whole, or within tolerance if any items are missing.
-    Complete(Complete),
-    /// The evidence contradicts itself. The text says how.
+    Complete(CompleteListing),
+    /// The evidence is contradictory. The text says how.
     Incomplete(String),
-    /// The listing has no items, which several responses confirm.
+    /// The listing has no items. Several responses confirm this.
     Empty,
     /// Each request for the first page returned 404, with this text.
     NotFound(String),
@@ -26,11 +27,11 @@ pub(in crate::extraction) enum Verdict {
 
 /// A listing that is whole or within tolerance.
 #[derive(Debug)]
-pub(in crate::extraction) struct Complete {
+pub(in crate::extraction) struct CompleteListing {
     pub(in crate::extraction) rows: Rows,
     /// How many of the rows are from the first page.
     pub(in crate::extraction) first_page_rows: usize,
-    /// How many items the listing has: its largest total, but for a search at most `max_items`.
+    /// The number of items in the listing: its largest `total`, but for a search at most `max_items`.
     pub(in crate::extraction) wanted: u64,
     /// How many of them were not shown.
     pub(in crate::extraction) missing: u64,
@@ -40,7 +41,7 @@ pub(in crate::extraction) struct Complete {
     pub(in crate::extraction) malformed: u64,
 }
 
-impl Complete {
+impl CompleteListing {
     fn new(reading: Reading, wanted: u64, missing: u64) -> Self {
         Self {
             rows: reading.rows,
@@ -59,12 +60,13 @@ impl Complete {
         (self.missing > 0).then_some(self.wanted)
     }
 
-    /// Returns whether no more than `max_missing_percent`, or than is always tolerated, is missing.
+    /// Returns whether the missing items are within `max_missing_percent` or
+    /// [`MAX_ALWAYS_TOLERATED_ITEMS`].
     pub(in crate::extraction) fn is_within_tolerance(&self, max_missing_percent: u8) -> bool {
         let shown = self.wanted.saturating_sub(self.missing);
         let percent = u64::from(max_missing_percent);
         self.missing.saturating_mul(100) <= percent.saturating_mul(self.wanted)
-            || self.missing <= ALWAYS_TOLERATED && self.missing <= shown
+            || (self.missing <= MAX_ALWAYS_TOLERATED_ITEMS && self.missing <= shown)
     }
 }
 
@@ -80,8 +82,8 @@ impl Listing {
         let shows_all_earlier_ids =
             self.earlier_readings.iter().all(|ids| ids.is_subset(&reading.ids));
         let readings = self.earlier_readings.len() + 1;
-        if reading.stands(has_enough) && shows_all_earlier_ids {
-            Some(Verdict::Complete(Complete::new(reading, self.wanted(), 0)))
+        if reading.is_consistent(has_enough) && shows_all_earlier_ids {
+            Some(Verdict::Complete(CompleteListing::new(reading, self.wanted(), 0)))
         } else if self.earlier_readings.contains(&reading.ids) {
             Some(self.decide_by_missing(reading, readings))
         } else if readings == MAX_READINGS {
@@ -108,21 +110,22 @@ impl Listing {
         self.largest_total.min(self.max_items())
     }
 
-    /// Decides by what is missing from two readings that show the same ids.
+    /// Decides by the items that are missing from two readings with the same IDs.
     fn decide_by_missing(&self, reading: Reading, readings: usize) -> Verdict {
         let evidence = reading.describe();
         if reading.ids.is_empty() {
             return Verdict::Incomplete(format!("all items are null: {evidence}"));
         }
-        let is_total_false = self.largest_total < reading.shown();
-        // A gap counts as a whole page at least, if there are items after it or the total is false.
-        let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_after).count();
-        let in_gaps = gaps as u64 * u64::from(self.rules.page_size);
+        let is_total_too_small = self.largest_total < reading.shown();
+        // A gap counts as at least a whole page, if there are items after it or the total is too small.
+        let gaps =
+            reading.gaps.iter().filter(|gap| is_total_too_small || gap.has_items_after).count();
+        let missing_in_gaps = gaps as u64 * u64::from(self.rules.page_size);
         // Nulls do not count toward `max_items`: the total of a search may be far above it.
-        let existing = self.largest_total.saturating_sub(reading.nulls).min(self.max_items());
-        let missing = existing.saturating_sub(reading.ids.len() as u64).max(in_gaps);
-        let wanted = if is_total_false { reading.shown() + missing } else { self.wanted() };
-        let complete = Complete::new(reading, wanted, missing);
+        let expected_ids = self.largest_total.saturating_sub(reading.nulls).min(self.max_items());
+        let missing = expected_ids.saturating_sub(reading.ids.len() as u64).max(missing_in_gaps);
+        let wanted = if is_total_too_small { reading.shown() + missing } else { self.wanted() };
+        let complete = CompleteListing::new(reading, wanted, missing);
         if complete.is_within_tolerance(self.rules.max_missing_percent) {
             Verdict::Complete(complete)
         } else {
