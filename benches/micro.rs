@@ -1,9 +1,9 @@
-//! Parts of a message's way, one by one: `cargo bench --bench micro`.
-#![allow(clippy::expect_used, reason = "a benchmark may give up where it stands")]
-#![allow(unreachable_pub, reason = "a benchmark has no outside")]
+//! Single steps in the handling of a message: `cargo bench --bench micro`.
+#![allow(clippy::expect_used, reason = "a benchmark may panic")]
+#![allow(unreachable_pub, reason = "a benchmark exports nothing")]
 
 #[path = "compare/sample.rs"]
-#[allow(dead_code, reason = "the comparison uses more of it")]
+#[allow(dead_code, reason = "the comparison uses the rest")]
 mod sample;
 
 use divan::counter::BytesCount;
@@ -13,7 +13,7 @@ use spotify_bq::config::Phrases;
 use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::{envelope, job, push, seam};
 
-/// Episodes of the show, as in the comparison.
+/// The number of episodes, as in the comparison.
 const EPISODES: usize = 320;
 
 fn main() {
@@ -35,7 +35,7 @@ fn naming() -> Naming {
     }
 }
 
-/// A push's body to the job that it means.
+/// Parses the body of a push into a job.
 #[divan::bench]
 fn envelope_to_job(bencher: Bencher<'_, '_>) {
     let data = json!({"table": "mentions", "search_term": "data hackers"}).to_string();
@@ -47,7 +47,7 @@ fn envelope_to_job(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A page of 50 episodes to rows.
+/// Converts a page of 50 episodes to rows.
 #[divan::bench]
 fn page_to_rows(bencher: Bencher<'_, '_>) {
     let (page, phrases) = (page(), phrases());
@@ -56,7 +56,7 @@ fn page_to_rows(bencher: Bencher<'_, '_>) {
         .bench(|| seam::rows(Kind::Episodes, black_box(&page), &phrases));
 }
 
-/// The same, where only those with a mention become rows.
+/// Converts only the episodes of the page that mention the phrase.
 #[divan::bench]
 fn page_to_mentions(bencher: Bencher<'_, '_>) {
     let (page, phrases) = (page(), phrases());
@@ -65,7 +65,7 @@ fn page_to_mentions(bencher: Bencher<'_, '_>) {
         .bench(|| seam::rows(Kind::Mentions, black_box(&page), &phrases));
 }
 
-/// Names and descriptions of 320 episodes folded and searched.
+/// Folds and searches names and descriptions of 320 episodes.
 #[divan::bench]
 fn folding_and_search(bencher: Bencher<'_, '_>) {
     let texts: Vec<String> = (0..EPISODES)
@@ -77,15 +77,15 @@ fn folding_and_search(bencher: Bencher<'_, '_>) {
     let bytes: usize = texts.iter().map(String::len).sum();
     let mut folded = String::new();
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
-        let holds = |text: &&String| {
+        let is_mention = |text: &&String| {
             seam::fold_into(black_box(text), &mut folded);
             folded.contains("grupo boticario")
         };
-        texts.iter().filter(holds).count()
+        texts.iter().filter(is_mention).count()
     });
 }
 
-/// The body of an upload of 50 rows, put together and joined as the connection does.
+/// Builds the body of an upload of 50 rows and joins its pieces, as the connection does.
 #[divan::bench]
 fn multipart_body(bencher: Bencher<'_, '_>) {
     let rows = seam::rows(Kind::Episodes, &page(), &phrases()).expect("a page");

@@ -131,7 +131,7 @@ if now.casefold().split() != sys.argv[1].casefold().split():
 ' "$search_term") || now=""
     [[ -z $now ]] ||
       fail "The term of this stack is \"$now\", and you said --search-term \"$search_term\"." \
-        "--search-term is for a first deployment. To load another term too, or to change this one: docs/deploy.md, More terms."
+        "--search-term is for a first deployment. To load another term too, or to change this one: docs/deploy.md, Load more terms."
     keep_setting --search-term search_term "$search_term"
   fi
   if [[ -n $mention ]]; then keep_setting --mention mention "$mention"; fi

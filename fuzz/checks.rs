@@ -1,5 +1,5 @@
-//! What must hold of any input. The fuzz targets try it with millions; `cargo test` with the seeds.
-#![allow(dead_code, reason = "each target has one of the two")]
+//! Checks for any input. The fuzz targets run them with random inputs, `cargo test` with the seeds.
+#![allow(dead_code, reason = "each target uses one of the checks")]
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use spotify_bq::names::{Kind, Naming, Term};
 use spotify_bq::warehouse::{Load, schema};
 use spotify_bq::{envelope, letter, seam};
 
-/// What came of a body, in one word: `load`, `fan_out`, or a failure's reason.
+/// Returns the outcome of a push's body: `load`, `fan_out`, or a failure's reason.
 pub fn push_body(body: &[u8]) -> &'static str {
     let envelope = match envelope::parse(body) {
         Ok(envelope) => envelope,
@@ -24,34 +24,34 @@ pub fn push_body(body: &[u8]) -> &'static str {
     assert!(!message.id.is_empty());
     match job::parse(message, &naming()) {
         Ok(Action::Load(job)) => {
-            fits(&job);
+            check_names(&job);
             "load"
         }
         Ok(Action::FanOut(orders)) => {
             assert!((2..=900).contains(&orders.len()), "{} orders", orders.len());
             let mut tables = HashSet::new();
             for order in orders {
-                let job = read_back(&order.to_data());
-                fits(&job);
+                let job = parse_data(&order.to_data());
+                check_names(&job);
                 assert!(tables.insert(job.table), "two orders for one table");
             }
             "fan_out"
         }
         Err(failure) => {
             assert_eq!(failure.decision(), Decision::DeadLetter);
-            fits_a_letter(message, &failure);
+            check_dead_letter(message, &failure);
             failure.reason()
         }
     }
 }
 
-/// As configured by default.
+/// Returns the default names.
 fn naming() -> Naming {
     let none = |_: &str| None;
     Config::read(&none, None, Purpose::Tool).unwrap().naming
 }
 
-fn read_back(data: &[u8]) -> Job {
+fn parse_data(data: &[u8]) -> Job {
     let message = envelope::Message {
         id: "1".to_owned(),
         publish_time: String::new(),
@@ -60,12 +60,12 @@ fn read_back(data: &[u8]) -> Job {
     };
     match job::parse(&message, &naming()) {
         Ok(Action::Load(job)) => job,
-        other => panic!("{:?} is read as {other:?}", String::from_utf8_lossy(data)),
+        other => panic!("{:?} was parsed as {other:?}", String::from_utf8_lossy(data)),
     }
 }
 
-/// Names that BigQuery takes.
-fn fits(job: &Job) {
+/// Checks that BigQuery accepts the names.
+fn check_names(job: &Job) {
     let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     assert!(job.table.len() <= 1024 && job.table.bytes().all(name), "table {:?}", job.table);
     let id = Load::new(job, "p.d", "1", "t").job_id(999);
@@ -73,8 +73,8 @@ fn fits(job: &Job) {
     assert_eq!(Term::parse(job.term.text()).as_ref(), Ok(&job.term));
 }
 
-/// Bounds of Pub/Sub, without which the letter is refused and the message lost.
-fn fits_a_letter(message: &envelope::Message, failure: &Failure) {
+/// Checks that the dead letter is within Pub/Sub's limits.
+fn check_dead_letter(message: &envelope::Message, failure: &Failure) {
     let attributes = letter::attributes(message, failure);
     assert!(attributes.len() <= 100);
     assert_eq!(attributes["reason"], failure.reason());
@@ -83,12 +83,12 @@ fn fits_a_letter(message: &envelope::Message, failure: &Failure) {
     }
 }
 
-/// The longest excerpt of an answer in an error.
-const MAX_EXCERPT: usize = 303;
+/// The longest excerpt of a response in an error.
+const MAX_EXCERPT_BYTES: usize = 303;
 
-/// What came of an answer, whose first byte says what was asked: `rows`, `none` where it is no
-/// answer to that, or `error` for the words of one. An answer with items always comes to rows: those
-/// of its items that have an id, whatever their other fields hold.
+/// Returns the outcome of a response of Spotify: `rows`, `none` if it is not the expected response, or `error`
+/// for an error. The first byte selects the kind of response. A response with items always results in the rows of
+/// all items with an id, whatever their other fields are.
 pub fn spotify_answer(input: &[u8]) -> &'static str {
     let Some((first, body)) = input.split_first() else { return "none" };
     let kind = match first % 4 {
@@ -97,7 +97,10 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
         2 => Kind::Mentions,
         _ => {
             let (words, _) = seam::error_words(body);
-            assert!(words.len() <= MAX_EXCERPT && !words.contains(char::is_control), "{words:?}");
+            assert!(
+                words.len() <= MAX_EXCERPT_BYTES && !words.contains(char::is_control),
+                "{words:?}"
+            );
             return "error";
         }
     };
@@ -106,15 +109,15 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
     let listed = Listed::read(kind, body);
     let rows = match (rows, &listed) {
         (Ok(rows), Listed::Items(_) | Listed::Unknown) => rows,
-        (Ok(_), Listed::Nothing) => panic!("rows of an answer without items"),
-        (Err(why), Listed::Items(items)) if !items.is_empty() => panic!("items are lost: {why}"),
+        (Ok(_), Listed::Nothing) => panic!("rows from a response without items"),
+        (Err(why), Listed::Items(items)) if !items.is_empty() => panic!("items were lost: {why}"),
         (Err(why), listed) => {
             let json = matches!(listed, Listed::Items(_) | Listed::Nothing);
             assert!(!(json && why.contains("is not JSON")), "{why}");
             let named =
                 ["`", "the response is ", "an error "].iter().any(|how| why.starts_with(how));
             assert!(named && !why.contains(char::is_control), "{why:?}");
-            assert!(why.len() <= 2 * MAX_EXCERPT, "{why:?}");
+            assert!(why.len() <= 2 * MAX_EXCERPT_BYTES, "{why:?}");
             return "none";
         }
     };
@@ -123,9 +126,9 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
     let mut ids = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let row: Value = serde_json::from_slice(line).expect("a row is a line of JSON");
-        fits_the_table(kind, &row);
-        let id = row["id"].as_str().expect("an id is a text").to_owned();
-        assert!(!id.trim().is_empty() && !ids.contains(&id), "{id:?} is no id of its own");
+        check_row(kind, &row);
+        let id = row["id"].as_str().expect("an id is a string").to_owned();
+        assert!(!id.trim().is_empty() && !ids.contains(&id), "{id:?} is empty or a duplicate");
         ids.push(id);
         let texts =
             row.as_object().into_iter().flat_map(|row| row.values()).filter_map(Value::as_str);
@@ -143,22 +146,22 @@ pub fn spotify_answer(input: &[u8]) -> &'static str {
     "rows"
 }
 
-/// What an answer lists, as another reader of JSON has it.
+/// The items of a response, read with another JSON parser.
 enum Listed {
     Items(Vec<Value>),
-    /// JSON that is no page.
+    /// JSON that is not a page.
     Nothing,
-    /// What that reader cannot read: it refuses half surrogate pairs, and numbers that are too large.
+    /// Not read by that parser, which rejects unpaired surrogates and numbers that are too large.
     Unknown,
 }
 
 impl Listed {
     fn read(kind: Kind, body: &[u8]) -> Self {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
-        let Ok(mut answer) = serde_json::from_slice::<Value>(body) else { return Self::Unknown };
+        let Ok(mut response) = serde_json::from_slice::<Value>(body) else { return Self::Unknown };
         let page = match kind {
-            Kind::Podcasts => answer.get_mut("shows"),
-            Kind::Episodes | Kind::Mentions => Some(&mut answer),
+            Kind::Podcasts => response.get_mut("shows"),
+            Kind::Episodes | Kind::Mentions => Some(&mut response),
         };
         match page.and_then(|page| page.get_mut("items")).map(Value::take) {
             Some(Value::Array(items)) => Self::Items(items),
@@ -167,7 +170,7 @@ impl Listed {
     }
 }
 
-/// The ids of items in their order, each once.
+/// Returns the ids of items in their order, without duplicates.
 fn ids_of(items: &[Value]) -> Vec<String> {
     let mut ids = Vec::new();
     for id in items.iter().filter_map(|item| item.get("id")?.as_str()) {
@@ -179,8 +182,8 @@ fn ids_of(items: &[Value]) -> Vec<String> {
     ids
 }
 
-/// Exactly the table's columns, each of its type.
-fn fits_the_table(kind: Kind, row: &Value) {
+/// Checks that a row has exactly the table's columns, each with its type.
+fn check_row(kind: Kind, row: &Value) {
     let row = row.as_object().expect("a row is an object");
     let columns = schema(kind);
     assert_eq!(row.len(), columns.len());
@@ -195,14 +198,15 @@ fn fits_the_table(kind: Kind, row: &Value) {
                 let form = time::macros::format_description!("[year]-[month]-[day]");
                 date.len() == 10 && time::Date::parse(date, form).is_ok()
             }),
-            other => panic!("no type of ours: {other}"),
+            other => panic!("unexpected type: {other}"),
         };
-        assert!(fits, "{}: {value} is no {}", column.name, column.r#type);
+        assert!(fits, "{}: {value} is not a {}", column.name, column.r#type);
     }
 }
 
-/// What came of an answer of BigQuery's, whose first byte says what was asked: `none` where it is no
-/// answer; a table that is `ours`; a job that is `running` or `done`; else a failure's reason.
+/// Returns the outcome of a response of BigQuery: `none` if it is not the expected response, `ours` for a table
+/// with the expected columns, `running` or `done` for a job, or a failure's reason. The first byte selects the kind
+/// of response.
 pub fn bigquery_answer(input: &[u8]) -> String {
     let Some((first, body)) = input.split_first() else { return "none".to_owned() };
     match first % 8 {
@@ -211,7 +215,7 @@ pub fn bigquery_answer(input: &[u8]) -> String {
             match seam::table_answer(kind, body) {
                 None => "none".to_owned(),
                 Some(Ok(_)) => "ours".to_owned(),
-                Some(Err(failure)) => retried_in_few_words(&failure),
+                Some(Err(failure)) => check_retry(&failure),
             }
         }
         3 => match seam::job_answer(body) {
@@ -224,18 +228,18 @@ pub fn bigquery_answer(input: &[u8]) -> String {
                 assert_eq!(failure.decision(), Decision::DeadLetter);
                 failure.reason().to_owned()
             }
-            Some((_, Some(failure))) => retried_in_few_words(&failure),
+            Some((_, Some(failure))) => check_retry(&failure),
         },
         status => {
             let status =
                 [400, 401, 403, 404, 410][usize::from(status) - 4 + usize::from(first / 128)];
-            retried_in_few_words(&seam::refusal_answer(status, body))
+            check_retry(&seam::refusal_answer(status, body))
         }
     }
 }
 
-/// No answer of BigQuery's but one about rows is a reason to give a message up.
-fn retried_in_few_words(failure: &Failure) -> String {
+/// Checks that a failure is retried and its text is short. Only invalid rows dead-letter a message.
+fn check_retry(failure: &Failure) -> String {
     assert!(matches!(failure.decision(), Decision::Retry { .. }), "{failure}");
     let words = failure.to_string();
     assert!(words.len() <= 1200 && !words.contains(char::is_control), "{words:?}");

@@ -126,12 +126,15 @@ impl Config {
 
     /// Returns whether the project is not set and the metadata server knows it.
     pub fn needs_project_lookup() -> bool {
-        !is_set("GOOGLE_CLOUD_PROJECT") && (is_set("K_SERVICE") || is_set("GCE_METADATA_HOST"))
+        let reader = Reader::new(&env);
+        let is_on_google_cloud = reader.is_set("K_SERVICE") || reader.is_set("GCE_METADATA_HOST");
+        !reader.is_set("GOOGLE_CLOUD_PROJECT") && is_on_google_cloud
     }
 
     /// Returns whether OpenSSL's variables say where the trusted certificates are.
     pub(crate) fn sets_certificate_paths() -> bool {
-        is_set("SSL_CERT_FILE") || is_set("SSL_CERT_DIR")
+        let reader = Reader::new(&env);
+        reader.is_set("SSL_CERT_FILE") || reader.is_set("SSL_CERT_DIR")
     }
 
     /// Returns the service's name for error reports: that of the Cloud Run service, if any.
@@ -149,11 +152,6 @@ impl Config {
 fn env(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
     std::env::var(name).ok()
-}
-
-/// An empty variable counts as not set.
-fn is_set(name: &str) -> bool {
-    env(name).is_some_and(|value| !value.trim().is_empty())
 }
 
 #[cfg(test)]

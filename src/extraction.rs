@@ -11,7 +11,6 @@ mod search;
 mod shared_readings;
 mod show;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,24 +19,27 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
-use crate::keyed::Keyed;
-use crate::names::Kind;
+use crate::names::{ChosenShow, Kind};
 use crate::retry::Backoff;
 use crate::rows::Rows;
 use crate::spotify::Spotify;
+use crate::sync::{ExpiringMap, KeyedLocks};
 use crate::text::Phrases;
 use crate::warehouse::Origin;
 use incomplete::IncompleteListings;
 use listing::Complete;
-use shared_readings::{SharedReading, SharedReadings};
-use show::CachedShow;
+use shared_readings::SharedReadings;
 
 /// Reads Spotify for jobs.
 #[derive(Debug)]
 pub struct Extractor {
     spotify: Spotify,
+    /// By folded term. Held while the term's show is searched for.
+    search_locks: KeyedLocks,
     /// By folded term.
-    shows: Keyed<CachedShow>,
+    shows: ExpiringMap<String, ChosenShow>,
+    /// By show id. Held while the show is read.
+    reading_locks: KeyedLocks,
     shared_readings: SharedReadings,
     incomplete_listings: IncompleteListings,
     phrases: Phrases,
@@ -53,15 +55,15 @@ pub struct Extracted {
     /// Rows with unique ids, in Spotify's order.
     pub rows: Rows,
     pub origin: Origin,
-    /// Keeps the reading alive until the rows are loaded, so that the show's other table can share it.
-    _reading: Option<Arc<SharedReading>>,
 }
 
 impl Extractor {
     pub fn new(config: &Config, spotify: Spotify) -> Self {
         Self {
             spotify,
-            shows: Keyed::default(),
+            search_locks: KeyedLocks::default(),
+            shows: ExpiringMap::default(),
+            reading_locks: KeyedLocks::default(),
             shared_readings: SharedReadings::new(config.timing.reading_ttl),
             incomplete_listings: IncompleteListings::new(config.timing.incomplete_ttl),
             phrases: config.mention_phrases.clone(),
@@ -96,11 +98,11 @@ impl Extractor {
     }
 }
 
-/// Adds the counters of a listing to those of the message.
-fn add_counters(complete: &Complete, context: &Context) {
+/// Adds the counters of a listing to those of the message. `undated` counts only rows of its table.
+fn add_counters(complete: &Complete, undated: u64, context: &Context) {
     let meter = &context.meter;
     meter.nulls.add(complete.nulls);
     meter.doubles.add(complete.duplicates);
-    meter.undated.add(complete.undated);
+    meter.undated.add(undated);
     meter.malformed.add(complete.malformed);
 }

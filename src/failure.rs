@@ -56,7 +56,13 @@ pub enum Failure {
     SpotifyUnexpected { call: String, detail: String },
     /// A call failed after all attempts. `after` is when to retry, if Spotify says so.
     #[error("Spotify failed to answer {call}: {detail}")]
-    SpotifyUnavailable { call: String, detail: String, after: Option<Duration> },
+    SpotifyUnavailable {
+        call: String,
+        /// The status of the response, if there was one.
+        status: Option<u16>,
+        detail: String,
+        after: Option<Duration>,
+    },
     /// `after` is how long this is remembered.
     #[error(
         "Spotify's answers about {what} contradict each other ({detail}); the table was not changed"

@@ -5,20 +5,19 @@
 mod file;
 mod metadata;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
-use google_cloud_auth::credentials::AccessTokenCredentials;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::http;
 use crate::retry::{self, Backoff};
+use crate::sync;
 pub use file::CREDENTIAL_TYPES;
+use file::FileCredentials;
 use metadata::{Metadata, Token};
 
 /// The scope of all Google Cloud services. IAM limits what the token may do.
@@ -35,9 +34,6 @@ const BACKOFF: Backoff = Backoff {
     attempts: 5,
     max_retry_after: Duration::ZERO,
 };
-
-/// The longest error text of the library that is repeated.
-const MAX_ERROR_BYTES: usize = 800;
 
 #[derive(Debug)]
 pub enum GoogleCredentials {
@@ -67,13 +63,6 @@ struct State {
     failed: Option<(Instant, String)>,
 }
 
-#[derive(Debug)]
-struct FileCredentials {
-    credentials: AccessTokenCredentials,
-    path: PathBuf,
-    secrets: file::Secrets,
-}
-
 impl GoogleCredentials {
     /// Returns application default credentials. Makes no call yet.
     pub fn new(config: &Config) -> Self {
@@ -86,10 +75,7 @@ impl GoogleCredentials {
 
     /// Returns a token, or `None` if none is needed.
     pub async fn token(&self) -> Result<Option<SecretString>, Failure> {
-        match self {
-            Self::None => Ok(None),
-            Self::Default(credentials) => credentials.token(None).await.map(Some),
-        }
+        self.token_unless(None).await
     }
 
     /// Returns a token to replace one that a service refused with 401. Callers that were refused the
@@ -98,9 +84,16 @@ impl GoogleCredentials {
         &self,
         refused: &SecretString,
     ) -> Result<Option<SecretString>, Failure> {
+        self.token_unless(Some(refused)).await
+    }
+
+    async fn token_unless(
+        &self,
+        refused: Option<&SecretString>,
+    ) -> Result<Option<SecretString>, Failure> {
         match self {
             Self::None => Ok(None),
-            Self::Default(credentials) => credentials.token(Some(refused)).await.map(Some),
+            Self::Default(credentials) => credentials.token(refused).await.map(Some),
         }
     }
 }
@@ -135,25 +128,23 @@ impl DefaultCredentials {
     }
 
     async fn current(&self, state: &mut State) -> Result<SecretString, String> {
-        let deadline = Instant::now() + TOKEN_TIMEOUT;
         if state.file.is_none() {
             if let Some(token) = state.token.as_ref().filter(|token| token.is_fresh()) {
                 return Ok(token.secret.clone());
             }
-            match file::find(&self.config)? {
-                Some(found) => state.file = Some(Arc::new(found.build()?)),
-                None => return self.metadata_token(state, deadline).await,
+            match FileCredentials::load(&self.config, SCOPE)? {
+                Some(file) => state.file = Some(Arc::new(file)),
+                None => return self.metadata_token(state).await,
             }
         }
-        self.file_token(state, deadline).await
+        self.file_token(state).await
     }
 
-    async fn metadata_token(
-        &self,
-        state: &mut State,
-        deadline: Instant,
-    ) -> Result<SecretString, String> {
-        match self.metadata.token(deadline).await {
+    async fn metadata_token(&self, state: &mut State) -> Result<SecretString, String> {
+        let token = attempts(|_| async {
+            self.metadata.token(SCOPE).await.map_err(retry::Error::transient)
+        });
+        match token.await {
             Ok(token) => Ok(state.token.insert(token).secret.clone()),
             Err(why) => match &mut state.token {
                 // The old token is still valid for some minutes.
@@ -168,32 +159,21 @@ impl DefaultCredentials {
         }
     }
 
-    async fn file_token(
-        &self,
-        state: &mut State,
-        deadline: Instant,
-    ) -> Result<SecretString, String> {
-        let attempts = retry::run(&BACKOFF, |attempt| {
+    async fn file_token(&self, state: &mut State) -> Result<SecretString, String> {
+        let token = attempts(|attempt| {
             if attempt > 1 {
                 // The library repeats a failure for 10 s; new credentials ask again.
                 state.file = None;
             }
             let file = self.file(state);
             async move {
-                let file = file?;
-                let error = match file.credentials.access_token().await {
-                    Ok(token) => return Ok(SecretString::from(token.token)),
-                    Err(error) => error,
-                };
-                let why = file.secrets.removed_from(&http::root_cause_first(&error));
-                let why = file::in_file(&why, &file.path);
-                // A first failure may pass, too, if the library calls it permanent.
-                Err(retry::Error::transient_if(error.is_transient() || attempt == 1, why))
+                file?.token().await.map_err(|(why, is_transient)| {
+                    // A first failure may pass, too, if the library calls it permanent.
+                    retry::Error::transient_if(is_transient || attempt == 1, why)
+                })
             }
         });
-        let token = timeout_at(deadline, attempts).await;
-        let token =
-            token.unwrap_or_else(|_| Err(format!("no token within {} s", TOKEN_TIMEOUT.as_secs())));
+        let token = token.await;
         if token.is_err() {
             state.file = None;
         }
@@ -203,10 +183,10 @@ impl DefaultCredentials {
     fn file(&self, state: &mut State) -> Result<Arc<FileCredentials>, String> {
         let file = match &state.file {
             Some(file) => file,
-            None => match file::find(&self.config)? {
-                Some(found) => state.file.insert(Arc::new(found.build()?)),
-                None => return Err("the credentials file has vanished".to_owned()),
-            },
+            None => {
+                let file = FileCredentials::load(&self.config, SCOPE)?;
+                state.file.insert(Arc::new(file.ok_or("the credentials file has vanished")?))
+            }
         };
         Ok(Arc::clone(file))
     }
@@ -214,5 +194,48 @@ impl DefaultCredentials {
 
 /// Asks the metadata server for the project's id.
 pub async fn project_from_metadata(host: &str) -> Result<String, String> {
-    Metadata::new(host).project(Instant::now() + TOKEN_TIMEOUT).await
+    let metadata = Metadata::new(host);
+    attempts(|_| async { metadata.project().await.map_err(retry::Error::transient) }).await
+}
+
+/// Makes attempts within [`TOKEN_TIMEOUT`]. If the time ends first, the error has the last cause.
+async fn attempts<T, F: Future<Output = Result<T, retry::Error<String>>>>(
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T, String> {
+    let last_cause = StdMutex::new(String::new());
+    let run = retry::run(&BACKOFF, |number| {
+        let (attempt, last_cause) = (attempt(number), &last_cause);
+        async move {
+            let result = attempt.await;
+            if let Err(retry::Error::Transient { error, .. }) = &result {
+                sync::lock(last_cause).clone_from(error);
+            }
+            result
+        }
+    });
+    timeout(TOKEN_TIMEOUT, run).await.unwrap_or_else(|_| {
+        let seconds = TOKEN_TIMEOUT.as_secs();
+        match sync::lock(&last_cause).as_str() {
+            "" => Err(format!("no token within {seconds} s")),
+            last_cause => Err(format!("{last_cause} (gave up after {seconds} s)")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_timeout_the_error_names_the_last_cause() {
+        let error = attempts(|number| async move {
+            if number > 1 {
+                std::future::pending::<()>().await;
+            }
+            Err::<(), _>(retry::Error::transient("503".to_owned()))
+        });
+        assert_eq!(error.await.unwrap_err(), "503 (gave up after 20 s)");
+        let error = attempts(|_| std::future::pending::<Result<(), retry::Error<String>>>());
+        assert_eq!(error.await.unwrap_err(), "no token within 20 s");
+    }
 }

@@ -88,7 +88,7 @@ pub enum ClientError {
 
 /// Creates a client. It follows no redirects, because a response must not send a token elsewhere.
 pub(crate) fn client(connect: Duration, call: Duration) -> Result<reqwest::Client, ClientError> {
-    Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.build()?)
+    Ok(builder(connect, call)?.build()?)
 }
 
 /// Creates a client for the local network, which ignores HTTP_PROXY.
@@ -96,23 +96,18 @@ pub(crate) fn client_without_proxy(
     connect: Duration,
     call: Duration,
 ) -> Result<reqwest::Client, ClientError> {
-    Ok(builder(connect, call, PING_INTERVAL, PING_TIMEOUT)?.no_proxy().build()?)
+    Ok(builder(connect, call)?.no_proxy().build()?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the only place that creates clients")]
-fn builder(
-    connect: Duration,
-    call: Duration,
-    ping_interval: Duration,
-    ping_timeout: Duration,
-) -> Result<reqwest::ClientBuilder, ClientError> {
+fn builder(connect: Duration, call: Duration) -> Result<reqwest::ClientBuilder, ClientError> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls_config_with_alpn()?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .timeout(call)
-        .http2_keep_alive_interval(ping_interval)
-        .http2_keep_alive_timeout(ping_timeout)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
         .tcp_nodelay(true)
         .user_agent(concat!("spotify-bq/", env!("CARGO_PKG_VERSION")));
     Ok(builder)
@@ -161,18 +156,14 @@ pub(crate) async fn read_body(
 /// operator needs it most.
 pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        let text = text.split(" for url (").next().unwrap_or_default();
+    for text in texts_without_urls(error) {
         // Many errors end with the text of their cause.
         for outer in &mut texts {
-            if let Some(start) = outer.strip_suffix(text) {
+            if let Some(start) = outer.strip_suffix(&text) {
                 *outer = start.trim_end_matches([' ', ':']).to_owned();
             }
         }
-        texts.push(text.to_owned());
-        next = error.source();
+        texts.push(text);
     }
     texts.retain(|text| !text.is_empty());
     texts.reverse();
@@ -182,16 +173,22 @@ pub(crate) fn root_cause_first(error: &(dyn std::error::Error + 'static)) -> Str
 /// Describes an error and its causes as a short line, without URLs, which contain search terms.
 pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        let text = text.split(" for url (").next().unwrap_or_default().to_owned();
+    for text in texts_without_urls(error) {
         if !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
         }
-        next = error.source();
     }
     text::excerpt(&texts.join(": "), text::MAX_EXCERPT_BYTES)
+}
+
+/// Returns the texts of an error and its causes, without reqwest's URLs.
+fn texts_without_urls<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = String> + 'a {
+    std::iter::successors(Some(error), |error| error.source()).map(|error| {
+        let text = error.to_string();
+        text.split(" for url (").next().unwrap_or_default().to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -221,7 +218,8 @@ mod tests {
             }
         });
         let (call, ping) = (Duration::from_secs(30), Duration::from_millis(20));
-        let client = builder(call, call, ping, ping).unwrap().http2_prior_knowledge();
+        let client = builder(call, call).unwrap().http2_prior_knowledge();
+        let client = client.http2_keep_alive_interval(ping).http2_keep_alive_timeout(ping);
         let client = client.build().unwrap();
         let error = client.get(&url).send().await.unwrap_err();
         assert!(describe(&error).contains("keep-alive timed out"), "{}", describe(&error));

@@ -78,7 +78,7 @@ pub fn parse(message: &Message, naming: &Naming) -> Result<Action, Failure> {
 }
 
 /// The results of a search change from hour to hour, so more of them may be missing.
-fn default_missing_percent(kind: Kind) -> u8 {
+pub(crate) fn default_missing_percent(kind: Kind) -> u8 {
     match kind {
         Kind::Podcasts => 10,
         Kind::Episodes | Kind::Mentions => 2,

@@ -55,7 +55,7 @@ impl Publisher {
         messages: Vec<Outgoing>,
     ) -> Result<Vec<String>, PubSubError> {
         let messages: Vec<PubsubMessage> = messages.into_iter().map(Into::into).collect();
-        let request = || PublishRequest { topic: topic.to_owned(), messages: messages.clone() };
+        let request = PublishRequest { topic: topic.to_owned(), messages };
         let response = self.api.call(topic, request, |channel, request| async move {
             PublisherClient::new(channel).publish(request).await
         });
@@ -64,7 +64,7 @@ impl Publisher {
 
     /// Fails unless the topic exists.
     pub async fn check_topic(&self, topic: &str) -> Result<(), PubSubError> {
-        let request = || GetTopicRequest { topic: topic.to_owned() };
+        let request = GetTopicRequest { topic: topic.to_owned() };
         let response = self.api.call(topic, request, |channel, request| async move {
             PublisherClient::new(channel).get_topic(request).await
         });
@@ -73,7 +73,7 @@ impl Publisher {
 
     /// Returns whether the topic has a subscription.
     pub async fn has_subscription(&self, topic: &str) -> Result<bool, PubSubError> {
-        let request = || ListTopicSubscriptionsRequest {
+        let request = ListTopicSubscriptionsRequest {
             topic: topic.to_owned(),
             ..ListTopicSubscriptionsRequest::default()
         };
@@ -87,7 +87,7 @@ impl Publisher {
 
     /// Looks up a subscription. Fails unless it exists.
     pub async fn get_subscription(&self, subscription: &str) -> Result<Subscription, PubSubError> {
-        let request = || GetSubscriptionRequest { subscription: subscription.to_owned() };
+        let request = GetSubscriptionRequest { subscription: subscription.to_owned() };
         let response = self.api.call(subscription, request, |channel, request| async move {
             SubscriberClient::new(channel).get_subscription(request).await
         });
@@ -101,7 +101,7 @@ impl Publisher {
         max_messages: i32,
     ) -> Result<Vec<PulledMessage>, PubSubError> {
         #[expect(deprecated, reason = "the caller decides how long to wait for more")]
-        let request = || PullRequest {
+        let request = PullRequest {
             subscription: subscription.to_owned(),
             return_immediately: true,
             max_messages,
@@ -120,10 +120,7 @@ impl Publisher {
         subscription: &str,
         ack_ids: Vec<String>,
     ) -> Result<(), PubSubError> {
-        let request = || AcknowledgeRequest {
-            subscription: subscription.to_owned(),
-            ack_ids: ack_ids.clone(),
-        };
+        let request = AcknowledgeRequest { subscription: subscription.to_owned(), ack_ids };
         let response = self.api.call(subscription, request, |channel, request| async move {
             SubscriberClient::new(channel).acknowledge(request).await
         });
@@ -138,9 +135,9 @@ impl Publisher {
         ack_ids: Vec<String>,
         seconds: i32,
     ) -> Result<(), PubSubError> {
-        let request = || ModifyAckDeadlineRequest {
+        let request = ModifyAckDeadlineRequest {
             subscription: subscription.to_owned(),
-            ack_ids: ack_ids.clone(),
+            ack_ids,
             ack_deadline_seconds: seconds,
         };
         let response = self.api.call(subscription, request, |channel, request| async move {

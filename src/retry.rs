@@ -109,7 +109,7 @@ impl PollInterval {
 }
 
 /// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Rounds
-/// fractions up, and uses the longest of several values, but at most [`MAX_RETRY_AFTER`]. Returns `None`
+/// fractions up, and uses the longest of several values, but at most `MAX_RETRY_AFTER`. Returns `None`
 /// if the value asks for no pause (zero, or a date in the past) or is invalid.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();

@@ -5,6 +5,7 @@ mod api;
 mod breaker;
 mod call;
 mod error_kind;
+mod exchange;
 mod throttle;
 mod token;
 pub(crate) mod wire;
@@ -44,9 +45,7 @@ impl Spotify {
         context: &Context,
     ) -> Result<Paging<Show>, CallError> {
         let call = Call { path: &["search"], term: Some(term.text()), page: Some((offset, limit)) };
-        let page = self.api.call(&call, context, wire::shows).await?;
-        context.meter.pages.add(1);
-        Ok(page)
+        self.api.call(&call, context, wire::shows).await
     }
 
     /// Returns a page of a show's episodes, newest first.
@@ -59,9 +58,7 @@ impl Spotify {
     ) -> Result<Paging<Episode>, CallError> {
         let path = ["shows", show.as_str(), "episodes"];
         let call = Call { path: &path, term: None, page: Some((offset, limit)) };
-        let page = self.api.call(&call, context, wire::episodes).await?;
-        context.meter.pages.add(1);
-        Ok(page)
+        self.api.call(&call, context, wire::episodes).await
     }
 
     /// Looks up a show. Returns its name if the response has one.

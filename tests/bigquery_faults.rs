@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::support::bigquery::{Fate, error_body};
-use crate::support::spotify::{Spotify, episode_rows};
+use crate::support::spotify::{Spotify, catalog_with};
 use crate::support::wire::{Act, Fault, answer};
-use crate::support::{App, EPISODES, World, table};
+use crate::support::{App, World, table};
 
 const ATTEMPTS: usize = 5;
 
@@ -17,14 +17,8 @@ async fn ready() -> (World, App) {
     config.timing.google_call_timeout = Duration::from_millis(1500);
     config.timing.upload_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     (world, app)
-}
-
-/// Returns how often the table was replaced. Checks that it has what Spotify shows.
-fn loads(world: &World) -> u32 {
-    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
-    world.bigquery.table(EPISODES).unwrap().loads
 }
 
 fn google(status: u16, reason: &'static str) -> impl Fn() -> Act + Send + Clone + 'static {
@@ -54,8 +48,8 @@ async fn an_upload_with_a_transient_failure_is_retried_with_the_same_job_id() {
     for (name, fault) in transient() {
         let (world, app) = ready().await;
         world.bigquery.stub.next(ATTEMPTS - 1, "/upload/", fault);
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
-        assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2), "{name}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{name}");
+        assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2), "{name}");
         assert!(world.bigquery.accepted()[1].ends_with("_0"), "{name}");
     }
 }
@@ -66,12 +60,12 @@ async fn a_message_is_redelivered_if_all_uploads_fail() {
         let (world, app) = ready().await;
         world.bigquery.stub.always("/upload/", fault);
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"), "{name}");
+        assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"), "{name}");
         let uploads = world.bigquery.stub.calls_to("POST", "/upload/").len();
-        assert_eq!((loads(&world), uploads), (1, 1 + ATTEMPTS), "{name}");
+        assert_eq!((world.episode_loads(), uploads), (1, 1 + ATTEMPTS), "{name}");
         world.bigquery.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"), "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -79,8 +73,8 @@ async fn a_message_is_redelivered_if_all_uploads_fail() {
 async fn an_upload_whose_response_was_lost_is_not_repeated() {
     let (world, app) = ready().await;
     world.bigquery.stub.next(1, "/upload/", || Act::DoneThenCut);
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
-    assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
+    assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
 }
 
 #[tokio::test]
@@ -94,13 +88,13 @@ async fn the_next_delivery_finds_a_load_whose_responses_were_all_lost() {
             _ => Act::Pass,
         });
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
+        assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"));
         world.bigquery.stub.heal();
         // Another process, without any memory of the first delivery.
         let other = world.app().await;
         let again = crate::support::Push { attempt, ..push };
-        assert_eq!(other.push(&again).await.told(), (204, "already_loaded"));
-        assert_eq!((loads(&world), world.bigquery.accepted().len()), (2, 2));
+        assert_eq!(other.push(&again).await.result(), (204, "already_loaded"));
+        assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
     }
 }
 
@@ -109,12 +103,12 @@ async fn an_exceeded_quota_is_answered_with_retry_after() {
     let (world, app) = ready().await;
     world.bigquery.stub.always("/upload/", google(403, "quotaExceeded"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert_eq!(told.retry_after, Some(600));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert_eq!(response.retry_after, Some(600));
     assert_eq!(world.bigquery.stub.calls_to("POST", "/upload/").len(), 2);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -124,12 +118,12 @@ async fn missing_rights_are_reported_with_the_roles() {
         let app = world.app().await;
         world.bigquery.stub.always(path, google(403, "accessDenied"));
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry warehouse_denied"), "{path}");
-        assert!(told.body["advice"].as_str().unwrap().contains("roles/bigquery.jobUser"));
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry warehouse_denied"), "{path}");
+        assert!(response.body["advice"].as_str().unwrap().contains("roles/bigquery.jobUser"));
         world.bigquery.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{path}");
-        assert_eq!(loads(&world), 1, "{path}");
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"), "{path}");
+        assert_eq!(world.episode_loads(), 1, "{path}");
     }
 }
 
@@ -139,12 +133,12 @@ async fn a_missing_dataset_is_named_and_the_message_retried() {
     let fresh = world.app().await;
     world.bigquery.state.lock().unwrap().dataset = false;
     for app in [&app, &fresh] {
-        let told = app.push(&table("episodes")).await;
-        assert_eq!(told.told(), (503, "retry dataset_missing"));
-        assert!(told.detail().contains("p1.spotify_podcasts"), "{}", told.detail());
+        let response = app.push(&table("episodes")).await;
+        assert_eq!(response.result(), (503, "retry dataset_missing"));
+        assert!(response.detail().contains("p1.spotify_podcasts"), "{}", response.detail());
     }
     world.bigquery.state.lock().unwrap().dataset = true;
-    assert_eq!(fresh.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(fresh.push(&table("episodes")).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -157,9 +151,9 @@ async fn lookups_with_a_transient_failure_are_retried() {
             let app = App::start(config).await;
             world.bigquery.fate(|_| Fate { polls: 2, fails: None });
             world.bigquery.stub.next(2, path, fault);
-            let told = app.push(&table("episodes")).await;
-            assert_eq!(told.told(), (204, "loaded"), "{name} at {path}: {told:?}");
-            assert_eq!(loads(&world), 1, "{name} at {path}");
+            let response = app.push(&table("episodes")).await;
+            assert_eq!(response.result(), (204, "loaded"), "{name} at {path}: {response:?}");
+            assert_eq!(world.episode_loads(), 1, "{name} at {path}");
         }
     }
 }
@@ -172,11 +166,11 @@ async fn a_message_is_redelivered_if_all_lookups_fail() {
         world.bigquery.fate(|_| Fate { polls: 2, fails: None });
         world.bigquery.stub.always(path, || answer(502, "<html>Bad Gateway</html>"));
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"), "{path}");
+        assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"), "{path}");
         world.bigquery.stub.heal();
         let again = app.push(&push.again(2)).await;
         assert_eq!(again.status, 204, "{path}: {again:?}");
-        assert_eq!(loads(&world), 1, "{path}");
+        assert_eq!(world.episode_loads(), 1, "{path}");
     }
 }
 
@@ -189,17 +183,17 @@ async fn a_table_that_another_process_creates_first_is_loaded() {
         "POST" if call.path.ends_with("/tables") => conflict(),
         _ => Act::Pass,
     });
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
 async fn an_insert_that_is_rejected_with_400_because_the_job_exists_is_not_a_failure() {
     let (world, app) = ready().await;
     let push = table("episodes");
-    assert_eq!(world.app().await.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(world.app().await.push(&push).await.result(), (204, "loaded"));
     world.bigquery.stub.always("/upload/", google(400, "invalid"));
-    assert_eq!(app.push(&push).await.told(), (204, "already_loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(app.push(&push).await.result(), (204, "already_loaded"));
+    assert_eq!(world.episode_loads(), 2);
 }
 
 #[tokio::test]
@@ -207,12 +201,12 @@ async fn a_rejected_insert_is_retried_until_the_operator_fixes_the_cause() {
     let (world, app) = ready().await;
     world.bigquery.stub.always("/upload/", google(400, "invalid"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry load_refused"));
-    assert!(told.detail().contains("400 invalid simulated"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry load_refused"));
+    assert!(response.detail().contains("400 invalid simulated"), "{}", response.detail());
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
+    assert_eq!(world.episode_loads(), 2);
 }
 
 #[tokio::test]
@@ -249,16 +243,20 @@ async fn each_cause_of_a_rejected_insert_has_its_own_advice() {
         let body = error_body(status, reason, words);
         world.bigquery.stub.always("/upload/", move || answer(status, &body));
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!((told.status, told.outcome), (503, format!("retry {outcome}")), "{words}");
+        let response = app.push(&push).await;
+        assert_eq!(
+            (response.status, response.outcome),
+            (503, format!("retry {outcome}")),
+            "{words}"
+        );
         let uploads = world.bigquery.stub.calls_to("POST", "/upload/").len() - 1;
         let expected = if outcome == "warehouse_unavailable" { ATTEMPTS } else { 1 };
         assert_eq!(uploads, expected, "{words}");
-        assert!(told.body["detail"].as_str().unwrap().contains(words), "{}", told.body);
-        assert!(told.body["advice"].as_str().unwrap().contains(advice), "{}", told.body);
+        assert!(response.body["detail"].as_str().unwrap().contains(words), "{}", response.body);
+        assert!(response.body["advice"].as_str().unwrap().contains(advice), "{}", response.body);
         world.bigquery.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{words}");
-        assert_eq!(loads(&world), 2);
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"), "{words}");
+        assert_eq!(world.episode_loads(), 2);
     }
 }
 
@@ -274,21 +272,18 @@ async fn the_status_decides_if_the_body_is_not_json_or_lacks_the_errors() {
         for body in bodies {
             let world = World::new(Spotify::showing(1, 5).await).await;
             world.bigquery.stub.always("/datasets/spotify_podcasts", move || answer(status, body));
-            let told = world.app().await.push(&table("episodes")).await;
-            assert_eq!(told.told(), (503, outcome), "{body}");
-            assert!(told.detail().contains(&status.to_string()), "{}", told.detail());
-            assert_eq!(told.detail().contains("words"), body.contains("words"));
+            let response = world.app().await.push(&table("episodes")).await;
+            assert_eq!(response.result(), (503, outcome), "{body}");
+            assert!(response.detail().contains(&status.to_string()), "{}", response.detail());
+            assert_eq!(response.detail().contains("words"), body.contains("words"));
         }
     }
 }
 
 #[tokio::test]
 async fn an_upload_session_on_another_host_is_not_used() {
-    let mut shown = crate::support::spotify::catalog(1, 120);
-    for episode in shown.episodes.values_mut().flatten() {
-        episode["description"] = "x".repeat(60_000).into();
-    }
-    let world = World::new(Spotify::start(shown).await).await;
+    let large = catalog_with(120, &"x".repeat(60_000));
+    let world = World::new(Spotify::start(large).await).await;
     let app = world.app().await;
     let elsewhere = World::new(Spotify::showing(1, 1).await).await;
     let url = format!("{}/upload/steal", elsewhere.bigquery.stub.url);
@@ -298,7 +293,7 @@ async fn an_upload_session_on_another_host_is_not_used() {
         }
         _ => Act::Pass,
     });
-    let told = app.push(&table("episodes")).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
+    let response = app.push(&table("episodes")).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
     assert!(elsewhere.bigquery.stub.calls().is_empty());
 }

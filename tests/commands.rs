@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::emulators::{Cloud, eventually, in_bigquerys_text};
+use crate::support::emulators::{Cloud, as_query_result, eventually};
 use crate::support::spotify::{Spotify, episode_rows, podcast_rows};
 use crate::support::wire::answer;
 use crate::support::{EPISODES, PODCASTS};
@@ -66,7 +66,7 @@ async fn emulators_redrive_lists_selects_and_republishes() {
     cloud.push_to(&app.url).await;
     let some = cloud.run(&["redrive", "--reason", "no_results"]).await;
     assert!(text(&some).contains("1 of 3 dead letters republished"), "{}", text(&some));
-    let shows = in_bigquerys_text(podcast_rows(&cloud.world.spotify.catalog.shows));
+    let shows = as_query_result(podcast_rows(&cloud.world.spotify.catalog.shows));
     cloud.until_filled(&[(PODCASTS, shows)]).await;
     assert_eq!(dead_letters(&cloud).await.len(), 2);
 
@@ -76,7 +76,7 @@ async fn emulators_redrive_lists_selects_and_republishes() {
     eventually("both were republished", || async {
         // Fails once nothing is left.
         cloud.run(&["redrive", "--limit", "1"]).await;
-        let episodes = in_bigquerys_text(episode_rows(cloud.world.spotify.episodes()));
+        let episodes = as_query_result(episode_rows(cloud.world.spotify.episodes()));
         (cloud.rows(EPISODES).await == Some(episodes)).then_some(())
     })
     .await;
@@ -142,7 +142,7 @@ async fn emulators_publish_reaches_a_topic_or_a_running_service() {
     cloud.push_to(&app.url).await;
     let published = cloud.run(&["publish", "--table", "podcasts"]).await;
     assert!(published.status.success(), "{}", text(&published));
-    let shows = in_bigquerys_text(podcast_rows(&cloud.world.spotify.catalog.shows));
+    let shows = as_query_result(podcast_rows(&cloud.world.spotify.catalog.shows));
     cloud.until_filled(&[(PODCASTS, shows.clone())]).await;
 
     let full = cloud.topic("trigger");
@@ -155,7 +155,7 @@ async fn emulators_publish_reaches_a_topic_or_a_running_service() {
     let pushed = cloud.run(&["publish", "--all", "--url", &app.url]).await;
     assert!(pushed.status.success(), "{}", text(&pushed));
     assert_eq!(text(&pushed).matches("204 loaded").count(), 3, "{}", text(&pushed));
-    let episodes = in_bigquerys_text(episode_rows(cloud.world.spotify.episodes()));
+    let episodes = as_query_result(episode_rows(cloud.world.spotify.episodes()));
     assert_eq!(cloud.rows(EPISODES).await, Some(episodes));
 
     for (arguments, code, says) in [

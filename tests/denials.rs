@@ -9,7 +9,7 @@ use crate::support::bigquery::{Fate, Table, error_body};
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::{Act, answer};
-use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
+use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table, until};
 
 /// Returns a service that remembers denials for `memory`.
 async fn ready(memory: Duration) -> (World, App) {
@@ -43,15 +43,15 @@ async fn a_table_with_other_columns_is_checked_before_spotify_is_read() {
         assert!(line["message"].contains("BigQuery is asked before Spotify until 20"), "{line:?}");
         let (spotify, _) = calls(&world);
         for attempt in 2..6 {
-            let told = app.push(&push.again(attempt)).await;
-            assert_eq!((told.status, told.retry_after), (503, None), "a check is cheap");
+            let response = app.push(&push.again(attempt)).await;
+            assert_eq!((response.status, response.retry_after), (503, None), "a check is cheap");
         }
         assert_eq!(app.push(&table("episodes")).await.status, 503, "all messages for the table");
         assert_eq!(calls(&world).0, spotify, "Spotify was read for a table that can't be loaded");
-        assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"), "only that table");
+        assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"), "only that table");
 
         world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
-        assert_eq!(app.push(&push.again(6)).await.told(), (204, "loaded"), "it was checked");
+        assert_eq!(app.push(&push.again(6)).await.result(), (204, "loaded"), "it was checked");
         assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
         assert!(world.bigquery.table(EPISODES).unwrap().description.is_string());
         assert!(checks_concurrently(&world, &app).await, "a success ends the denial");
@@ -60,22 +60,18 @@ async fn a_table_with_other_columns_is_checked_before_spotify_is_read() {
 
 /// Returns whether the table of episodes is checked while Spotify does not respond.
 async fn checks_concurrently(world: &World, app: &App) -> bool {
-    let held = tokio_util::sync::CancellationToken::new();
-    let until = held.clone();
-    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let held = world.spotify.stub.hold("/episodes");
     let (before, _) = calls(world);
     let checks = || world.bigquery.stub.calls_to("GET", "/tables/").len();
     let checked = checks();
     let push = table("episodes");
-    let (told, ()) = futures_util::future::join(app.push(&push), async {
-        while checks() == checked || calls(world).0 == before {
-            tokio::task::yield_now().await;
-        }
+    let (response, ()) = futures_util::future::join(app.push(&push), async {
+        until(|| checks() > checked && calls(world).0 != before).await;
         held.cancel();
     })
     .await;
     world.spotify.stub.heal();
-    told.outcome == "loaded"
+    response.outcome == "loaded"
 }
 
 #[tokio::test]
@@ -87,27 +83,27 @@ async fn a_table_that_may_not_be_created_is_retried_before_spotify_is_read() {
         _ => Act::Pass,
     });
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_denied"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_denied"));
     let (spotify, _) = calls(&world);
-    assert_eq!(app.push(&push.again(2)).await.told(), (503, "retry warehouse_denied"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (503, "retry warehouse_denied"));
     assert_eq!(calls(&world).0, spotify);
     assert_eq!(world.bigquery.stub.calls_to("POST", "/tables").len(), 2, "it was checked");
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(3)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(3)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
 async fn a_missing_dataset_is_looked_up_before_spotify_is_read_for_any_table() {
     let (world, app) = ready(LONG).await;
     world.bigquery.state.lock().unwrap().dataset = false;
-    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry dataset_missing"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (503, "retry dataset_missing"));
     let (spotify, _) = calls(&world);
     for name in ["podcasts", "episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (503, "retry dataset_missing"));
+        assert_eq!(app.push(&table(name)).await.result(), (503, "retry dataset_missing"));
     }
     assert_eq!(calls(&world).0, spotify);
     world.bigquery.state.lock().unwrap().dataset = true;
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
 }
 
 /// Denials of load jobs: status, reason, message, and whether they apply to all tables.
@@ -133,7 +129,7 @@ async fn a_denied_load_job_is_not_repeated_until_the_denial_expires() {
         world.bigquery.stub.heal();
         let before = calls(&world);
         let again = app.push(&push.again(2)).await;
-        assert_eq!(again.told(), (503, first.outcome.as_str()), "{words}");
+        assert_eq!(again.result(), (503, first.outcome.as_str()), "{words}");
         assert!(again.detail().contains(words), "{}", again.detail());
         assert!((3000..7300).contains(&again.retry_after.unwrap()), "{:?}", again.retry_after);
         assert_eq!(calls(&world), before, "{words}: a call was made");
@@ -183,7 +179,7 @@ async fn a_failed_job_is_remembered_like_a_rejected_insert() {
             assert_eq!(app.push(&push.again(attempt)).await.status, 503);
         }
         assert_eq!(calls(&world), before, "{fails}");
-        assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"), "{fails}");
+        assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"), "{fails}");
     }
 }
 
@@ -192,25 +188,23 @@ async fn a_successful_load_ends_a_denial_for_all() {
     let (world, app) = ready(LONG).await;
     // One message's load is running when another's is denied.
     let held = tokio_util::sync::CancellationToken::new();
-    let until = held.clone();
+    let held_too = held.clone();
     let mut first = true;
     let body = error_body(403, "accessDenied", "Access Denied: Project p1");
     world.bigquery.stub.on(move |call| match call.path.contains("/upload/") {
-        true if std::mem::take(&mut first) => Act::Held(until.clone()),
+        true if std::mem::take(&mut first) => Act::Held(held_too.clone()),
         true => answer(403, &body),
         false => Act::Pass,
     });
     let term = |term: &str| -> Push { message(&json!({"table": "podcasts", "search_term": term})) };
     let (slow, other) = (term("slow"), term("other"));
-    let (told, ()) = futures_util::future::join(app.push(&slow), async {
-        while world.bigquery.stub.calls_to("POST", "/upload/").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(app.push(&other).await.told(), (503, "retry warehouse_denied"));
+    let (response, ()) = futures_util::future::join(app.push(&slow), async {
+        until(|| !world.bigquery.stub.calls_to("POST", "/upload/").is_empty()).await;
+        assert_eq!(app.push(&other).await.result(), (503, "retry warehouse_denied"));
         held.cancel();
     })
     .await;
-    assert_eq!(told.told(), (204, "loaded"));
+    assert_eq!(response.result(), (204, "loaded"));
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&other.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&other.again(2)).await.result(), (204, "loaded"));
 }

@@ -68,6 +68,52 @@ fn terraform_sets_or_leaves_out_every_setting() {
     assert_eq!(assigned(&terraform), settings);
 }
 
+/// The text of all scripts in `deploy/`.
+fn deploy_scripts() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let scripts = files.filter(|path| path.extension().is_some_and(|ending| ending == "sh"));
+    scripts.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn the_deploy_page_quotes_messages_as_the_scripts_print_them() {
+    let scripts = deploy_scripts();
+    for page in ["docs/deploy.md", "docs/pt-BR/deploy.md"] {
+        let text = read(page);
+        // The symptoms of failed deployments: rows that start with a quoted sentence.
+        let quoted: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .filter(|quoted| quoted.contains(' '))
+            .filter(|quoted| quoted.starts_with(|c: char| c.is_ascii_uppercase()))
+            .collect();
+        assert!(quoted.len() >= 8, "{page}: {quoted:?}");
+        for message in quoted {
+            // `…` stands for what differs with each run.
+            let printed = message.split('…').all(|part| scripts.contains(part));
+            assert!(printed, "{page} quotes a message that no script prints: {message}");
+        }
+    }
+}
+
+#[test]
+fn headings_that_the_deploy_scripts_name_exist() {
+    let scripts = deploy_scripts();
+    let named: Vec<(&str, &str)> = scripts
+        .split("docs/")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(".md, "))
+        .filter(|(page, _)| page.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+        .map(|(page, rest)| (page, rest.split('.').next().unwrap()))
+        .collect();
+    assert!(!named.is_empty());
+    for (page, heading) in named {
+        let has_heading = read(&format!("docs/{page}.md")).contains(&format!("\n## {heading}\n"));
+        assert!(has_heading, "docs/{page}.md has no heading {heading}");
+    }
+}
+
 #[test]
 fn port_and_health_path_are_the_same_everywhere() {
     assert!(read("Dockerfile").contains(&format!("\nEXPOSE {}\n", default("PORT"))));

@@ -45,7 +45,7 @@ async fn each_load_publishes_an_event_before_the_response() {
     for (kind, name, rows) in [("podcasts", PODCASTS, 3), ("episodes", EPISODES, 9)] {
         let push = table(kind);
         let log = Log::start();
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
         let event = events(&world).pop().unwrap();
         let attributes = [("kind", kind), ("table", name)];
         assert_eq!(event.attributes, attributes.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
@@ -69,7 +69,7 @@ async fn each_load_publishes_an_event_before_the_response() {
 #[tokio::test]
 async fn without_a_topic_nothing_is_published() {
     let world = World::new(Spotify::showing(3, 9).await).await;
-    assert_eq!(world.app().await.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(world.app().await.push(&table("episodes")).await.result(), (204, "loaded"));
     assert!(world.pubsub.publishes.lock().unwrap().is_empty());
 }
 
@@ -81,10 +81,10 @@ async fn the_next_delivery_publishes_an_event_that_failed() {
         refuse_events(&world, 1);
         let push = table("mentions");
         let log = Log::start();
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry event_not_published"));
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry event_not_published"));
         for words in ["is loaded (job spotify-bq_mentions_", "topics/loaded", "NotFound"] {
-            assert!(told.detail().contains(words), "{}", told.detail());
+            assert!(response.detail().contains(words), "{}", response.detail());
         }
         let line = log.outcome(&push.id);
         assert_eq!(line["job_id"], world.bigquery.accepted()[0]);
@@ -92,7 +92,7 @@ async fn the_next_delivery_publishes_an_event_that_failed() {
 
         // Another process knows only the job.
         let again = Push { attempt, ..push.clone() };
-        assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
+        assert_eq!(world.app().await.push(&again).await.result(), (204, "already_loaded"));
         let [event] = &events(&world)[..] else { panic!("one event") };
         let show = &world.spotify.catalog.shows[0];
         let event = data(event);
@@ -116,7 +116,7 @@ async fn a_repeated_event_differs_only_in_the_shows_name() {
     // Only the job's labels tell a later delivery that the reading was shared.
     let push = table("mentions");
     app.push(&push).await;
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
     let [.., first, second] = &events(&world)[..] else { panic!("three events") };
     let mut expected = data(first);
     assert_eq!(expected["sharedReading"], true);
@@ -148,7 +148,7 @@ async fn a_short_outage_of_pubsub_is_retried() {
         times -= i32::from(times > 0);
         (times > 0).then_some(Code::Unavailable)
     });
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(events(&world).len(), 1);
 }
 
@@ -170,16 +170,16 @@ async fn no_event_is_published_without_a_load() {
         assert!(events(&world).is_empty(), "{reason}");
     }
     let nonsense = message(&json!({"table": "nonsense"}));
-    assert_eq!(app.push(&nonsense).await.told(), (204, "dead_lettered refused"));
+    assert_eq!(app.push(&nonsense).await.result(), (204, "dead_lettered refused"));
     let fan_out = message(&json!({"search_term": "x"}));
-    assert_eq!(app.push(&fan_out).await.told(), (204, "fanned_out"));
+    assert_eq!(app.push(&fan_out).await.result(), (204, "fanned_out"));
     assert!(events(&world).is_empty());
     // The job that replaces the table after a failed one has one event.
     let mut fails = true;
     world.bigquery.fate(move |_| {
         if std::mem::take(&mut fails) { failing("backendError") } else { Fate::default() }
     });
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     let [event] = &events(&world)[..] else { panic!("one event") };
     assert_eq!(&data(event)["jobId"], world.bigquery.accepted().last().unwrap());
 }
@@ -192,11 +192,11 @@ async fn a_load_into_sqlite_publishes_an_event() {
     let app = world.app().await;
     refuse_events(&world, 1);
     let refused = table("episodes");
-    assert_eq!(app.push(&refused).await.told(), (503, "retry event_not_published"));
-    assert_eq!(app.push(&refused.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&refused).await.result(), (503, "retry event_not_published"));
+    assert_eq!(app.push(&refused.again(2)).await.result(), (204, "already_loaded"));
     let push = table("mentions");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
     let [late, first, second] = &events(&world)[..] else { panic!("three events") };
     let mut expected = data(first);
     assert_eq!((&expected["rows"], &expected["sharedReading"]), (&json!(3), &json!(true)));

@@ -22,7 +22,7 @@ async fn a_term_alone_fans_out_to_its_three_tables_in_order() {
     let world = world().await;
     let app = world.app().await;
     let answer = app.push(&message(&json!({"search_term": "data hackers"}))).await;
-    assert_eq!(answer.told(), (204, "fanned_out"));
+    assert_eq!(answer.result(), (204, "fanned_out"));
     let published = world.pubsub.published("trigger");
     let orders: Vec<Value> = published.iter().map(|message| read(&message.data)).collect();
     assert_eq!(
@@ -47,7 +47,7 @@ async fn the_published_messages_fill_the_tables() {
             id: published.id,
             ..message(&Value::Null)
         };
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"), "{push:?}");
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"), "{push:?}");
     }
     let state = world.bigquery.state.lock().unwrap();
     let filled: BTreeSet<&str> = state.tables.keys().map(String::as_str).collect();
@@ -61,7 +61,7 @@ async fn max_missing_percent_is_kept_in_each_message() {
     let app = world.app().await;
     let attributes = json!({"search_term": "x", "max_missing_percent": "15"});
     let push = Push { attributes, data: String::new(), ..message(&Value::Null) };
-    assert_eq!(app.push(&push).await.told(), (204, "fanned_out"));
+    assert_eq!(app.push(&push).await.result(), (204, "fanned_out"));
     app.push(&message(
         &json!({"table": "mentions", "search_term": ["y", "z"], "max_missing_percent": 0}),
     ))
@@ -98,7 +98,7 @@ async fn three_hundred_terms_are_nine_hundred_messages_in_one_publish() {
     let app = world.app().await;
     let terms: Vec<String> = (0..300).map(|n| format!("{n:03} {}", "é".repeat(96))).collect();
     let answer = app.push(&message(&json!({ "search_term": terms }))).await;
-    assert_eq!(answer.told(), (204, "fanned_out"));
+    assert_eq!(answer.result(), (204, "fanned_out"));
     assert_eq!(*world.pubsub.publishes.lock().unwrap(), [900]);
     let published = world.pubsub.published("trigger");
     let distinct: BTreeSet<Vec<u8>> = published.into_iter().map(|message| message.data).collect();
@@ -121,10 +121,10 @@ async fn a_fan_out_that_cannot_be_published_is_retried() {
         world.pubsub.on(move |_| Some(code));
         let push = message(&json!({"search_term": "x"}));
         let answer = app.push(&push).await;
-        assert_eq!(answer.told(), (503, "retry publish_failed"));
+        assert_eq!(answer.result(), (503, "retry publish_failed"));
         assert!(answer.detail().contains("projects/p1/topics/trigger"), "{}", answer.detail());
         world.pubsub.on(|_| None);
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "fanned_out"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "fanned_out"));
         assert_eq!(world.pubsub.published("trigger").len(), 3);
     }
 }
@@ -133,6 +133,6 @@ async fn a_fan_out_that_cannot_be_published_is_retried() {
 async fn without_a_trigger_topic_it_is_retried() {
     let world = world().await.set("TRIGGER_TOPIC", "");
     let answer = world.app().await.push(&message(&json!({"search_term": "x"}))).await;
-    assert_eq!(answer.told(), (503, "retry no_trigger_topic"));
+    assert_eq!(answer.result(), (503, "retry no_trigger_topic"));
     assert!(answer.body["advice"].as_str().unwrap().contains("TRIGGER_TOPIC"));
 }

@@ -14,7 +14,7 @@ use spotify_bq::google::{CREDENTIAL_TYPES, GoogleCredentials};
 use crate::documents::read;
 use crate::support::binary::command;
 use crate::support::google::Google;
-use crate::support::issuer::OURS;
+use crate::support::issuer::ISSUER_KEY;
 use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Fault, answer};
 use crate::support::{App, World, message, table};
@@ -74,12 +74,12 @@ async fn a_transient_error_of_the_metadata_server_is_retried() {
         let world = world(&google).await;
         google.stub.next(2, TOKEN, fault);
         let app = app(&world).await;
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         assert_eq!(tokens_received(&world).len(), 1);
         assert!(tokens_received(&world)[0].starts_with("Bearer metadata-token-"));
         // One token is used for all calls.
         let calls = google.stub.calls().len();
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
         assert_eq!(google.stub.calls().len(), calls);
     }
 }
@@ -101,14 +101,14 @@ async fn an_error_of_the_metadata_server_has_its_status_and_message() {
         google.stub.always(TOKEN, move || answer(status, body));
         let app = app(&world).await;
         let push = table("podcasts");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry google_credentials"), "{body}");
-        assert!(told.detail().contains(says), "{}", told.detail());
-        assert!(told.detail().contains(google.host()), "{}", told.detail());
-        assert!(!told.detail().contains("half-a-token"), "{}", told.detail());
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry google_credentials"), "{body}");
+        assert!(response.detail().contains(says), "{}", response.detail());
+        assert!(response.detail().contains(google.host()), "{}", response.detail());
+        assert!(!response.detail().contains("half-a-token"), "{}", response.detail());
         assert!(google.stub.calls().len() > 3);
         google.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -134,21 +134,21 @@ async fn a_token_that_bigquery_refuses_is_replaced_once() {
         let stale = call.headers["authorization"] == "Bearer metadata-token-1";
         if stale { answer(401, "Invalid Credentials") } else { Act::Pass }
     });
-    assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
     assert_eq!(google.stub.calls().len(), 2);
 
     world.bigquery.stub.on(|_| answer(401, "Invalid Credentials"));
     let (before, push) = (world.bigquery.stub.calls().len(), table("episodes"));
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry google_credentials"));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry google_credentials"));
     assert!(
-        told.detail().contains("401") && told.detail().contains("Invalid Credentials"),
+        response.detail().contains("401") && response.detail().contains("Invalid Credentials"),
         "{}",
-        told.detail()
+        response.detail()
     );
     assert!(world.bigquery.stub.calls().len() - before <= 6);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -162,14 +162,14 @@ async fn a_token_that_pubsub_refuses_is_replaced_once() {
         refusals -= 1;
         (refusals == 0).then_some(tonic::Code::Unauthenticated)
     });
-    assert_eq!(app.push(&fan_out).await.told(), (204, "fanned_out"));
+    assert_eq!(app.push(&fan_out).await.result(), (204, "fanned_out"));
     let shown = world.pubsub.authorizations.lock().unwrap().clone();
     assert_eq!(shown, ["Bearer metadata-token-1", "Bearer metadata-token-2"]);
 
     world.pubsub.on(|_| Some(tonic::Code::Unauthenticated));
-    let told = app.push(&fan_out).await;
-    assert_eq!(told.told(), (503, "retry google_credentials"));
-    assert!(told.detail().contains("Pub/Sub answers Unauthenticated"), "{}", told.detail());
+    let response = app.push(&fan_out).await;
+    assert_eq!(response.result(), (503, "retry google_credentials"));
+    assert!(response.detail().contains("Pub/Sub answers Unauthenticated"), "{}", response.detail());
     assert_eq!(world.pubsub.authorizations.lock().unwrap().len(), 4);
 }
 
@@ -188,13 +188,13 @@ async fn an_error_of_the_token_endpoint_starts_with_the_root_cause_and_is_retrie
             answer(status, &format!(r#"{{"error":"invalid_grant","got":"1//the-refresh-token the-google-secret {long}"}}"#))
         });
         let push = table("podcasts");
-        let told = app.push(&push).await;
+        let response = app.push(&push).await;
         if is_waited_for {
-            assert_eq!(told.told(), (204, "loaded"));
+            assert_eq!(response.result(), (204, "loaded"));
             continue;
         }
-        assert_eq!(told.told(), (503, "retry google_credentials"));
-        let detail = told.detail();
+        assert_eq!(response.result(), (503, "retry google_credentials"));
+        let detail = response.detail();
         assert!(
             detail
                 .starts_with(&format!("no Google credentials: HTTP status client error ({status}")),
@@ -202,16 +202,16 @@ async fn an_error_of_the_token_endpoint_starts_with_the_root_cause_and_is_retrie
         );
         assert!(detail.contains("invalid_grant"), "{detail}");
         for secret in ["1//the-refresh-token", "the-google-secret"] {
-            assert!(!told.body.to_string().contains(secret), "{detail}");
+            assert!(!response.body.to_string().contains(secret), "{detail}");
         }
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
     assert!(tokens_received(&world).iter().all(|token| token.starts_with("Bearer user-token-")));
 }
 
 /// Returns a private key in PEM.
 fn private_key() -> String {
-    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*OURS).unwrap();
+    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&*ISSUER_KEY).unwrap();
     let text = STANDARD.encode(der.as_ref());
     let lines: Vec<&str> =
         text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -253,8 +253,8 @@ async fn each_type_of_credentials_file_loads() {
     for (file, token) in &files {
         let name = file["type"].as_str().unwrap();
         let world = with_file(world(&google).await, name, &file.to_string());
-        let told = app(&world).await.push(&table("podcasts")).await;
-        assert_eq!(told.told(), (204, "loaded"), "{name}: {}", told.detail());
+        let response = app(&world).await.push(&table("podcasts")).await;
+        assert_eq!(response.result(), (204, "loaded"), "{name}: {}", response.detail());
         assert!(
             tokens_received(&world)[0].starts_with(token),
             "{name}: {:?}",
@@ -280,17 +280,17 @@ async fn an_error_of_a_credentials_file_does_not_quote_it() {
         ("empty", String::new(), vec!["is not JSON"]),
     ] {
         let world = with_file(world(&google).await, name, &content);
-        let told = app(&world).await.push(&table("podcasts")).await;
-        assert_eq!(told.told(), (503, "retry google_credentials"), "{name}");
-        let detail = told.detail();
+        let response = app(&world).await.push(&table("podcasts")).await;
+        assert_eq!(response.result(), (503, "retry google_credentials"), "{name}");
+        let detail = response.detail();
         assert!(says.iter().all(|words| detail.contains(words)), "{name}: {detail}");
         assert!(!detail.contains(hush) && !detail.contains("73571113"), "{detail}");
         assert!(!detail.contains("the-google-secret"), "{detail}");
     }
     let world = world(&google).await.set("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json");
-    let told = app(&world).await.push(&table("podcasts")).await;
-    assert!(told.detail().contains("No such file"), "{}", told.detail());
-    assert!(told.detail().contains("GOOGLE_APPLICATION_CREDENTIALS"), "{}", told.detail());
+    let response = app(&world).await.push(&table("podcasts")).await;
+    assert!(response.detail().contains("No such file"), "{}", response.detail());
+    assert!(response.detail().contains("GOOGLE_APPLICATION_CREDENTIALS"), "{}", response.detail());
     // None of these falls back to another account.
     assert!(google.stub.calls().is_empty());
 }
@@ -334,8 +334,8 @@ async fn empty_variables_count_as_unset() {
     let google = Google::start().await;
     for home in ["", "/no/such/home"] {
         let world = world(&google).await.set("HOME", home);
-        let told = app(&world).await.push(&table("podcasts")).await;
-        assert_eq!(told.told(), (204, "loaded"), "{}", told.detail());
+        let response = app(&world).await.push(&table("podcasts")).await;
+        assert_eq!(response.result(), (204, "loaded"), "{}", response.detail());
         assert!(tokens_received(&world)[0].starts_with("Bearer metadata-token-"));
     }
     // gcloud's file takes precedence over the metadata server.
@@ -345,6 +345,6 @@ async fn empty_variables_count_as_unset() {
     let file: Value = google.authorized_user();
     std::fs::write(folder.join("application_default_credentials.json"), file.to_string()).unwrap();
     let world = world(&google).await.set("HOME", home.to_str().unwrap());
-    assert_eq!(app(&world).await.push(&table("podcasts")).await.told(), (204, "loaded"));
+    assert_eq!(app(&world).await.push(&table("podcasts")).await.result(), (204, "loaded"));
     assert!(tokens_received(&world)[0].starts_with("Bearer user-token-"));
 }

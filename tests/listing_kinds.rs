@@ -78,7 +78,7 @@ async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(2, 2).await).await;
     let app = world.app().await;
     for name in ["podcasts", "episodes"] {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"));
     }
     (world, app)
 }
@@ -96,7 +96,7 @@ async fn assert_whole(mut listing: FaultyListing) -> usize {
     world.spotify.stub.on(move |call| listing.answer(call));
     let log = Log::start();
     let push = table(name);
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(table_name), rows);
     assert!(!log.outcome(&push.id).contains_key("listed"), "{:?}", log.outcome(&push.id));
     pages(&world, path) - before
@@ -110,7 +110,7 @@ async fn assert_unchanged(mut listing: FaultyListing) -> (usize, String) {
     let before = (pages(&world, path), world.bigquery.rows(table_name));
     world.spotify.stub.on(move |call| listing.answer(call));
     let answer = app.push(&table(name)).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.retry_after.is_some(), "a redelivery before that would spend a call");
     assert!(answer.body["advice"].as_str().unwrap().contains("max_missing_percent"), "{answer:?}");
     assert_eq!(world.bigquery.rows(table_name), before.1);
@@ -286,13 +286,13 @@ async fn a_search_that_keeps_returning_404_is_retried() {
     let push = table("podcasts");
     for attempt in 1..4 {
         let answer = app.push(&push.again(attempt)).await;
-        assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+        assert_eq!(answer.result(), (503, "retry spotify_unavailable"));
         assert!(answer.detail().contains("404 Not found."), "{}", answer.detail());
     }
     assert!(pages(&world, "/v1/search") - before >= 4, "it was accepted at once");
     assert!(world.pubsub.published("letters").is_empty());
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(4)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(4)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn an_empty_search_is_accepted_only_if_it_stays_empty() {
     let before = pages(&world, "/v1/search");
     let mut listing = FaultyListing::search(60, None, ALWAYS, empty);
     world.spotify.stub.on(move |call| listing.answer(call));
-    assert_eq!(app.push(&table("podcasts")).await.told(), (204, "dead_lettered no_results"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (204, "dead_lettered no_results"));
     assert!(pages(&world, "/v1/search") - before >= 4, "it was accepted at once");
     assert_eq!(world.bigquery.table(PODCASTS).unwrap().loads, 1);
 }
@@ -325,7 +325,7 @@ async fn a_named_show_that_returns_404_once() {
     let (world, app) = ready().await;
     let push = named(&world);
     world.spotify.stub.next(1, "/episodes", || not_found("non existing id"));
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(pages(&world, "/v1/shows/"), 1 + 2, "the show itself was looked up for one 404");
 }
 
@@ -335,12 +335,12 @@ async fn a_named_show_that_exists_but_whose_episodes_return_404() {
     let push = named(&world);
     world.spotify.stub.always("/episodes", || not_found("non existing id"));
     let answer = app.push(&push).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("but the show exists"), "{}", answer.detail());
     assert!(world.pubsub.published("letters").is_empty());
     let calls = world.spotify.api_calls().len();
     let answer = app.push(&push.again(2)).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert_eq!(world.spotify.api_calls().len(), calls, "a redelivery read it again");
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
 }
@@ -351,7 +351,7 @@ async fn a_named_show_that_does_not_exist_is_looked_up_before_it_is_a_dead_lette
     let push = named(&world);
     world.spotify.stub.always("/v1/shows/", || not_found("non existing id"));
     let before = pages(&world, "/v1/shows/");
-    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered no_such_show"));
+    assert_eq!(app.push(&push).await.result(), (204, "dead_lettered no_such_show"));
     assert!(pages(&world, "/v1/shows/") - before >= 5, "it was accepted at once");
 }
 
@@ -359,7 +359,7 @@ async fn a_named_show_that_does_not_exist_is_looked_up_before_it_is_a_dead_lette
 async fn max_missing_percent_loads_a_contradictory_listing_and_verdicts_are_remembered() {
     let (world, app) = ready().await;
     // Otherwise it would share the reading of the first `episodes`.
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     // 8.3 % are missing.
     let fault: Fault = |page, _| {
         page.total = 120;
@@ -369,14 +369,14 @@ async fn max_missing_percent_loads_a_contradictory_listing_and_verdicts_are_reme
     let rows = listing.rows();
     world.spotify.stub.on(move |call| listing.answer(call));
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry listing_incomplete"));
 
     let calls = world.spotify.api_calls().len();
     let lower =
         |percent: u8| message(&json!({"table": "episodes", "max_missing_percent": percent}));
     for push in [push.again(2), table("mentions"), lower(0), lower(2)] {
         let answer = app.push(&push).await;
-        assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+        assert_eq!(answer.result(), (503, "retry listing_incomplete"));
         assert!(answer.detail().contains("read some minutes ago"), "{}", answer.detail());
         let after = answer.retry_after.unwrap();
         assert!((1..=300).contains(&after), "{after}");
@@ -385,7 +385,7 @@ async fn max_missing_percent_loads_a_contradictory_listing_and_verdicts_are_reme
 
     let log = Log::start();
     let higher = lower(9);
-    assert_eq!(app.push(&higher).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&higher).await.result(), (204, "loaded"));
     assert!(world.spotify.api_calls().len() > calls);
     assert_eq!(world.bigquery.rows(EPISODES), rows);
     let line = log.outcome(&higher.id);
@@ -414,7 +414,7 @@ async fn two_missing_items_are_tolerated_at_any_percentage() {
     world.spotify.stub.on(move |call| listing.answer(call));
     let log = Log::start();
     let push = message(&json!({"table": "episodes", "max_missing_percent": 0}));
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), rows);
     assert_eq!(log.outcome(&push.id)["listed"], "9");
 }
@@ -435,14 +435,14 @@ async fn mentions_without_rows_need_a_whole_reading() {
     let mut listing = FaultyListing { all, ..FaultyListing::episodes(0, None, ALWAYS, fault) };
     world.spotify.stub.on(move |call| listing.answer(call));
     let answer = app.push(&table("mentions")).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("2 of 122 episodes are missing"), "{}", answer.detail());
     assert!(world.bigquery.table(MENTIONS).is_none_or(|table| table.loads == 0));
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
 
     world.spotify.stub.heal();
     let app = world.app().await;
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     assert!(world.bigquery.rows(MENTIONS).is_empty());
 }
 
@@ -454,8 +454,8 @@ async fn a_contradictory_search_delays_its_own_table_only() {
     // The show whose episodes Spotify has.
     listing.all[0] = world.spotify.catalog.shows[0].clone();
     world.spotify.stub.on(move |call| listing.answer(call));
-    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (503, "retry listing_incomplete"));
     for name in ["episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"), "{name}");
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"), "{name}");
     }
 }

@@ -46,11 +46,11 @@ fn check_tolerance(
     (most, tolerated): (usize, usize),
 ) -> Result<(), TestCaseError> {
     if answer.status != 204 {
-        prop_assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+        prop_assert_eq!(answer.result(), (503, "retry listing_incomplete"));
         prop_assert!(world.bigquery.accepted().is_empty());
         return Ok(());
     }
-    prop_assert_eq!(answer.told(), (204, "loaded"));
+    prop_assert_eq!(answer.result(), (204, "loaded"));
     let rows = world.bigquery.rows(table);
     let mut left = expected.iter();
     prop_assert!(
@@ -74,7 +74,7 @@ fn check_not_loaded(world: &World, answer: &Answer, items: usize) -> Result<(), 
     } else {
         (503, "retry listing_incomplete")
     };
-    prop_assert_eq!(answer.told(), expected);
+    prop_assert_eq!(answer.result(), expected);
     prop_assert!(world.bigquery.accepted().is_empty());
     Ok(())
 }
@@ -115,7 +115,7 @@ proptest! {
                 return check_tolerance(&world, &answer, PODCASTS, &expected, (50, 5));
             }
             expected.truncate(50);
-            prop_assert_eq!(answer.told(), (204, "loaded"));
+            prop_assert_eq!(answer.result(), (204, "loaded"));
             prop_assert_eq!(world.bigquery.rows(PODCASTS), expected);
             Ok(())
         })?;
@@ -149,7 +149,7 @@ proptest! {
             if !is_plain(&items, shortest) {
                 return check_tolerance(&world, &answer, EPISODES, &expected, (usize::MAX, items.len() / 50));
             }
-            prop_assert_eq!(answer.told(), (204, "loaded"));
+            prop_assert_eq!(answer.result(), (204, "loaded"));
             prop_assert_eq!(world.bigquery.rows(EPISODES), expected);
             Ok(())
         })?;
@@ -193,7 +193,7 @@ proptest! {
                 let is_a_state = states.iter().any(|state| rows == episode_rows(&values(state, episode)));
                 prop_assert!(is_a_state, "{} rows are no state of the show", rows.len());
             } else {
-                prop_assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+                prop_assert_eq!(answer.result(), (503, "retry listing_incomplete"));
                 prop_assert!(world.bigquery.accepted().is_empty());
             }
             Ok(())

@@ -13,7 +13,7 @@ async fn listings_of_any_size_are_whole_and_in_order() {
         let world = World::new(Spotify::showing(size, size).await).await;
         let app = world.app().await;
         for name in ["podcasts", "episodes", "mentions"] {
-            assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"), "{name} of {size}");
+            assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"), "{name} of {size}");
         }
         let (shows, episodes) = (&world.spotify.catalog.shows, world.spotify.episodes());
         assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&shows[..size.min(50)]), "{size}");
@@ -76,7 +76,7 @@ async fn an_empty_search_leaves_the_table_as_it_was() {
     let before = world.bigquery.rows(PODCASTS);
     world.spotify.stub.always("/v1/search", || search_page(&[], 0));
     let answer = app.push(&table("podcasts")).await;
-    assert_eq!(answer.told(), (204, "dead_lettered no_results"));
+    assert_eq!(answer.result(), (204, "dead_lettered no_results"));
     assert_eq!(world.bigquery.rows(PODCASTS), before);
     assert_eq!(world.bigquery.table(PODCASTS).unwrap().loads, 1);
 }
@@ -89,7 +89,7 @@ async fn a_show_without_episodes_leaves_both_its_tables_as_they_were() {
         app.push(&table(name)).await;
         world.spotify.stub.always("/episodes", || episode_page(&[], 0));
         let answer = app.push(&table(name)).await;
-        assert_eq!(answer.told(), (204, "dead_lettered no_results"));
+        assert_eq!(answer.result(), (204, "dead_lettered no_results"));
         assert_eq!(world.bigquery.table(table_name).unwrap().loads, 1, "{name}");
         world.spotify.stub.heal();
     }
@@ -117,7 +117,7 @@ async fn episodes_without_mentions_empty_the_mentions_table() {
         let shown = piece(&without, call.number("offset"), call.number("limit"));
         episode_page(shown, without.len())
     });
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(MENTIONS), [Value::Null; 0]);
     assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 2);
 }

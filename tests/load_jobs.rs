@@ -41,7 +41,7 @@ fn job_numbers(world: &World) -> Vec<String> {
 async fn a_job_that_runs_for_a_while_is_waited_for() {
     let (world, app) = ready().await;
     world.bigquery.fate(|_| Fate { polls: 6, fails: None });
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_loaded(&world, 1);
     // The response to the upload counts as the first poll.
     assert_eq!(world.bigquery.stub.calls_to("GET", "/projects/p1/jobs/").len(), 7);
@@ -52,7 +52,7 @@ async fn a_job_with_a_transient_failure_is_followed_by_the_next_number() {
     for reason in ["backendError", "internalError", "stopped", "rateLimitExceeded", "newReason"] {
         let (world, app) = ready().await;
         world.bigquery.fate(failing(2, reason));
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{reason}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{reason}");
         assert_loaded(&world, 1);
         assert_eq!(job_numbers(&world), ["0", "1", "2"], "{reason}");
     }
@@ -63,11 +63,11 @@ async fn a_message_whose_jobs_keep_failing_is_redelivered_and_continues_the_numb
     let (world, app) = ready().await;
     world.bigquery.fate(failing(6, "backendError"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("backendError: simulated"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("backendError: simulated"), "{}", response.detail());
     assert_eq!(job_numbers(&world), ["0", "1", "2", "3", "4"]);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(job_numbers(&world), ["0", "1", "2", "3", "4", "5", "6"]);
     assert_loaded(&world, 1);
 }
@@ -81,7 +81,7 @@ async fn a_delivery_without_knowledge_of_earlier_failures_continues_the_numbers_
         let push = table("episodes");
         assert_eq!(app.push(&push).await.status, 503);
         let again = crate::support::Push { attempt, ..push };
-        assert_eq!(app.push(&again).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&again).await.result(), (204, "loaded"));
         assert_loaded(&world, 1);
         assert_eq!(job_numbers(&world).last().unwrap(), "5");
     }
@@ -92,10 +92,13 @@ async fn an_exceeded_job_quota_is_answered_with_retry_after() {
     let (world, app) = ready().await;
     world.bigquery.fate(failing(1, "quotaExceeded"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!((told.told(), told.retry_after), ((503, "retry warehouse_unavailable"), Some(600)));
+    let response = app.push(&push).await;
+    assert_eq!(
+        (response.result(), response.retry_after),
+        ((503, "retry warehouse_unavailable"), Some(600))
+    );
     assert_eq!(job_numbers(&world), ["0"]);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_loaded(&world, 1);
 }
 
@@ -108,10 +111,10 @@ async fn a_denied_job_is_retried_until_the_operator_fixes_the_cause() {
         let (world, app) = ready().await;
         world.bigquery.fate(failing(1, reason));
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, outcome));
-        assert!(told.detail().contains(reason), "{}", told.detail());
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, outcome));
+        assert!(response.detail().contains(reason), "{}", response.detail());
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
         assert_loaded(&world, 1);
     }
 }
@@ -122,7 +125,7 @@ async fn rows_that_are_invalid_for_the_expected_columns_are_a_dead_letter() {
     app.push(&table("episodes")).await;
     world.bigquery.fate(failing(9, INVALID_ROWS));
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered invalid_rows"));
+    assert_eq!(app.push(&push).await.result(), (204, "dead_lettered invalid_rows"));
     let letter = &world.pubsub.published("letters")[0];
     assert_eq!(letter.data, push.data.as_bytes());
     let job = world.bigquery.accepted()[1].clone();
@@ -147,11 +150,11 @@ async fn a_load_that_fails_because_its_table_was_dropped_is_retried() {
     });
     world.bigquery.fate(failing(1, "invalid"));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("was dropped"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("was dropped"), "{}", response.detail());
     assert!(world.pubsub.published("letters").is_empty());
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES).len(), 60);
 }
 
@@ -169,21 +172,21 @@ async fn a_table_with_other_columns_is_not_touched_until_it_is_fixed() {
     };
     world.bigquery.state.lock().unwrap().tables.insert(EPISODES.to_owned(), other);
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry foreign_columns"));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry foreign_columns"));
     for difference in [
         "name is missing",
         "duration_ms is STRING, expected INTEGER",
         "unexpected column nome STRING",
     ] {
-        assert!(told.detail().contains(difference), "{}", told.detail());
+        assert!(response.detail().contains(difference), "{}", response.detail());
     }
     assert!(world.pubsub.published("letters").is_empty());
     assert!(world.bigquery.accepted().is_empty(), "no load is tried");
     assert_eq!(world.bigquery.rows(EPISODES), [json!({"id": "other"})]);
 
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_loaded(&world, 1);
 }
 
@@ -197,14 +200,14 @@ async fn a_running_job_of_an_earlier_delivery_is_waited_for() {
     config.timing.first_poll_delay = std::time::Duration::from_secs(60);
     config.timing.message_deadline = std::time::Duration::from_secs(4);
     let impatient = App::start(config).await;
-    let told = impatient.push(&push).await;
-    assert_eq!(told.told(), (503, "retry deadline_passed"));
+    let response = impatient.push(&push).await;
+    assert_eq!(response.result(), (503, "retry deadline_passed"));
     let job = world.bigquery.accepted()[0].clone();
     let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
-    assert!(told.detail().contains(&progress), "{}", told.detail());
+    assert!(response.detail().contains(&progress), "{}", response.detail());
 
     let read = world.spotify.api_calls().len();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
     assert_eq!(world.spotify.api_calls().len(), read, "Spotify is not read again");
     assert_loaded(&world, 1);
 }
@@ -220,12 +223,21 @@ async fn a_pending_job_is_named_on_each_delivery() {
     for attempt in [Some(1), Some(2), None] {
         let log = Log::start();
         let again = crate::support::Push { attempt, ..push.clone() };
-        let told = app.push(&again).await;
-        assert_eq!(told.told(), (503, "retry deadline_passed"), "{attempt:?}: {}", told.body);
+        let response = app.push(&again).await;
+        assert_eq!(
+            response.result(),
+            (503, "retry deadline_passed"),
+            "{attempt:?}: {}",
+            response.body
+        );
         let job = world.bigquery.accepted()[0].clone();
         let progress = format!("the load job {job} has been PENDING since 2025-11-25T09:00:00Z");
-        assert!(told.detail().contains(&progress), "{}", told.detail());
-        assert!(told.body["advice"].as_str().unwrap().contains("bq cancel"), "{}", told.body);
+        assert!(response.detail().contains(&progress), "{}", response.detail());
+        assert!(
+            response.body["advice"].as_str().unwrap().contains("bq cancel"),
+            "{}",
+            response.body
+        );
         let line = log.outcome(&push.id);
         assert_eq!(line["job_id"], job);
         assert_ne!(line["load_ms"], "0", "{line:?}");
@@ -240,7 +252,7 @@ async fn a_completed_job_is_found_at_any_delivery_attempt() {
     app.push(&push).await;
     for attempt in [Some(1), Some(2), Some(40), None] {
         let again = crate::support::Push { attempt, ..push.clone() };
-        assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
+        assert_eq!(world.app().await.push(&again).await.result(), (204, "already_loaded"));
     }
     assert_loaded(&world, 1);
     assert_eq!(world.bigquery.accepted().len(), 1);
@@ -251,9 +263,9 @@ async fn a_table_that_is_dropped_during_a_load_is_created_again() {
     let (world, app) = ready().await;
     world.bigquery.fate(failing(1, "notFound"));
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"));
     world.bigquery.state.lock().unwrap().tables.remove(EPISODES);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_loaded(&world, 1);
     // The service created it both times, with the description that a load job can't set.
     assert_eq!(world.bigquery.stub.calls_to("POST", "/datasets/spotify_podcasts/tables").len(), 2);

@@ -2,114 +2,82 @@
 //! fields, and Terraform's metrics match them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::documents::read;
+use crate::support::binary::Binary;
 use crate::support::emulators::eventually;
 use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode, episode_page, search_page, show};
 use crate::support::wire::{Act, answer, answer_with};
 use crate::support::{EPISODES, Push, World, client, message, table};
 
-/// The running binary, with its log on a pipe.
-struct Binary {
-    child: Child,
-    port: u16,
+async fn start(world: &World, max_files: u32) -> Binary {
+    let mut settings = world.settings.clone();
+    settings.insert("LOG_FORMAT".to_owned(), "json".to_owned());
+    Binary::start_with_max_files(&settings, max_files).await
 }
 
-impl Binary {
-    /// Starts the service with at most `files` open files.
-    async fn start(world: &World, files: u32) -> Self {
-        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let child = Command::new("sh")
-            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" serve")])
-            .arg(env!("CARGO_BIN_EXE_spotify-bq"))
-            .env_clear()
-            .envs(&world.settings)
-            .env("LOG_FORMAT", "json")
-            .env("PORT", port.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let binary = Self { child, port };
-        let start = Instant::now();
-        while client().get(binary.url("health")).send().await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(30), "the service did not start");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        binary
-    }
+async fn post(binary: &Binary, body: String) -> u16 {
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let post = client().post(&binary.url).header("traceparent", trace).body(body);
+    post.send().await.unwrap().status().as_u16()
+}
 
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
-    }
+async fn push(binary: &Binary, push: &Push) -> u16 {
+    post(binary, push.envelope().to_string()).await
+}
 
-    async fn post(&self, body: String) -> u16 {
-        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let post = client().post(self.url("")).header("traceparent", trace).body(body);
-        post.send().await.unwrap().status().as_u16()
-    }
-
-    async fn push(&self, push: &Push) -> u16 {
-        self.post(push.envelope().to_string()).await
-    }
-
-    /// Ends it with SIGTERM, as Cloud Run does, and returns its log.
-    fn stop(mut self) -> Vec<Value> {
-        let terminated = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(terminated.success() && self.child.wait().unwrap().success());
-        let mut log = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
-        log.lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}")))
-            .collect()
-    }
+/// Ends the service with SIGTERM, as Cloud Run does, and returns its log.
+async fn stop(binary: Binary) -> Vec<Value> {
+    binary.signal("-TERM");
+    let (status, log) = binary.wait().await;
+    assert!(status.success(), "{log}");
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}")))
+        .collect()
 }
 
 /// Returns at least one line for each event, and for each outcome of a message.
 async fn all_lines() -> Vec<Value> {
     let world = World::new(Spotify::showing(3, 7).await).await;
-    let binary = Binary::start(&world, 1024).await;
+    let binary = start(&world, 1024).await;
     let podcasts = table("podcasts");
-    assert_eq!(binary.push(&podcasts).await, 204);
-    assert_eq!(binary.push(&podcasts.again(1)).await, 204);
-    assert_eq!(binary.push(&podcasts.again(2)).await, 204);
+    assert_eq!(push(&binary, &podcasts).await, 204);
+    assert_eq!(push(&binary, &podcasts.again(1)).await, 204);
+    assert_eq!(push(&binary, &podcasts.again(2)).await, 204);
     // One of three shows is less than half.
     world.spotify.stub.always("/v1/search", || search_page(&[show(0)], 1));
-    assert_eq!(binary.push(&table("podcasts")).await, 204);
+    assert_eq!(push(&binary, &table("podcasts")).await, 204);
     // 6 of 7 episodes, which is within the tolerance.
     world.spotify.stub.on(|call| match call.path.ends_with("/episodes") {
         true => episode_page(&(0..6).map(episode).collect::<Vec<_>>(), 7),
         false => Act::Pass,
     });
-    assert_eq!(binary.push(&table("episodes")).await, 204);
+    assert_eq!(push(&binary, &table("episodes")).await, 204);
     world.spotify.stub.heal();
-    assert_eq!(binary.push(&message(&json!({"search_term": ["a", "b"]}))).await, 204);
+    assert_eq!(push(&binary, &message(&json!({"search_term": ["a", "b"]}))).await, 204);
     let unknown = message(&json!({"tabel": "x"}));
-    assert_eq!(binary.push(&unknown).await, 204);
+    assert_eq!(push(&binary, &unknown).await, 204);
     world.pubsub.on(|_| Some(tonic::Code::PermissionDenied));
-    assert_eq!(binary.push(&unknown).await, 400);
-    assert_eq!(binary.post("no envelope".to_owned()).await, 400);
+    assert_eq!(push(&binary, &unknown).await, 400);
+    assert_eq!(post(&binary, "no envelope".to_owned()).await, 400);
     world.spotify.stub.on(|_| answer(403, "Active premium subscription required"));
-    assert_eq!(binary.push(&table("episodes")).await, 503);
+    assert_eq!(push(&binary, &table("episodes")).await, 503);
     world.spotify.stub.on(|_| answer_with(429, &[("retry-after", "86400")], "Too many requests"));
-    assert_eq!(binary.push(&table("podcasts")).await, 503);
-    let mut lines = binary.stop();
+    assert_eq!(push(&binary, &table("podcasts")).await, 503);
+    let mut lines = stop(binary).await;
 
     // More connections than open files allow.
-    let binary = Binary::start(&world, 24).await;
-    let many: Vec<_> =
-        (0..40).map(|_| TcpStream::connect(("127.0.0.1", binary.port)).unwrap()).collect();
+    let binary = start(&world, 24).await;
+    let address = binary.url.trim_start_matches("http://").trim_end_matches('/');
+    let many: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     drop(many);
-    lines.extend(binary.stop());
+    lines.extend(stop(binary).await);
     lines.extend(crate::panics::lines().0.into_iter().filter(|line| line["event"] == "panic"));
     lines
 }
@@ -213,8 +181,8 @@ fn metrics_match_event_labels_and_value(lines: &[Value]) {
         if let Some(value) = definition["value"].as_str() {
             let without: Vec<_> = matching.iter().filter(|line| !line[value].is_u64()).collect();
             // A request without a message has no duration; distributions ignore it.
-            let told = without.iter().all(|line| line["reason"] == "no_envelope");
-            assert!(told, "{metric}: {value} is not a number in {without:?}");
+            let are_envelope_errors = without.iter().all(|line| line["reason"] == "no_envelope");
+            assert!(are_envelope_errors, "{metric}: {value} is not a number in {without:?}");
             assert!(without.len() < matching.len(), "{metric}: {value}");
         }
     }
@@ -256,6 +224,6 @@ async fn a_message_whose_client_disconnects_has_its_line() {
     assert_eq!(line["table"], EPISODES);
     // The table's lock is released, and the next delivery loads it.
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(log.lines("message").len(), 2);
 }

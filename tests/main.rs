@@ -1,7 +1,6 @@
-//! The tests that meet the service at the wire: the real app on a free port, between a Spotify, a
-//! BigQuery and a Pub/Sub that are simulated whole.
+//! Tests of the real app on a free port, with a simulated Spotify, BigQuery and Pub/Sub.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod backlog;
 mod bigquery_faults;
@@ -21,7 +20,6 @@ mod listing_properties;
 mod listings;
 mod load_jobs;
 mod logs;
-mod lying_pages;
 mod main_job;
 mod messages;
 mod moving_listings;
@@ -49,3 +47,4 @@ mod tokens;
 mod turns;
 mod upload;
 mod wait;
+mod wrong_pages;

@@ -34,7 +34,7 @@ fn every_failure() -> Vec<Failure> {
         job_id: job_id.map(str::to_owned),
     };
     let spotify_refused = |detail: &str, obstacle| Failure::SpotifyRefused {
-        call: "the search".to_owned(),
+        call: "GET /v1/search (offset 0), market BR".to_owned(),
         detail: detail.to_owned(),
         obstacle,
     };
@@ -61,11 +61,12 @@ fn every_failure() -> Vec<Failure> {
         spotify_refused("302", Obstacle::Address),
         spotify_refused("400 Bad request", Obstacle::Request),
         Failure::SpotifyUnexpected {
-            call: "the search".to_owned(),
+            call: "GET /v1/search (offset 0)".to_owned(),
             detail: "the response is not JSON: …".to_owned(),
         },
         Failure::SpotifyUnavailable {
-            call: "the search".to_owned(),
+            status: None,
+            call: "GET /v1/search (offset 0)".to_owned(),
             detail: "503".to_owned(),
             after: None,
         },

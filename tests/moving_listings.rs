@@ -41,7 +41,7 @@ async fn an_episode_published_during_the_reading_is_in_the_table() {
     // From the second call on, there is one more at the top.
     let world = world(|_, call| episodes(if call == 0 { 1..121 } else { 0..121 })).await;
     let app = world.app().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&episodes(0..121)));
     assert_eq!(readings(&world), 2);
 }
@@ -57,7 +57,7 @@ async fn an_episode_withdrawn_during_the_reading_is_not_in_the_table() {
     })
     .await;
     let app = world.app().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     let left: Vec<usize> = (0..120).filter(|n| *n != 3).collect();
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&episodes(left)));
 }
@@ -67,7 +67,7 @@ async fn a_listing_that_shifts_under_an_unchanged_total_is_read_again() {
     // One is added at the top, one removed from the end: page two repeats the end of page one.
     let world = world(|_, call| episodes(if call == 0 { 1..121 } else { 0..120 })).await;
     let app = world.app().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&episodes(0..120)));
 }
 
@@ -94,7 +94,7 @@ async fn a_listing_that_changes_with_every_reading_is_retried() {
     let app = world.app().await;
     for (name, loaded) in [("episodes", EPISODES), ("mentions", MENTIONS)] {
         let answer = app.push(&table(name)).await;
-        assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+        assert_eq!(answer.result(), (503, "retry listing_incomplete"));
         assert!(answer.detail().contains("`total` was between"), "{}", answer.detail());
         assert!(world.bigquery.table(loaded).is_none_or(|table| table.loads == 0));
     }
@@ -115,7 +115,7 @@ async fn readings_that_each_lack_a_different_episode_are_not_accepted() {
     .await;
     let app = world.app().await;
     let answer = app.push(&table("episodes")).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     let detail = answer.detail();
     assert!(detail.contains("119 distinct items were shown, 1 items more than once"), "{detail}");
 }

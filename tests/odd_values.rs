@@ -79,7 +79,7 @@ async fn an_odd_field_is_converted_or_else_null_and_counted() {
         let log = Log::start();
         let (world, app) = showing(page_with(&item).into_bytes()).await;
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"), "{item}");
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"), "{item}");
         let mut expected = episode_rows(&[episode(0), episode(2)]);
         expected.insert(1, row);
         assert_eq!(world.bigquery.rows(EPISODES), expected, "{item}");
@@ -110,7 +110,7 @@ async fn an_item_without_an_id_is_skipped_and_counted() {
         let log = Log::start();
         let (world, app) = showing(page_with(item).into_bytes()).await;
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"), "{item}");
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"), "{item}");
         assert_eq!(
             world.bigquery.rows(EPISODES),
             episode_rows(&[episode(0), episode(2)]),
@@ -119,7 +119,7 @@ async fn an_item_without_an_id_is_skipped_and_counted() {
         let line = log.outcome(&push.id);
         let counts = ["malformed_fields", "undated", "skipped_nulls"].map(|name| &*line[name]);
         assert_eq!(counts, ["0", "0", "1"], "{item}");
-        assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"), "{item}");
+        assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"), "{item}");
         assert_eq!(world.bigquery.rows(MENTIONS), episode_rows(&[episode(0)]), "{item}");
     }
 }
@@ -136,7 +136,7 @@ async fn an_odd_page_is_parsed_as_well() {
         healthy.replace("{\"items\"", r#"{"items":null,"\ud83c":"\udfa7","items""#),
     ] {
         let (world, app) = showing(page.clone().into_bytes()).await;
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{page}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{page}");
         assert_eq!(world.bigquery.rows(EPISODES), rows, "{page}");
     }
 }
@@ -147,7 +147,7 @@ async fn invalid_utf_8_and_u_0000_are_replaced_or_removed() {
     let at = page.windows(4).position(|bytes| bytes == "Só ".as_bytes()).unwrap();
     page.splice(at..at + 4, *b"S\xf3\0 ");
     let (world, app) = showing(page).await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES)[1]["description"], "S\u{fffd} 1");
 }
 
@@ -168,7 +168,7 @@ async fn a_search_is_parsed_as_leniently() {
     });
     let app = world.app().await;
     let push = table("podcasts");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     let mut expected = podcast_rows(&[first, second, third]);
     expected[0]["total_episodes"] = Value::Null;
     expected[1]["total_episodes"] = json!(12);
@@ -219,8 +219,8 @@ async fn an_odd_token_response_is_accepted() {
             _ => Act::Pass,
         });
         let app = world.app().await;
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"), "{token}");
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{token}");
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"), "{token}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{token}");
         let tokens = world.spotify.stub.calls_to("POST", "/api/token").len();
         assert_eq!(tokens, 1, "{token}");
     }
@@ -258,6 +258,6 @@ async fn any_of_several_phrases_makes_a_mention() {
     let (world, _) = showing(page.into_bytes()).await;
     let world = world.set("MENTION", "Grupo Boticário | MAGALU");
     let app = world.app().await;
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(MENTIONS), episode_rows(&episodes[..2]));
 }

@@ -72,7 +72,7 @@ async fn eight_messages_share_the_attempts_of_one_call() {
             world.spotify.stub.always(path, fault);
             let pushes = eight();
             for answer in push_all(&app, &pushes).await {
-                assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{path} {name}");
+                assert_eq!(answer.result(), (503, "retry spotify_unavailable"), "{path} {name}");
             }
             let calls = || {
                 let calls = world.spotify.stub.calls();
@@ -86,7 +86,7 @@ async fn eight_messages_share_the_attempts_of_one_call() {
             assert!(calls() - first <= 4, "{path} {name}: {}", calls() - first);
             world.spotify.stub.heal();
             for answer in push_all(&app, &again(&pushes)).await {
-                assert_eq!(answer.told(), (204, "loaded"), "{path} {name}");
+                assert_eq!(answer.result(), (204, "loaded"), "{path} {name}");
             }
         }
     }
@@ -97,11 +97,11 @@ async fn an_outage_costs_the_calls_in_flight_and_the_attempts_of_one() {
     for (name, fault) in outages() {
         let world = world().await;
         let app = start(&world).await;
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         let before = world.spotify.api_calls().len();
         world.spotify.stub.always("/v1/", fault);
         for answer in push_all(&app, &eight()).await {
-            assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{name}");
+            assert_eq!(answer.result(), (503, "retry spotify_unavailable"), "{name}");
         }
         // Eight calls are made at once.
         let calls = world.spotify.api_calls().len() - before;
@@ -118,7 +118,7 @@ async fn a_server_that_refuses_connections_is_an_outage() {
     let log = Log::start();
     let app = start(&world).await;
     for answer in push_all(&app, &eight()).await {
-        assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+        assert_eq!(answer.result(), (503, "retry spotify_unavailable"));
         assert!(answer.detail().contains("Connection refused"), "{}", answer.detail());
     }
     let calls = |line: &Line| line["spotify_calls"].parse::<usize>().unwrap();
@@ -135,12 +135,9 @@ async fn a_refusal_of_the_client_is_shared() {
     ] {
         let world = world().await;
         let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-        world.spotify.stub.always("/api/token", move || match answer(400, body) {
-            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-            act => act,
-        });
+        world.spotify.stub.always("/api/token", move || answer(400, body).after(RESPONSE_DELAY));
         for answer in push_all(&app, &eight()).await {
-            assert_eq!(answer.told(), (503, reason));
+            assert_eq!(answer.result(), (503, reason));
         }
         assert_eq!(world.spotify.stub.calls().len(), 1, "{reason}");
     }
@@ -150,14 +147,10 @@ async fn a_refusal_of_the_client_is_shared() {
 async fn a_lapsed_premium_costs_one_call() {
     let world = world().await;
     let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-    world.spotify.stub.always("/v1/", || {
-        match answer(403, "Active premium subscription required") {
-            Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-            act => act,
-        }
-    });
+    let body = "Active premium subscription required";
+    world.spotify.stub.always("/v1/", move || answer(403, body).after(RESPONSE_DELAY));
     for answer in push_all(&app, &eight()).await {
-        assert_eq!(answer.told(), (503, "retry premium_required"));
+        assert_eq!(answer.result(), (503, "retry premium_required"));
     }
     assert_eq!(world.spotify.api_calls().len(), 1);
 }
@@ -168,13 +161,11 @@ async fn a_long_retry_after_is_passed_on_to_all_that_wait() {
         for status in [408, 503] {
             let world = world().await;
             let app = start_with(&world, 10 * RESPONSE_DELAY).await;
-            let act = move || answer_with(status, &[("retry-after", "3600")], "");
-            world.spotify.stub.always(path, move || match act() {
-                Act::Answer(response) => Act::LateAnswer(RESPONSE_DELAY, response),
-                act => act,
-            });
+            let late =
+                move || answer_with(status, &[("retry-after", "3600")], "").after(RESPONSE_DELAY);
+            world.spotify.stub.always(path, late);
             for answer in push_all(&app, &eight()).await {
-                assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+                assert_eq!(answer.result(), (503, "retry spotify_unavailable"));
                 assert_eq!(answer.retry_after, Some(3600));
             }
             let calls = world.spotify.stub.calls();
@@ -202,12 +193,12 @@ async fn a_page_that_keeps_failing_stops_no_other() {
         let bad = json!({"table": "episodes", "search_term": "bad", "show_id": show});
         let before = calls();
         let fails = async {
-            let told = app.push(&message(&bad)).await;
-            assert_eq!(told.told(), (503, "retry spotify_unavailable"));
+            let response = app.push(&message(&bad)).await;
+            assert_eq!(response.result(), (503, "retry spotify_unavailable"));
         };
         let others = async {
             for push in eight().iter().chain(&eight()) {
-                assert_eq!(app.push(push).await.told(), (204, "loaded"));
+                assert_eq!(app.push(push).await.result(), (204, "loaded"));
             }
         };
         tokio::join!(fails, others);

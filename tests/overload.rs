@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::bigquery::Fate;
 use crate::support::log::Log;
-use crate::support::spotify::{Spotify, catalog, episode_page, piece};
+use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Call};
-use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table};
+use crate::support::{App, EPISODES, MENTIONS, Push, World, message, table, until};
 
 async fn world() -> World {
     World::new(Spotify::showing(3, 120).await).await
@@ -24,21 +24,12 @@ async fn impatient(world: &World) -> App {
     App::start(config).await
 }
 
-/// Waits until `is` holds.
-async fn until(is: impl Fn() -> bool) {
-    while !is() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
     let log = Log::start();
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
     let app = impatient(&world).await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
+    let held = world.bigquery.stub.hold_next(1, "/upload/");
 
     let push = table("podcasts");
     let first = app.push(&push);
@@ -51,7 +42,7 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
             (&same, &answers.0, "other messages for tb_datahackers_limitada are in progress"),
             (&other, &answers.1, "MAX_CONCURRENT_MESSAGES (1)"),
         ] {
-            assert_eq!(answer.told(), (503, "retry overloaded"));
+            assert_eq!(answer.result(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));
             assert!(answer.detail().contains(cause), "{}", answer.detail());
             assert_eq!(log.outcome(&push.id)["spotify_calls"], "0");
@@ -61,9 +52,9 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
         [same, other]
     };
     let (first, others) = join(first, others).await;
-    assert_eq!(first.told(), (204, "loaded"));
+    assert_eq!(first.result(), (204, "loaded"));
     for push in others {
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -71,9 +62,7 @@ async fn a_message_that_would_start_too_late_is_answered_503_without_a_call() {
 async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     let world = world().await;
     let app = impatient(&world).await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.spotify.stub.next(1, "/episodes", move || Act::Held(until_then.clone()));
+    let held = world.spotify.stub.hold_next(1, "/episodes");
     let show = &world.spotify.catalog.shows[0]["id"];
     let push =
         |table| message(&json!({"table": table, "search_term": "data hackers", "show_id": show}));
@@ -81,7 +70,7 @@ async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     let waits = async {
         until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
         let answer = app.push(&mentions).await;
-        assert_eq!(answer.told(), (503, "retry overloaded"));
+        assert_eq!(answer.result(), (503, "retry overloaded"));
         let cause = "another message is reading the episodes of the show";
         assert!(answer.detail().contains(cause), "{}", answer.detail());
         assert_eq!(world.spotify.api_calls().len(), 1);
@@ -89,9 +78,9 @@ async fn a_message_that_waits_too_long_for_a_reading_makes_no_call() {
     };
     let episodes = push("episodes");
     let (first, ()) = join(app.push(&episodes), waits).await;
-    assert_eq!(first.told(), (204, "loaded"));
+    assert_eq!(first.result(), (204, "loaded"));
     let read = world.spotify.api_calls().len();
-    assert_eq!(app.push(&mentions.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&mentions.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.spotify.api_calls().len(), read, "it uses the other message's reading");
 }
 
@@ -101,34 +90,14 @@ async fn a_slow_lookup_of_earlier_jobs_leaves_no_time_to_read() {
     let app = impatient(&world).await;
     let push = table("podcasts");
     world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
-    assert_eq!(app.push(&push).await.told(), (503, "retry warehouse_unavailable"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"));
     assert_eq!(world.bigquery.accepted().len(), 5);
     world.bigquery.stub.always("/jobs/", || Act::Late(Duration::from_millis(900)));
     let read = world.spotify.api_calls().len();
     let answer = app.push(&push.again(2)).await;
-    assert_eq!(answer.told(), (503, "retry overloaded"));
+    assert_eq!(answer.result(), (503, "retry overloaded"));
     assert!(answer.detail().contains("an earlier load job took too long"), "{}", answer.detail());
     assert_eq!(world.spotify.api_calls().len(), read);
-}
-
-/// Each reading contains one more episode.
-fn growing(world: &World) {
-    let mut shown = catalog(1, 120);
-    let episodes = shown.episodes.drain().next().unwrap().1;
-    let mut readings = 0;
-    world.spotify.stub.on(move |call: &Call| {
-        if !call.path.ends_with("/episodes") {
-            return Act::Pass;
-        }
-        readings += usize::from(call.number("offset") == 0);
-        let listed = &episodes[20 - readings..];
-        episode_page(piece(listed, call.number("offset"), call.number("limit")), listed.len())
-    });
-}
-
-fn readings(world: &World) -> usize {
-    let calls = world.spotify.stub.calls_to("GET", "/episodes");
-    calls.iter().filter(|call| call.number("offset") == 0).count()
 }
 
 /// Pushes a message, and disconnects once `sent` holds.
@@ -155,11 +124,11 @@ async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
         let log = Log::start();
         let push = table("episodes");
         let held_calls = || world.bigquery.stub.calls_to(method, "/tables").len();
-        push_and_disconnect(&app, &push, || held_calls() > 0 && readings(&world) > 0).await;
+        push_and_disconnect(&app, &push, || held_calls() > 0 && world.spotify.readings() > 0).await;
         until(|| !log.lines("message").is_empty()).await;
         held.cancel();
         assert_eq!(log.outcome(&push.id)["reason"], "client_gone");
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
         assert_eq!(world.bigquery.accepted().len(), 1, "{method}");
     }
 }
@@ -167,23 +136,21 @@ async fn a_message_is_canceled_if_its_client_disconnects_before_the_load_job() {
 #[tokio::test]
 async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
     let world = world().await;
-    growing(&world);
+    world.spotify.grow_with_each_reading();
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.bigquery.stub.next(1, "/upload/", move || Act::Held(until_then.clone()));
+    let held = world.bigquery.stub.hold_next(1, "/upload/");
     let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len();
     push_and_disconnect(&app, &table("episodes"), || uploads() > 0).await;
 
     let next = table("episodes");
     let release = async {
         // The second message would have had time to read Spotify.
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
-        assert_eq!(readings(&world), 1);
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
+        assert_eq!(world.spotify.readings(), 1);
         held.cancel();
     };
     let (next, ()) = join(app.push(&next), release).await;
-    assert_eq!(next.told(), (204, "loaded"));
+    assert_eq!(next.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
     assert_eq!(world.bigquery.rows(EPISODES).len(), 102, "the table has the latest reading");
 }
@@ -192,7 +159,7 @@ async fn an_upload_whose_client_disconnects_ends_before_the_next_reading() {
 async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked() {
     for fails in [None, Some("backendError")] {
         let world = world().await;
-        growing(&world);
+        world.spotify.grow_with_each_reading();
         let app = world.app().await;
         let held = CancellationToken::new();
         let until_then = held.clone();
@@ -218,22 +185,22 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
         push_and_disconnect(&app, &table("episodes"), looked).await;
 
         let release = async {
-            assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+            assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
             let mentions = table("mentions");
-            assert_eq!(app.push(&mentions).await.told(), (204, "loaded"));
-            assert_eq!(readings(&world), 1, "another table may use its reading");
+            assert_eq!(app.push(&mentions).await.result(), (204, "loaded"));
+            assert_eq!(world.spotify.readings(), 1, "another table may use its reading");
             held.cancel();
         };
         let next = table("episodes");
         let (next, ()) = join(app.push(&next), release).await;
-        assert_eq!(next.told(), (204, "loaded"), "{fails:?}");
+        assert_eq!(next.result(), (204, "loaded"), "{fails:?}");
         let looks = world.bigquery.stub.calls_to("GET", "/jobs/").len();
         assert!(looks > 8, "{fails:?}: {looks}");
         let accepted = world.bigquery.accepted();
         let episodes = accepted.iter().filter(|id| id.starts_with("spotify-bq_episodes"));
         assert_eq!(episodes.count(), 2, "{fails:?}: one job for each message");
         // A table that has used the reading is read again.
-        let read = readings(&world);
+        let read = world.spotify.readings();
         assert!(read == 2 || fails.is_some(), "{read}");
         assert_eq!(world.bigquery.rows(EPISODES).len(), 100 + read, "{fails:?}");
         assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 1);
@@ -244,9 +211,7 @@ async fn a_job_whose_client_disconnects_is_followed_and_keeps_its_table_locked()
 async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "1");
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until_then = held.clone();
-    world.spotify.stub.always("/v1/", move || Act::Held(until_then.clone()));
+    let held = world.spotify.stub.hold("/v1/");
     let long = |n| Push {
         data: format!(
             "{}{}",
@@ -260,7 +225,7 @@ async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
     let answers = join_all(pushes.iter().map(|push| async {
         let answer = app.push(push).await;
         if answer.status == 503 {
-            assert_eq!(answer.told(), (503, "retry overloaded"));
+            assert_eq!(answer.result(), (503, "retry overloaded"));
             assert_eq!(answer.retry_after, Some(10));
         }
         answer.status
@@ -269,11 +234,11 @@ async fn the_memory_of_long_bodies_is_limited_and_short_ones_pass() {
         until(|| !world.spotify.api_calls().is_empty()).await;
         // A short message is read.
         let list = json!({"search_term": (0..3).map(|n| format!("x {n}")).collect::<Vec<_>>()});
-        assert_eq!(app.push(&message(&list)).await.told(), (204, "fanned_out"));
+        assert_eq!(app.push(&message(&list)).await.result(), (204, "fanned_out"));
         held.cancel();
     };
     let (answers, ()) = join(answers, release).await;
     let count = |status| answers.iter().filter(|answer| **answer == status).count();
     assert_eq!((count(204), count(503)), (17, 3));
-    assert_eq!(app.push(&long(99)).await.told(), (204, "loaded"), "the memory is free again");
+    assert_eq!(app.push(&long(99)).await.result(), (204, "loaded"), "the memory is free again");
 }

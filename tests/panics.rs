@@ -25,8 +25,8 @@ async fn a_panic_is_answered_500_and_the_service_continues() {
     drop(log);
 
     // The table's lock and the slot are released, and the table is not loaded again.
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
 }
 

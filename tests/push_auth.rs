@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::issuer::{
-    ACCOUNT, AUDIENCE, Issuer, OTHERS, OURS, claims, jwk, now, ours, token, unsigned,
+    ACCOUNT, AUDIENCE, ISSUER_KEY, Issuer, OTHER_KEY, claims, jwk, now, token, unsigned,
+    valid_token,
 };
 use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, answer};
@@ -48,7 +49,7 @@ async fn a_push_with_a_valid_token_is_handled() {
     for (issuer, scheme) in
         [("https://accounts.google.com", "Bearer"), ("accounts.google.com", "bearer")]
     {
-        let authorization = format!("{scheme} {}", ours(KID, json!({ "iss": issuer })));
+        let authorization = format!("{scheme} {}", valid_token(KID, json!({ "iss": issuer })));
         let headers = [("authorization", authorization.as_str())];
         let answer = app.post_with(&headers, push.clone()).await.unwrap();
         assert_eq!(answer.status, 204, "{issuer}");
@@ -61,17 +62,17 @@ async fn invalid_tokens_are_refused() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let app = App::start(verified(&world, &issuer)).await;
     let header = |alg: &str| json!({"alg": alg, "typ": "JWT", "kid": KID});
-    let good = ours(KID, json!({}));
+    let good = valid_token(KID, json!({}));
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let claimed = claims(json!({})).to_string();
     // Signed with the public key as an HMAC secret. A verifier that trusts `alg` would accept this.
-    let n = jwk(KID, &OURS)["n"].as_str().unwrap().to_owned();
+    let n = jwk(KID, &ISSUER_KEY)["n"].as_str().unwrap().to_owned();
     let by_public_key = |key: &[u8]| {
         let signed = unsigned(&header("HS256").to_string(), &claimed);
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
     };
-    let with = |changes: Value| ours(KID, changes);
+    let with = |changes: Value| valid_token(KID, changes);
 
     let tokens = [
         ("none", String::new()),
@@ -92,22 +93,22 @@ async fn invalid_tokens_are_refused() {
         ("HS256 with the public modulus", by_public_key(n.as_bytes())),
         ("HS256 with its bytes", by_public_key(&URL_SAFE_NO_PAD.decode(&n).unwrap())),
         ("HS256 with an empty key", by_public_key(b"")),
-        ("RS512 in name", token(&header("RS512"), &claims(json!({})), &OURS)),
-        ("ES256 in name", token(&header("ES256"), &claims(json!({})), &OURS)),
+        ("RS512 in name", token(&header("RS512"), &claims(json!({})), &ISSUER_KEY)),
+        ("ES256 in name", token(&header("ES256"), &claims(json!({})), &ISSUER_KEY)),
         ("alg as a list", {
-            token(&json!({"alg": ["RS256"], "kid": KID}), &claims(json!({})), &OURS)
+            token(&json!({"alg": ["RS256"], "kid": KID}), &claims(json!({})), &ISSUER_KEY)
         }),
-        ("another key with our key id", token(&header("RS256"), &claims(json!({})), &OTHERS)),
-        ("no key id", token(&json!({"alg": "RS256"}), &claims(json!({})), &OURS)),
+        ("another key with our key id", token(&header("RS256"), &claims(json!({})), &OTHER_KEY)),
+        ("no key id", token(&json!({"alg": "RS256"}), &claims(json!({})), &ISSUER_KEY)),
         ("a key id that is a number", {
-            token(&json!({"alg": "RS256", "kid": 1}), &claims(json!({})), &OURS)
+            token(&json!({"alg": "RS256", "kid": 1}), &claims(json!({})), &ISSUER_KEY)
         }),
-        ("an unknown key id", ours("key-2", json!({}))),
-        ("a key id that is a path", ours("../../etc/passwd", json!({}))),
-        ("a key id of 300 characters", ours(&"k".repeat(300), json!({}))),
+        ("an unknown key id", valid_token("key-2", json!({}))),
+        ("a key id that is a path", valid_token("../../etc/passwd", json!({}))),
+        ("a key id of 300 characters", valid_token(&"k".repeat(300), json!({}))),
         ("a key in the header", {
-            let header = json!({"alg": "RS256", "kid": KID, "jwk": jwk(KID, &OTHERS)});
-            token(&header, &claims(json!({})), &OTHERS)
+            let header = json!({"alg": "RS256", "kid": KID, "jwk": jwk(KID, &OTHER_KEY)});
+            token(&header, &claims(json!({})), &OTHER_KEY)
         }),
         ("expired", with(json!({"exp": now() - 60}))),
         ("expired in 1970", with(json!({"exp": 0}))),
@@ -120,7 +121,10 @@ async fn invalid_tokens_are_refused() {
         ("another audience", with(json!({"aud": "https://other.example/"}))),
         ("an audience without its slash", with(json!({"aud": AUDIENCE.trim_end_matches('/')}))),
         ("an audience with an extra slash", with(json!({"aud": format!("{AUDIENCE}/")}))),
-        ("an audience that starts with ours", with(json!({"aud": format!("{AUDIENCE}x")}))),
+        (
+            "an audience that starts with the expected one",
+            with(json!({"aud": format!("{AUDIENCE}x")})),
+        ),
         ("an audience in capitals", with(json!({"aud": AUDIENCE.to_uppercase()}))),
         ("two audiences", with(json!({"aud": [AUDIENCE, "https://other.example/"]}))),
         ("no audience", with(json!({"aud": null}))),
@@ -128,8 +132,8 @@ async fn invalid_tokens_are_refused() {
         ("another issuer", with(json!({"iss": "https://accounts.google.com.evil.example"}))),
         ("issuers in a list", with(json!({"iss": ["https://accounts.google.com", "x"]}))),
         ("no issuer", with(json!({"iss": null}))),
-        ("no claims", token(&header("RS256"), &json!({}), &OURS)),
-        ("claims that are a list", token(&header("RS256"), &json!([]), &OURS)),
+        ("no claims", token(&header("RS256"), &json!({}), &ISSUER_KEY)),
+        ("claims that are a list", token(&header("RS256"), &json!([]), &ISSUER_KEY)),
         ("claims nested deeply", {
             let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
             format!("{}.{signature}", unsigned(&header("RS256").to_string(), &deep))
@@ -142,7 +146,10 @@ async fn invalid_tokens_are_refused() {
     for (what, changes) in [
         ("another account", json!({"email": "evil@p1.iam.gserviceaccount.com"})),
         ("the account in capitals", json!({"email": ACCOUNT.to_uppercase()})),
-        ("an account that starts with ours", json!({"email": format!("{ACCOUNT}.evil.example")})),
+        (
+            "an account that starts with the expected one",
+            json!({"email": format!("{ACCOUNT}.evil.example")}),
+        ),
         ("no account", json!({"email": null})),
         ("an empty account", json!({"email": ""})),
         ("an account in a list", json!({"email": [ACCOUNT]})),
@@ -156,7 +163,7 @@ async fn invalid_tokens_are_refused() {
         ("an empty header", " ".to_owned()),
         ("no scheme", good.clone()),
         ("another scheme", format!("Basic {good}")),
-        ("a scheme that starts like ours", format!("Bearerx {good}")),
+        ("a scheme that starts like the expected one", format!("Bearerx {good}")),
         ("an extra space", format!("Bearer  {good}")),
         ("the token twice", format!("Bearer {good} {good}")),
     ] {
@@ -179,7 +186,7 @@ fn flipped(signature: &str) -> String {
 async fn a_token_without_its_signature_from_cloud_run_says_what_to_do() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let app = App::start(verified(&world, &issuer)).await;
-    let token = ours(KID, json!({}));
+    let token = valid_token(KID, json!({}));
     let (signed, _) = token.rsplit_once('.').unwrap();
     let authorization = format!("Bearer {signed}.SIGNATURE_REMOVED_BY_GOOGLE");
     let answer = app.post_with(&[("authorization", &authorization)], "").await.unwrap();
@@ -208,7 +215,7 @@ async fn concurrent_pushes_on_a_cold_cache_need_one_fetch_of_keys() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let app = App::start(verified(&world, &issuer)).await;
     issuer.stub.on(|_| Act::Late(Duration::from_millis(50)));
-    let good = format!("Bearer {}", ours(KID, json!({})));
+    let good = format!("Bearer {}", valid_token(KID, json!({})));
     let statuses = join_all((0..200).map(|_| status(&app, &good))).await;
     assert_eq!(statuses, vec![400; 200]);
     assert_eq!(issuer.fetches(), 1);
@@ -234,7 +241,7 @@ async fn unreachable_keys_make_a_push_a_retry_with_few_fetches() {
         config.timing.connect_timeout = Duration::from_millis(300);
         let app = App::start(config).await;
         issuer.stub.on(failure);
-        let good = format!("Bearer {}", ours(KID, json!({})));
+        let good = format!("Bearer {}", valid_token(KID, json!({})));
         let statuses = join_all((0..50).map(|_| status(&app, &good))).await;
         assert_eq!(statuses, vec![503; 50], "{what}");
         // One by the verifier, and one for the list of key ids.
@@ -248,7 +255,7 @@ async fn keys_that_become_reachable_are_fetched() {
     let mut config = verified(&world, &issuer);
     config.timing.key_list_ttl = Duration::ZERO;
     let app = App::start(config).await;
-    let good = format!("Bearer {}", ours(KID, json!({})));
+    let good = format!("Bearer {}", valid_token(KID, json!({})));
     issuer.stub.on(|_| Act::Cut);
     assert_eq!(status(&app, &good).await, 503);
     issuer.stub.heal();
@@ -262,13 +269,13 @@ async fn invented_key_ids_cause_few_fetches_and_do_not_block_valid_tokens() {
     // The cache is cold: the first invented id arrives before a valid token.
     for n in 0..30 {
         assert_eq!(
-            status(&app, &format!("Bearer {}", ours(&format!("x{n}"), json!({})))).await,
+            status(&app, &format!("Bearer {}", valid_token(&format!("x{n}"), json!({})))).await,
             401
         );
     }
     let before = issuer.fetches();
     assert!(before <= 2, "{before} fetches for keys that do not exist");
-    assert_eq!(status(&app, &format!("Bearer {}", ours(KID, json!({})))).await, 400);
+    assert_eq!(status(&app, &format!("Bearer {}", valid_token(KID, json!({})))).await, 400);
     assert_eq!(issuer.fetches(), before + 1);
 }
 
@@ -276,11 +283,11 @@ async fn invented_key_ids_cause_few_fetches_and_do_not_block_valid_tokens() {
 async fn a_new_key_of_the_issuer_is_fetched_and_the_old_one_stays_valid() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let app = App::start(verified(&world, &issuer)).await;
-    let old = format!("Bearer {}", ours(KID, json!({})));
+    let old = format!("Bearer {}", valid_token(KID, json!({})));
     assert_eq!(status(&app, &old).await, 400);
-    issuer.set(&[jwk(KID, &OURS), jwk("key-2", &OTHERS)]);
+    issuer.set(&[jwk(KID, &ISSUER_KEY), jwk("key-2", &OTHER_KEY)]);
     let header = json!({"alg": "RS256", "kid": "key-2"});
-    let new = format!("Bearer {}", token(&header, &claims(json!({})), &OTHERS));
+    let new = format!("Bearer {}", token(&header, &claims(json!({})), &OTHER_KEY));
     assert_eq!(status(&app, &new).await, 400);
     issuer.stub.on(|_| Act::Cut);
     assert_eq!((status(&app, &old).await, status(&app, &new).await), (400, 400));

@@ -124,7 +124,7 @@ async fn each_refusal_names_the_key_and_what_is_allowed() {
     for (push, reason, says) in refusals {
         let answer = app.push(&push).await;
         let dead = format!("dead_lettered {reason}");
-        assert_eq!(answer.told(), (204, dead.as_str()), "{}", push.data);
+        assert_eq!(answer.result(), (204, dead.as_str()), "{}", push.data);
         let detail = detail_of(&push, reason, &world.pubsub.published("letters"));
         assert!(detail.contains(says), "{}: {detail}", push.data);
         assert!(detail.contains("What to do: correct the message"), "{detail}");
@@ -139,7 +139,7 @@ async fn data_that_is_not_base64_is_dead_lettered() {
     let mut envelope = message(&json!({})).envelope();
     envelope["message"]["data"] = json!("{\"table\":\"podcasts\"}");
     let answer = app.post(envelope.to_string()).await.unwrap();
-    assert_eq!(answer.told(), (204, "dead_lettered bad_base64"));
+    assert_eq!(answer.result(), (204, "dead_lettered bad_base64"));
     assert_eq!(world.pubsub.published("letters")[0].data, br#"{"table":"podcasts"}"#);
 }
 
@@ -150,7 +150,7 @@ async fn data_that_is_not_text_is_dead_lettered_unchanged() {
     let mut envelope = message(&json!({})).envelope();
     envelope["message"]["data"] = json!(STANDARD.encode([0xff, 0x00, b'{']));
     let answer = app.post(envelope.to_string()).await.unwrap();
-    assert_eq!(answer.told(), (204, "dead_lettered bad_json"));
+    assert_eq!(answer.result(), (204, "dead_lettered bad_json"));
     assert_eq!(world.pubsub.published("letters")[0].data, [0xff, 0x00, b'{']);
 }
 
@@ -172,7 +172,7 @@ async fn without_a_dead_letter_topic_the_message_is_answered_400() {
     let world = world().await.set("DEAD_LETTER_TOPIC", "");
     let app = world.app().await;
     let answer = app.push(&message(&json!({"table": "x"}))).await;
-    assert_eq!(answer.told(), (400, "refused refused"));
+    assert_eq!(answer.result(), (400, "refused refused"));
     assert_eq!(answer.body["reason"], "refused");
     assert!(answer.detail().contains("`table` is \"x\""));
     assert!(answer.body["advice"].as_str().is_some_and(|advice| advice.contains("correct")));
@@ -185,10 +185,10 @@ async fn a_dead_letter_that_cannot_be_published_is_published_by_the_next_deliver
         let app = world.app().await;
         world.pubsub.on(move |_| Some(code));
         let push = message(&json!({"table": "x"}));
-        assert_eq!(app.push(&push).await.told(), (400, "refused refused"), "{code:?}");
+        assert_eq!(app.push(&push).await.result(), (400, "refused refused"), "{code:?}");
         assert!(world.pubsub.published("letters").is_empty());
         world.pubsub.on(|_| None);
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "dead_lettered refused"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "dead_lettered refused"));
         assert_eq!(world.pubsub.published("letters").len(), 1);
     }
 }
@@ -203,7 +203,7 @@ async fn a_transient_publish_failure_is_retried() {
         (failures > 0).then_some(tonic::Code::Unavailable)
     });
     let answer = app.push(&message(&json!({"table": "x"}))).await;
-    assert_eq!(answer.told(), (204, "dead_lettered refused"));
+    assert_eq!(answer.result(), (204, "dead_lettered refused"));
     assert_eq!(world.pubsub.published("letters").len(), 1);
 }
 
@@ -212,7 +212,7 @@ async fn a_request_that_is_not_a_push_is_answered_400_and_not_dead_lettered() {
     let world = world().await;
     let app = world.app().await;
     for body in ["", "{}", "[]", r#"{"table":"podcasts"}"#, r#"{"message":{"data":"e30="}}"#] {
-        assert_eq!(app.post(body).await.unwrap().told(), (400, "refused no_envelope"), "{body}");
+        assert_eq!(app.post(body).await.unwrap().result(), (400, "refused no_envelope"), "{body}");
     }
     assert!(world.pubsub.published("letters").is_empty());
 }
@@ -227,7 +227,7 @@ async fn a_message_may_be_in_attributes_and_old_names_work() {
         (message(&json!({"table": "tabela_7"})), "mentions"),
         (message(&json!({"table": "tb_datahackers_episodios_total"})), "episodes"),
     ] {
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"), "{push:?}");
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"), "{push:?}");
         let accepted = world.bigquery.accepted();
         assert!(accepted.last().unwrap().starts_with(&format!("spotify-bq_{kind}_")));
     }

@@ -1,6 +1,6 @@
-//! What one instance does against Spotify's quota: 1,000 terms with three tables each, from four
-//! fan-outs, and a Spotify with a rolling window that bans those who do not wait. Time runs a hundred
-//! times faster than in earnest. It takes a minute and wants an idle machine:
+//! What one instance loads within Spotify's quota: 1,000 terms with three tables each, from four fan-outs. The
+//! simulated Spotify has a rolling window, and blocks clients that do not wait. Time runs a hundred times faster
+//! than in reality. The test takes a minute and needs an idle machine:
 //! `cargo test --release --test wire scale -- --ignored --nocapture`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,29 +23,29 @@ use crate::support::{App, Push, World, message};
 const TERMS: usize = 1_000;
 const FAN_OUTS: usize = 4;
 
-/// A second of the simulated world.
+/// A second of simulated time.
 const SECOND: Duration = Duration::from_millis(10);
 
-/// Spotify's window, and how many calls it allows: the size is unpublished, and what matters here
-/// is only that it is less than the service could make.
+/// Spotify's window and the number of calls that it allows. The real number is not published. It must be less
+/// than the service can make.
 const WINDOW: Duration = Duration::from_millis(300);
 const QUOTA: usize = 60;
 
-/// One call, of 100 ms.
+/// The duration of a call: 100 ms.
 const LATENCY: Duration = Duration::from_millis(1);
 
-/// A call that arrives sooner after a 429 may have been sent before that was known.
-const UNKNOWING: Duration = Duration::from_millis(25);
+/// A call that arrives sooner after a 429 may have been in flight.
+const IN_FLIGHT: Duration = Duration::from_millis(25);
 
-/// Calls at once, the service's setting.
-const AT_ONCE: usize = 8;
+/// Concurrent calls: the default of the setting.
+const CONCURRENT_CALLS: usize = 8;
 
-/// Pushes that are not answered yet; Cloud Run lets 80 in.
-const OUTSTANDING: usize = 80;
+/// Concurrent pushes: Cloud Run accepts 80.
+const CONCURRENT_PUSHES: usize = 80;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a minute on an idle machine; part of .ci/long"]
-async fn a_thousand_terms_pass_the_quota_without_a_ban() {
+async fn a_thousand_terms_are_loaded_within_the_quota() {
     let spotify = Spotify { stub: Stub::start(router()).await, catalog: Catalog::default() };
     let quota = Arc::new(Mutex::new(Quota::default()));
     let gate = Arc::clone(&quota);
@@ -79,7 +79,7 @@ async fn a_thousand_terms_pass_the_quota_without_a_ban() {
             let data: Value = serde_json::from_slice(&published.data).unwrap();
             deliver(&app, message(&data), &quota)
         })
-        .buffer_unordered(OUTSTANDING)
+        .buffer_unordered(CONCURRENT_PUSHES)
         .fold(0, async |sum, attempts| sum + attempts)
         .await;
     let took = start.elapsed();
@@ -102,8 +102,8 @@ async fn a_thousand_terms_pass_the_quota_without_a_ban() {
     let calls = quota.served as f64 / (3 * TERMS) as f64;
     println!(
         "{} tables in {hours:.2} h of simulated time ({took:?}), {deliveries} deliveries, {} calls \
-         served, {calls:.2} a table, {:.0} tables a day, {} answered 429 in {} cooldowns; {:.0} % of the \
-         quota used",
+         served, {calls:.2} per table, {:.0} tables per day, {} calls answered 429 in {} cooldowns, {:.0}% of \
+         the quota used",
         3 * TERMS,
         quota.served,
         (3 * TERMS) as f64 / hours * 24.0,
@@ -111,12 +111,15 @@ async fn a_thousand_terms_pass_the_quota_without_a_ban() {
         quota.cooldowns,
         share * 100.0
     );
-    assert_eq!(quota.ignored, 0, "calls during a ban");
-    assert!(calls <= 2.6, "{calls:.2} calls a table: episodes and mentions share no reading");
-    assert!(share >= 0.8, "only {share:.2} of what the quota allows");
+    assert_eq!(quota.ignored, 0, "calls during a cooldown");
+    assert!(
+        calls <= 2.6,
+        "{calls:.2} calls per table: episodes and mentions do not share readings"
+    );
+    assert!(share >= 0.8, "only {share:.2} of the quota was used");
 }
 
-/// Delivers until it is acknowledged, with the subscription's backoff. Answers how often that was.
+/// Delivers a message with the subscription's backoff until it is acknowledged. Returns the number of attempts.
 async fn deliver(app: &App, push: Push, quota: &Mutex<Quota>) -> usize {
     let mut attempt = 1;
     loop {
@@ -126,7 +129,7 @@ async fn deliver(app: &App, push: Push, quota: &Mutex<Quota>) -> usize {
             return attempt as usize;
         }
         assert_eq!(answer.status, 503, "{answer:?}");
-        assert_eq!(quota.lock().unwrap().ignored, 0, "calls during a ban");
+        assert_eq!(quota.lock().unwrap().ignored, 0, "calls during a cooldown");
         tokio::time::sleep(SECOND * (10 << attempt.min(6)).min(600)).await;
         attempt += 1;
     }
@@ -149,15 +152,16 @@ fn config(world: &World) -> Config {
     config
 }
 
-/// Spotify's rolling window, and what it saw.
+/// Spotify's rolling window and the calls.
 #[derive(Default)]
 struct Quota {
     calls: VecDeque<Instant>,
-    /// The ban that lasts: since when, until when, and how many calls came in it.
-    ban: Option<(Instant, Instant, usize)>,
+    /// The current cooldown: its start, its end, and the number of calls during it.
+    cooldown: Option<(Instant, Instant, usize)>,
     served: usize,
     refused: usize,
     cooldowns: usize,
+    /// Calls that should not have been made during a cooldown.
     ignored: usize,
 }
 
@@ -167,16 +171,16 @@ impl Quota {
             return Act::Late(LATENCY);
         }
         let now = Instant::now();
-        if let Some((since, until, came)) = &mut self.ban
+        if let Some((since, until, calls)) = &mut self.cooldown
             && now < *until
         {
             self.refused += 1;
-            *came += 1;
-            if *came >= AT_ONCE || now > *since + UNKNOWING {
+            *calls += 1;
+            if *calls >= CONCURRENT_CALLS || now > *since + IN_FLIGHT {
                 self.ignored += 1;
                 *until = now + SECOND * 86_400;
             }
-            return refusal(*until - now);
+            return too_many_requests(*until - now);
         }
         while self.calls.front().is_some_and(|call| *call + WINDOW <= now) {
             self.calls.pop_front();
@@ -189,19 +193,19 @@ impl Quota {
         self.refused += 1;
         self.cooldowns += 1;
         let until = self.calls[0] + WINDOW;
-        self.ban = Some((now, until, 0));
-        refusal(until - now)
+        self.cooldown = Some((now, until, 0));
+        too_many_requests(until - now)
     }
 }
 
-fn refusal(left: Duration) -> Act {
+fn too_many_requests(left: Duration) -> Act {
     let seconds = left.as_nanos().div_ceil(SECOND.as_nanos()).max(1).to_string();
     answer_with(429, &[("retry-after", &seconds)], "Too many requests")
 }
 
 type Pages = Arc<Mutex<BTreeMap<(usize, bool), Arc<Vec<Value>>>>>;
 
-/// A Spotify in which each term has shows of its own.
+/// A Spotify in which each term has its own shows.
 fn router() -> Router {
     let token = || async { axum::Json(json!({"access_token": "t", "expires_in": 3600})) };
     Router::new()
@@ -243,14 +247,14 @@ fn term(n: usize) -> String {
     format!("termo {n}")
 }
 
-/// The shows that a term finds, its own first.
+/// Returns the results of a term's search. The term's show is the first.
 fn shows(n: usize) -> Vec<Value> {
     let mut all: Vec<Value> = (0..60).map(|at| show(n * 100 + at)).collect();
     all[0]["id"] = json!(format!("{n:022}"));
     all
 }
 
-/// One to four pages of episodes.
+/// Returns one to four pages of episodes.
 fn episodes(n: usize) -> Vec<Value> {
     let count = 20 + n * 37 % 160;
     (n * 1000..n * 1000 + count).map(episode).collect()

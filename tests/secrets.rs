@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use spotify_bq::service::Service;
 
 use crate::support::binary::{Binary, output};
-use crate::support::issuer::{ACCOUNT, AUDIENCE, ours};
+use crate::support::issuer::{ACCOUNT, AUDIENCE, valid_token};
 use crate::support::spotify::Spotify;
 use crate::support::wire::{Act, Call, Stub, answer, answer_with};
 use crate::support::{World, client, message, table};
@@ -24,7 +24,7 @@ const SECRET: &str = "51ecre7751ecre7751ecre7751ecre77";
 /// The token of the sample Spotify.
 const SPOTIFY_TOKEN: &str = "sample-token";
 /// The token of all pushes.
-static PUSH_TOKEN: LazyLock<String> = LazyLock::new(|| ours("k", json!({})));
+static PUSH_TOKEN: LazyLock<String> = LazyLock::new(|| valid_token("k", json!({})));
 const GOOGLE_TOKEN: &str = "ya29.g00gle-t0ken-0f-the-metadata-server";
 
 fn credentials() -> String {

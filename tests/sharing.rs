@@ -42,7 +42,7 @@ async fn three_messages_in_sequence_cost_each_page_once() {
         let app = world.app().await;
         let pushes = order.map(table);
         for push in &pushes {
-            assert_eq!(app.push(push).await.told(), (204, "loaded"), "{order:?}");
+            assert_eq!(app.push(push).await.result(), (204, "loaded"), "{order:?}");
         }
         assert_eq!(calls(&world), (searches(order), 7), "{order:?}");
         assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
@@ -66,7 +66,7 @@ async fn three_concurrent_messages_cost_each_page_once() {
         let app = world.app().await;
         let pushes = order.map(table);
         let answers = join_all(pushes.iter().map(|push| app.push(push))).await;
-        assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
         let (search, episodes) = calls(&world);
         assert!(search <= 6, "{search} search pages, {order:?}");
         assert_eq!(episodes, 7, "{order:?}");
@@ -79,7 +79,7 @@ async fn terms_that_find_the_same_show_share_its_reading() {
     let app = world.app().await;
     let other = |kind: &str| message(&json!({"table": kind, "search_term": "programa"}));
     for push in [table("episodes"), other("episodes")] {
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     }
     assert_eq!(calls(&world).1, 7);
 }
@@ -91,7 +91,7 @@ async fn a_second_message_for_one_table_reads_again() {
     for (name, pages) in
         [("episodes", 7), ("episodes", 14), ("mentions", 14), ("mentions", 21), ("episodes", 21)]
     {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"));
         assert_eq!(calls(&world).1, pages, "{name}");
     }
 }
@@ -105,13 +105,13 @@ async fn after_a_failed_load_only_the_redelivery_uses_the_reading() {
     let answer = app.push(&push).await;
     assert_eq!((answer.status, calls(&world).1), (503, 7), "{answer:?}");
     world.bigquery.fate(|_| Fate::default());
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, 7);
 
     world.bigquery.fate(|_| Fate { fails: Some("stopped"), polls: 0 });
     assert_eq!(app.push(&table("mentions")).await.status, 503);
     world.bigquery.fate(|_| Fate::default());
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, 14, "another message used a reading whose load may still succeed");
 }
 
@@ -134,10 +134,10 @@ async fn a_load_that_succeeds_after_its_message_uses_the_reading() {
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
     world.bigquery.stub.heal();
     world.bigquery.fate(|_| Fate::default());
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, 14);
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, 14);
     assert_eq!(world.bigquery.rows(MENTIONS).len(), 107);
 }
@@ -152,10 +152,10 @@ async fn an_incomplete_reading_is_not_shared() {
         }
         Act::Pass
     });
-    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (503, "retry listing_incomplete"));
     world.spotify.stub.heal();
-    // Another process does not remember the verdict.
+    // Another process does not know the result.
     let before = calls(&world).1;
-    assert_eq!(world.app().await.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(world.app().await.push(&table("mentions")).await.result(), (204, "loaded"));
     assert_eq!(calls(&world).1, before + 7);
 }

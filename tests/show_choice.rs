@@ -30,7 +30,7 @@ async fn the_first_show_is_chosen_if_none_has_the_terms_name() {
     shown.shows.insert(0, Value::Null);
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
 }
 
@@ -69,7 +69,7 @@ async fn the_show_that_the_message_names_is_read_without_a_search() {
     let app = world.app().await;
     let id = &world.spotify.catalog.shows[2]["id"];
     let push = message(&json!({"table": "episodes", "search_term": "outro", "show_id": id}));
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows("episodes_outro"), rows_of_show(2));
     assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 0);
 
@@ -84,7 +84,7 @@ async fn all_messages_of_a_term_share_one_search() {
     let app = world.app().await;
     let pushes = ["episodes", "mentions"].map(table);
     let answers = futures_util::future::join_all(pushes.iter().map(|push| app.push(push))).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")));
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")));
     app.push(&table("episodes")).await;
     assert_eq!(world.spotify.stub.calls_to("GET", "/v1/search").len(), 1);
 }
@@ -103,7 +103,7 @@ async fn a_cached_show_that_vanishes_is_searched_for_again() {
             _ => Act::Pass,
         }
     });
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(1));
 }
 
@@ -124,9 +124,9 @@ async fn a_show_that_was_just_found_but_does_not_exist_is_retried() {
     let app = world.app().await;
     world.spotify.stub.always("/v1/shows/", not_found);
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (503, "retry show_vanished"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry show_vanished"));
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
 }
 
@@ -140,9 +140,9 @@ async fn a_named_show_that_does_not_exist_is_a_dead_letter() {
             "table": "episodes", "search_term": "x", "show_id": "1oMIHOXsrLFENAeM743g93",
         }))
     };
-    assert_eq!(app.push(&named()).await.told(), (204, "dead_lettered no_such_show"));
+    assert_eq!(app.push(&named()).await.result(), (204, "dead_lettered no_such_show"));
     world.spotify.stub.always("/episodes", move || answer(400, &invalid));
-    assert_eq!(app.push(&named()).await.told(), (204, "dead_lettered no_such_show"));
+    assert_eq!(app.push(&named()).await.result(), (204, "dead_lettered no_such_show"));
     let letters = world.pubsub.published("letters");
     assert!(letters[0].attributes["detail"].contains("1oMIHOXsrLFENAeM743g93"));
     assert!(world.bigquery.accepted().is_empty());
@@ -154,7 +154,7 @@ async fn a_term_that_finds_no_show_is_a_dead_letter() {
     let app = world.app().await;
     world.spotify.stub.always("/v1/search", || search_page(&[], 0));
     let push = message(&json!({"table": "mentions", "search_term": "nada disso"}));
-    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered no_results"));
+    assert_eq!(app.push(&push).await.result(), (204, "dead_lettered no_results"));
     assert!(world.pubsub.published("letters")[0].attributes["detail"].contains("nada disso"));
     assert!(world.bigquery.table("mentions_nada_disso").is_none());
 }

@@ -1,16 +1,15 @@
 //! SIGTERM: messages in flight complete if they can, the others are answered 503, and no new one starts.
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::binary::Binary;
 use crate::support::spotify::{Spotify, episode_rows};
 use crate::support::wire::Act;
-use crate::support::{App, EPISODES, World, table};
+use crate::support::{App, EPISODES, World, client, table, until};
 
 /// A service with a message in flight whose episodes are held until the token is cancelled.
 async fn in_flight(drain: Duration) -> (World, App, CancellationToken) {
@@ -18,16 +17,12 @@ async fn in_flight(drain: Duration) -> (World, App, CancellationToken) {
     let mut config = world.config();
     config.timing.drain_timeout = drain;
     let app = App::start(config).await;
-    let held = CancellationToken::new();
-    let until = held.clone();
-    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let held = world.spotify.stub.hold("/episodes");
     (world, app, held)
 }
 
 async fn until_in_progress(world: &World) {
-    while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
 }
 
 #[tokio::test]
@@ -40,8 +35,8 @@ async fn a_message_in_flight_completes_if_it_can() {
         app.service.draining.cancelled().await;
         held.cancel();
     };
-    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
-    assert_eq!(told.told(), (204, "loaded"));
+    let (response, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(response.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
     app.server.await.unwrap();
 }
@@ -54,11 +49,11 @@ async fn one_that_cannot_is_answered_503_and_loaded_by_the_next_process() {
         until_in_progress(&world).await;
         app.terminate();
     };
-    let (told, ()) = futures_util::future::join(app.push(&push), stop).await;
-    assert_eq!(told.told(), (503, "retry shutting_down"));
+    let (response, ()) = futures_util::future::join(app.push(&push), stop).await;
+    assert_eq!(response.result(), (503, "retry shutting_down"));
     app.server.await.unwrap();
     held.cancel();
-    assert_eq!(world.app().await.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(world.app().await.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
 }
 
@@ -92,27 +87,10 @@ async fn a_message_that_arrives_after_the_signal_is_answered_503() {
     assert!(world.spotify.stub.calls().is_empty());
 }
 
-/// Starts the service as a process, and waits until it listens.
-async fn process(world: &World) -> (Child, String) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let service = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
-        .env_clear()
-        .envs(&world.settings)
-        .env("PORT", port.to_string())
-        .env("LOG_FORMAT", "json")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let client = crate::support::client();
-    let url = format!("http://127.0.0.1:{port}/");
-    while client.get(format!("{url}health")).send().await.is_err() {
-        tokio::task::yield_now().await;
-    }
-    (service, url)
-}
-
-fn send(signal: &str, service: &Child) {
-    Command::new("kill").args([signal, &service.id().to_string()]).status().unwrap();
+async fn start_binary(world: &World) -> Binary {
+    let mut settings = world.settings.clone();
+    settings.insert("LOG_FORMAT".to_owned(), "json".to_owned());
+    Binary::start(&settings).await
 }
 
 #[tokio::test]
@@ -120,20 +98,17 @@ async fn a_second_signal_ends_the_process_immediately() {
     for signal in ["-INT", "-TERM"] {
         let world = World::new(Spotify::showing(3, 5).await).await;
         world.spotify.stub.always("/v1/", || Act::Hang);
-        let (mut service, url) = process(&world).await;
+        let binary = start_binary(&world).await;
         let body = table("podcasts").envelope().to_string();
-        let push = tokio::spawn(crate::support::client().post(&url).body(body).send());
-        while world.spotify.api_calls().is_empty() {
+        let push = tokio::spawn(client().post(&binary.url).body(body).send());
+        until(|| !world.spotify.api_calls().is_empty()).await;
+        binary.signal("-INT");
+        // Wait until the listener is closed.
+        while client().get(format!("{}health", binary.url)).send().await.is_ok() {
             tokio::task::yield_now().await;
         }
-        send("-INT", &service);
-        // Its listener is closed.
-        let client = crate::support::client();
-        while client.get(format!("{url}health")).send().await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-        send(signal, &service);
-        let status = tokio::task::spawn_blocking(move || service.wait().unwrap()).await.unwrap();
+        binary.signal(signal);
+        let (status, _) = binary.wait().await;
         assert_eq!(status.code(), Some(if signal == "-INT" { 130 } else { 143 }));
         assert!(push.await.unwrap().is_err(), "the message is not answered first");
     }
@@ -142,17 +117,11 @@ async fn a_second_signal_ends_the_process_immediately() {
 #[tokio::test]
 async fn the_process_ends_with_exit_code_0() {
     let world = World::new(Spotify::showing(3, 5).await).await;
-    let (mut service, url) = process(&world).await;
-    let client = crate::support::client();
+    let binary = start_binary(&world).await;
     let body = table("podcasts").envelope().to_string();
-    assert_eq!(client.post(&url).body(body).send().await.unwrap().status(), 204);
-    send("-TERM", &service);
-    let ended = tokio::task::spawn_blocking(move || {
-        let mut log = String::new();
-        service.stdout.take().unwrap().read_to_string(&mut log).unwrap();
-        (service.wait().unwrap(), log)
-    });
-    let (status, log) = ended.await.unwrap();
+    assert_eq!(client().post(&binary.url).body(body).send().await.unwrap().status(), 204);
+    binary.signal("-TERM");
+    let (status, log) = binary.wait().await;
     assert_eq!(status.code(), Some(0), "{log}");
     for event in ["started", "message", "stopped"] {
         assert!(log.contains(&format!("\"event\":\"{event}\"")), "{log}");

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::log::{Line, Log};
-use crate::support::spotify::{Spotify, episode_page, episode_rows, piece};
+use crate::support::spotify::{Spotify, episode_page, episode_rows, error_body as error, piece};
 use crate::support::wire::{Act, Fault, answer, answer_with};
-use crate::support::{App, EPISODES, World, table};
+use crate::support::{App, World, table};
 
 const PREMIUM: &str = "Active premium subscription required for the owner of the app. When the \
                        subscription status changes, it can take a few hours before requests are \
@@ -17,23 +17,14 @@ const PREMIUM: &str = "Active premium subscription required for the owner of the
 /// The number of attempts of a call.
 const ATTEMPTS: usize = 5;
 
-fn error(status: u16, message: &str) -> String {
-    json!({"error": {"status": status, "message": message}}).to_string()
-}
-
 /// Starts a service that has loaded the table of episodes once.
 async fn ready() -> (World, App) {
     let world = World::new(Spotify::showing(3, 120).await).await;
     let mut config = world.config();
     config.timing.spotify_call_timeout = Duration::from_millis(1500);
     let app = App::start(config).await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     (world, app)
-}
-
-fn loads(world: &World) -> u32 {
-    assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
-    world.bigquery.table(EPISODES).unwrap().loads
 }
 
 /// Checks that a fault makes the message a retry and leaves the table unchanged, and that the next
@@ -41,16 +32,16 @@ fn loads(world: &World) -> u32 {
 async fn check_retry_until_fixed(
     (world, app): (World, App),
     fault: impl Fn() -> Act + Send + 'static,
-    told: &str,
+    expected: &str,
 ) -> Value {
     world.spotify.stub.always("/v1/", fault);
     let push = table("episodes");
     let answer = app.push(&push).await;
-    assert_eq!(answer.told(), (503, told));
-    assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+    assert_eq!(answer.result(), (503, expected));
+    assert_eq!((world.episode_loads(), world.pubsub.published("letters").len()), (1, 0));
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
-    assert_eq!(loads(&world), 2);
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
+    assert_eq!(world.episode_loads(), 2);
     answer.body
 }
 
@@ -78,8 +69,8 @@ async fn transient_failures_are_retried() {
     for (name, fault) in transient() {
         let (world, app) = ready().await;
         world.spotify.stub.next(ATTEMPTS - 1, "/episodes", fault);
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -91,13 +82,13 @@ async fn after_five_failed_attempts_the_message_is_a_retry() {
         world.spotify.stub.always("/v1/", fault);
         let push = table("episodes");
         let answer = app.push(&push).await;
-        assert_eq!(answer.told(), (503, "retry spotify_unavailable"), "{name}");
+        assert_eq!(answer.result(), (503, "retry spotify_unavailable"), "{name}");
         assert!(answer.detail().contains("/episodes (offset 0)"), "{name}: {}", answer.detail());
         assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS, "{name}");
-        assert_eq!(loads(&world), 1, "{name}");
+        assert_eq!(world.episode_loads(), 1, "{name}");
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{name}");
-        assert_eq!(loads(&world), 2, "{name}");
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"), "{name}");
+        assert_eq!(world.episode_loads(), 2, "{name}");
     }
 }
 
@@ -109,9 +100,9 @@ async fn a_failure_of_one_page_loads_nothing() {
         _ => Act::Pass,
     });
     let answer = app.push(&table("episodes")).await;
-    assert_eq!(answer.told(), (503, "retry spotify_unavailable"));
+    assert_eq!(answer.result(), (503, "retry spotify_unavailable"));
     assert!(answer.detail().contains("(offset 100): 500"), "{}", answer.detail());
-    assert_eq!(loads(&world), 1);
+    assert_eq!(world.episode_loads(), 1);
 }
 
 #[tokio::test]
@@ -121,8 +112,8 @@ async fn a_server_error_with_a_long_retry_after_is_not_retried() {
         let before = world.spotify.api_calls().len();
         let fault = move || answer_with(status, &[("retry-after", "3600")], "");
         world.spotify.stub.always("/v1/", fault);
-        let told = app.push(&table("episodes")).await;
-        assert_eq!(told.told(), (503, "retry spotify_unavailable"), "{status}");
+        let response = app.push(&table("episodes")).await;
+        assert_eq!(response.result(), (503, "retry spotify_unavailable"), "{status}");
         assert_eq!(world.spotify.api_calls().len() - before, 1, "{status}");
     }
 }
@@ -151,7 +142,7 @@ async fn a_token_that_expires_early_is_renewed_once_for_all_pages() {
         "table": "episodes", "search_term": "x", "show_id": world.spotify.catalog.shows[0]["id"],
     }));
     // Six concurrent pages are refused.
-    assert_eq!(app.push(&named).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&named).await.result(), (204, "loaded"));
     let refused = world.spotify.api_calls();
     let refused = refused.iter().filter(|call| call.headers["authorization"] == "Bearer stale");
     assert!(refused.count() > 2);
@@ -166,7 +157,7 @@ async fn a_new_token_that_is_refused_is_kept_and_accepted_after_a_pause() {
     let tokens = || world.spotify.stub.calls_to("POST", "/api/token").len();
     let before = (world.spotify.api_calls().len(), tokens());
     world.spotify.stub.next(2, "/v1/", missing);
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     // One refused call, one with another token, and the three pages.
     assert_eq!((world.spotify.api_calls().len() - before.0, tokens() - before.1), (5, 1));
 }
@@ -177,13 +168,13 @@ async fn tokens_that_are_always_refused_make_a_retry_with_spotifys_message() {
     let before = world.spotify.api_calls().len();
     world.spotify.stub.always("/v1/", || answer(401, &error(401, "Access token missing")));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry spotify_unavailable"));
-    assert!(told.detail().contains("401 Access token missing"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry spotify_unavailable"));
+    assert!(response.detail().contains("401 Access token missing"), "{}", response.detail());
     // The first refusal replaces the token and does not count as an attempt.
     assert_eq!(world.spotify.api_calls().len() - before, ATTEMPTS + 1);
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 /// The response of Spotify or a proxy, and what the service makes of it: its own status and outcome, the
@@ -191,13 +182,14 @@ async fn tokens_that_are_always_refused_make_a_retry_with_spotifys_message() {
 type ResponseCase = (u16, String, (u16, &'static str), &'static str, &'static str);
 
 fn responses() -> Vec<ResponseCase> {
-    let plain =
-        |status, words: &'static str, told, advice| (status, words.to_owned(), told, words, advice);
-    let json = |status, words: &'static str, told, advice| {
-        (status, error(status, words), told, words, advice)
+    let plain = |status, words: &'static str, expected, advice| {
+        (status, words.to_owned(), expected, words, advice)
     };
-    let inside = |status, words: &'static str, told, advice| {
-        (200, error(status, words), told, words, advice)
+    let json = |status, words: &'static str, expected, advice| {
+        (status, error(status, words), expected, words, advice)
+    };
+    let inside = |status, words: &'static str, expected, advice| {
+        (200, error(status, words), expected, words, advice)
     };
     let refused = (503, "retry spotify_refused");
     let unavailable = (503, "retry spotify_unavailable");
@@ -235,19 +227,19 @@ fn responses() -> Vec<ResponseCase> {
 
 #[tokio::test]
 async fn spotifys_message_decides_and_is_repeated_with_matching_advice() {
-    for (status, body, told, words, advice) in responses() {
+    for (status, body, expected, words, advice) in responses() {
         let (world, app) = ready().await;
         let reply = body.clone();
         world.spotify.stub.always("/v1/", move || answer(status, &reply));
         let push = table("episodes");
-        let is = app.push(&push).await;
-        assert_eq!(is.told(), told, "{status} {body}");
-        assert!(is.detail().contains(words), "{status} {body}: {}", is.detail());
-        let given = is.body["advice"].as_str().unwrap();
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), expected, "{status} {body}");
+        assert!(response.detail().contains(words), "{status} {body}: {}", response.detail());
+        let given = response.body["advice"].as_str().unwrap();
         assert!(given.contains(advice), "{status} {body}: {given}");
-        assert_eq!((loads(&world), world.pubsub.published("letters").len()), (1, 0));
+        assert_eq!((world.episode_loads(), world.pubsub.published("letters").len()), (1, 0));
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"), "{status} {body}");
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"), "{status} {body}");
     }
 }
 
@@ -265,10 +257,10 @@ async fn too_many_requests_are_recognized_with_any_status() {
         let reply = body.clone();
         world.spotify.stub.always("/v1/", move || answer(status, &reply));
         let push = table("episodes");
-        assert_eq!(app.push(&push).await.told(), (503, "retry throttled"), "{status} {body}");
+        assert_eq!(app.push(&push).await.result(), (503, "retry throttled"), "{status} {body}");
         assert_eq!(world.spotify.api_calls().len() - before, 10, "{status} {body}");
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }
 
@@ -281,7 +273,7 @@ async fn a_term_that_spotify_cannot_search_for_is_dead_lettered() {
             let reply = error(400, words);
             world.spotify.stub.always("/v1/search", move || answer(status, &reply));
             let push = crate::support::message(&json!({"table": kind, "search_term": "a*"}));
-            assert_eq!(app.push(&push).await.told(), (204, "dead_lettered refused"));
+            assert_eq!(app.push(&push).await.result(), (204, "dead_lettered refused"));
             assert_eq!(world.spotify.api_calls().len(), 1);
             let letters = world.pubsub.published("letters");
             let detail = &letters[0].attributes["detail"];
@@ -298,8 +290,8 @@ async fn a_lapsed_premium_is_logged_with_spotifys_message() {
         check_retry_until_fixed(ready().await, || answer(403, PREMIUM), "retry premium_required")
             .await;
     assert!(body["detail"].as_str().unwrap().contains(PREMIUM), "{body}");
-    let told = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
-    let line = log.lines("message").into_iter().find(told).unwrap();
+    let is_premium = |line: &Line| line.get("reason").is_some_and(|is| is == "premium_required");
+    let line = log.lines("message").into_iter().find(is_premium).unwrap();
     assert!(line["message"].contains(PREMIUM), "{line:?}");
     assert!(line["advice"].contains("Premium"), "{line:?}");
 }
@@ -311,11 +303,11 @@ async fn another_403_is_not_retried() {
     world.spotify.stub.always("/v1/", || answer(403, &error(403, "Forbidden")));
     let push = table("episodes");
     let answer = app.push(&push).await;
-    assert_eq!(answer.told(), (503, "retry spotify_refused"));
+    assert_eq!(answer.result(), (503, "retry spotify_refused"));
     assert!(answer.detail().contains("403 Forbidden"), "{}", answer.detail());
-    assert_eq!((world.spotify.api_calls().len() - before, loads(&world)), (1, 1));
+    assert_eq!((world.spotify.api_calls().len() - before, world.episode_loads()), (1, 1));
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -324,7 +316,7 @@ async fn a_page_size_that_is_not_allowed_is_explained_with_the_setting() {
         World::new(Spotify::showing(3, 3).await).await.set("SPOTIFY_SEARCH_PAGE_SIZE", "50");
     let app = world.app().await;
     let answer = app.push(&table("podcasts")).await;
-    assert_eq!(answer.told(), (503, "retry spotify_refused"));
+    assert_eq!(answer.result(), (503, "retry spotify_refused"));
     assert!(answer.detail().contains("400 Invalid limit"), "{}", answer.detail());
     assert!(answer.body["advice"].as_str().unwrap().contains("SPOTIFY_SEARCH_PAGE_SIZE"));
 }
@@ -346,7 +338,7 @@ async fn a_404_for_a_search_makes_a_retry() {
     world.spotify.stub.always("/v1/search", || answer(404, &error(404, "Not found.")));
     for name in ["podcasts", "episodes"] {
         let push = table(name);
-        assert_eq!(app.push(&push).await.told(), (503, "retry spotify_unavailable"), "{name}");
+        assert_eq!(app.push(&push).await.result(), (503, "retry spotify_unavailable"), "{name}");
     }
     assert!(world.pubsub.published("letters").is_empty() && world.bigquery.accepted().is_empty());
 }
@@ -368,14 +360,14 @@ async fn a_long_retry_after_of_a_server_error_is_passed_on() {
         let app = world.app().await;
         world.spotify.stub.always(path, || answer_with(503, &[("retry-after", "3600")], ""));
         let push = table("episodes");
-        let told = app.push(&push).await;
-        assert_eq!(told.told(), (503, "retry spotify_unavailable"), "{path}");
-        assert_eq!(told.retry_after, Some(3600), "{path}");
+        let response = app.push(&push).await;
+        assert_eq!(response.result(), (503, "retry spotify_unavailable"), "{path}");
+        assert_eq!(response.retry_after, Some(3600), "{path}");
         assert_eq!(
             world.spotify.stub.calls().iter().filter(|c| c.path.starts_with(path)).count(),
             1
         );
         world.spotify.stub.heal();
-        assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     }
 }

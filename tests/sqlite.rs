@@ -59,7 +59,7 @@ async fn the_three_tables_have_the_same_rows_as_in_bigquery() {
     let (world, file) = world("three").await;
     let app = world.app().await;
     for name in ["podcasts", "episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"), "{name}");
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"), "{name}");
     }
     let episodes = world.spotify.episodes();
     assert_eq!(rows(&file, PODCASTS), podcast_rows(&world.spotify.catalog.shows[..50]));
@@ -99,7 +99,7 @@ async fn a_text_of_digits_stays_a_text() {
         Spotify::start(Catalog { shows: vec![show_of_digits()], ..Catalog::default() }).await;
     let world = world.set("SPOTIFY_API_URL", &spotify.stub.url);
     let app = world.set("SPOTIFY_ACCOUNTS_URL", &spotify.stub.url).app().await;
-    assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
     assert_eq!(rows(&file, PODCASTS), podcast_rows(&[show_of_digits()]));
 }
 
@@ -124,13 +124,13 @@ async fn a_table_of_an_earlier_version_is_created_again() {
     let app = world.app().await;
     let log = crate::support::log::Log::start();
     let push = table("podcasts");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(log.outcome(&push.id)["rows_before"], "1");
     assert_eq!(rows(&file, PODCASTS), podcast_rows(&[show_of_digits()]));
     assert_eq!(rows(&file, "names"), [json!({"name": "007"})]);
     let of = "SELECT count(*) FROM sqlite_schema WHERE name = 'by_name'";
     assert_eq!(connection.query_row(of, [], |row| row.get::<_, i64>(0)), Ok(1));
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "already_loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "already_loaded"));
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_redelivered_message_loads_once_and_another_message_replaces() {
     assert_eq!(app.push(&push).await.outcome, "loaded");
     for attempt in [Some(1), Some(2), None] {
         let again = crate::support::Push { attempt, ..push.clone() };
-        assert_eq!(world.app().await.push(&again).await.told(), (204, "already_loaded"));
+        assert_eq!(world.app().await.push(&again).await.result(), (204, "already_loaded"));
     }
     assert_eq!(app.push(&table("podcasts")).await.outcome, "loaded");
     assert_eq!(rows(&file, PODCASTS).len(), 50);
@@ -172,12 +172,12 @@ async fn a_load_that_fails_halfway_does_not_change_the_table() {
     );
     connection.execute_batch(&trigger).unwrap();
     let push = table("podcasts");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("disk full"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("disk full"), "{}", response.detail());
     assert_eq!(rows(&file, PODCASTS), before);
     connection.execute_batch("DROP TRIGGER stop").unwrap();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(rows(&file, PODCASTS), before);
 }
 
@@ -192,16 +192,16 @@ async fn a_table_with_other_columns_is_not_touched_until_it_is_fixed() {
         ))
         .unwrap();
     let push = table("podcasts");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry foreign_columns"));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry foreign_columns"));
     for difference in
         ["name is missing", "id is INTEGER, expected STRING", "unexpected column nome STRING"]
     {
-        assert!(told.detail().contains(difference), "{}", told.detail());
+        assert!(response.detail().contains(difference), "{}", response.detail());
     }
     assert_eq!(rows(&file, PODCASTS), [json!({"id": 1, "nome": "x"})]);
     connection.execute_batch(&format!("DROP TABLE {PODCASTS}")).unwrap();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -211,9 +211,9 @@ async fn a_view_with_the_tables_name_is_not_touched() {
     let connection = Connection::open(&file).unwrap();
     connection.execute_batch(&format!("CREATE VIEW {PODCASTS} AS SELECT 1 AS id")).unwrap();
     let push = table("podcasts");
-    assert_eq!(app.push(&push).await.told(), (503, "retry not_a_table"));
+    assert_eq!(app.push(&push).await.result(), (503, "retry not_a_table"));
     connection.execute_batch(&format!("DROP VIEW {PODCASTS}")).unwrap();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn a_table_that_shrinks_by_more_than_half_is_a_warning() {
             }
         });
         let push = table("podcasts");
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
         let line = log.outcome(&push.id);
         assert_eq!(line["rows_before"], before);
         assert!(line["message"].contains(words), "{line:?}");
@@ -253,7 +253,7 @@ async fn a_search_without_results_does_not_change_the_table() {
     app.push(&table("podcasts")).await;
     world.spotify.stub.always("/v1/search", || crate::support::spotify::search_page(&[], 0));
     let push = message(&json!({"table": "podcasts"}));
-    assert_eq!(app.push(&push).await.told(), (204, "dead_lettered no_results"));
+    assert_eq!(app.push(&push).await.result(), (204, "dead_lettered no_results"));
     assert_eq!(rows(&file, PODCASTS).len(), 50);
 }
 
@@ -261,7 +261,7 @@ async fn a_search_without_results_does_not_change_the_table() {
 async fn a_file_that_cannot_be_opened_is_a_transient_failure() {
     let (world, file) = world("elsewhere").await;
     let world = world.set("WAREHOUSE", &format!("sqlite:{}/no/such.sqlite", file.display()));
-    let told = world.app().await.push(&table("podcasts")).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("such.sqlite"), "{}", told.detail());
+    let response = world.app().await.push(&table("podcasts")).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("such.sqlite"), "{}", response.detail());
 }

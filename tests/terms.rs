@@ -5,29 +5,21 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use crate::support::bigquery::schema;
 use crate::support::spotify::Spotify;
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message};
 
-const SCHEMAS: [(&str, &str); 3] = [
-    ("podcasts", include_str!("../terraform/schemas/podcasts.json")),
-    ("episodes", include_str!("../terraform/schemas/episodes.json")),
-    ("mentions", include_str!("../terraform/schemas/episodes.json")),
-];
-
-fn parsed(json: &str) -> Value {
-    serde_json::from_str(json).unwrap()
-}
-
 #[tokio::test]
 async fn tables_of_other_terms_are_created_with_columns_and_descriptions() {
-    let tables = parsed(include_str!("../terraform/schemas/tables.json"));
+    let tables: Value =
+        serde_json::from_str(include_str!("../terraform/schemas/tables.json")).unwrap();
     let world = World::new(Spotify::showing(3, 9).await).await;
     let app = world.app().await;
-    for (kind, schema) in SCHEMAS {
+    for kind in ["podcasts", "episodes", "mentions"] {
         let push = message(&json!({"table": kind, "search_term": "Café\u{a0} da  MANHÃ"}));
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
         let table = world.bigquery.table(&format!("{kind}_cafe_da_manha")).unwrap();
-        assert_eq!(table.schema["fields"], parsed(schema), "{kind}");
+        assert_eq!(table.schema, schema(kind));
         assert_eq!(table.description, tables[kind]["description"]);
         assert!(!table.rows.is_empty());
     }
@@ -48,7 +40,7 @@ async fn tables_of_the_configured_term_are_named_after_it() {
         [{"table": "podcasts", "search_term": "data hackers"}, "podcasts_data_hackers_"],
     ]);
     for case in tables.as_array().unwrap() {
-        assert_eq!(app.push(&message(&case[0])).await.told(), (204, "loaded"), "{case}");
+        assert_eq!(app.push(&message(&case[0])).await.result(), (204, "loaded"), "{case}");
         let job = world.bigquery.job(world.bigquery.accepted().last().unwrap());
         let table = job.configuration["load"]["destinationTable"]["tableId"].as_str().unwrap();
         let expected = case[1].as_str().unwrap();
@@ -117,6 +109,6 @@ async fn a_deleted_table_is_created_again() {
     let push = || message(&json!({"table": "podcasts", "search_term": "x"}));
     app.push(&push()).await;
     world.bigquery.state.lock().unwrap().tables.clear();
-    assert_eq!(app.push(&push()).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push()).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows("podcasts_x").len(), 3);
 }

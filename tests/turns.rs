@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::spotify::{Spotify, catalog, episode_page, episode_rows, piece, podcast_rows};
+use crate::support::spotify::{Spotify, episode_rows, podcast_rows};
 use crate::support::wire::Act;
-use crate::support::{App, EPISODES, MENTIONS, PODCASTS, Push, World, message, table};
+use crate::support::{App, EPISODES, MENTIONS, PODCASTS, Push, World, message, table, until};
 
 async fn world() -> World {
     World::new(Spotify::showing(3, 120).await).await
@@ -22,9 +21,9 @@ async fn two_concurrent_deliveries_load_once() {
         let app = world.app().await;
         let push = Push { attempt, ..table("episodes") };
         let (one, other) = join(app.push(&push), app.push(&push)).await;
-        let mut told = [one.told(), other.told()];
-        told.sort_unstable();
-        assert_eq!(told, [(204, "already_loaded"), (204, "loaded")]);
+        let mut results = [one.result(), other.result()];
+        results.sort_unstable();
+        assert_eq!(results, [(204, "already_loaded"), (204, "loaded")]);
         assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 1);
     }
 }
@@ -45,47 +44,26 @@ async fn concurrent_deliveries_to_many_processes_load_once() {
 async fn two_messages_for_one_table_run_one_after_the_other() {
     let world = world().await;
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let mut first = true;
-    let until = held.clone();
-    world.bigquery.stub.on(move |call| match call.path.contains("/upload/") {
-        true if std::mem::take(&mut first) => Act::Held(until.clone()),
-        _ => Act::Pass,
-    });
+    let held = world.bigquery.stub.hold_next(1, "/upload/");
     let pushes = [table("episodes"), table("episodes")];
     let both = join_all(pushes.iter().map(|push| app.push(push)));
     let release = async {
         // The first message uploads. The second one would have had time to read Spotify.
-        while world.bigquery.stub.calls_to("POST", "/upload/").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until(|| !world.bigquery.stub.calls_to("POST", "/upload/").is_empty()).await;
         let other = message(&json!({"table": "podcasts"}));
-        assert_eq!(app.push(&other).await.told(), (204, "loaded"), "another table does not wait");
-        let readings = world.spotify.stub.calls_to("GET", "/episodes");
-        assert_eq!(readings.iter().filter(|call| call.number("offset") == 0).count(), 1);
+        assert_eq!(app.push(&other).await.result(), (204, "loaded"), "another table does not wait");
+        assert_eq!(world.spotify.readings(), 1);
         held.cancel();
     };
     let (answers, ()) = join(both, release).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(world.bigquery.table(EPISODES).unwrap().loads, 2);
 }
 
 #[tokio::test]
 async fn the_table_keeps_the_latest_reading() {
     let world = world().await;
-    let mut shown = catalog(1, 120);
-    let episodes = shown.episodes.drain().next().unwrap().1;
-    let mut readings = 0;
-    // Each reading contains one more episode.
-    world.spotify.stub.on(move |call| {
-        if !call.path.ends_with("/episodes") {
-            return Act::Pass;
-        }
-        readings += usize::from(call.number("offset") == 0);
-        let listed = &episodes[20 - readings..];
-        let shown = piece(listed, call.number("offset"), call.number("limit"));
-        episode_page(shown, listed.len())
-    });
+    world.spotify.grow_with_each_reading();
     // Earlier loads take longer.
     let mut uploads = 0;
     world.bigquery.stub.on(move |call| {
@@ -98,7 +76,7 @@ async fn the_table_keeps_the_latest_reading() {
     let app = world.app().await;
     let pushes: Vec<Push> = (0..5).map(|_| table("episodes")).collect();
     let answers = join_all(pushes.iter().map(|push| app.push(push))).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(world.bigquery.rows(EPISODES).len(), 105);
 }
 
@@ -107,17 +85,13 @@ async fn max_concurrent_messages_run_at_once_and_the_rest_wait() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "4");
     let app = world.app().await;
     app.push(&table("podcasts")).await;
-    let held = CancellationToken::new();
-    let until = held.clone();
-    world.bigquery.stub.always("/upload/", move || Act::Held(until.clone()));
+    let held = world.bigquery.stub.hold("/upload/");
     let pushes: Vec<Push> = (0..6)
         .map(|n| message(&json!({"table": "podcasts", "search_term": format!("term {n}")})))
         .collect();
     let uploads = || world.bigquery.stub.calls_to("POST", "/upload/").len() - 1;
     let release = async {
-        while uploads() < 4 {
-            tokio::task::yield_now().await;
-        }
+        until(|| uploads() >= 4).await;
         // A message without a slot has not started.
         let terms: std::collections::HashSet<String> =
             world.spotify.api_calls().iter().map(|call| call.query("q").to_owned()).collect();
@@ -125,7 +99,7 @@ async fn max_concurrent_messages_run_at_once_and_the_rest_wait() {
         held.cancel();
     };
     let (answers, ()) = join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
-    assert!(answers.iter().all(|answer| answer.told() == (204, "loaded")), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.result() == (204, "loaded")), "{answers:?}");
     assert_eq!(uploads(), 6);
 }
 
@@ -133,15 +107,11 @@ async fn max_concurrent_messages_run_at_once_and_the_rest_wait() {
 async fn a_message_that_waits_for_its_table_takes_no_slot() {
     let world = world().await.set("MAX_CONCURRENT_MESSAGES", "2");
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until = held.clone();
-    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let held = world.spotify.stub.hold("/episodes");
     let pushes: Vec<Push> = (0..4).map(|_| table("episodes")).collect();
     let release = async {
-        while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()).await;
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         held.cancel();
     };
     join(join_all(pushes.iter().map(|push| app.push(push))), release).await;
@@ -164,19 +134,19 @@ async fn a_message_whose_deadline_passes_reports_its_progress() {
     };
     world.spotify.stub.on(hang(150));
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry deadline_passed"));
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry deadline_passed"));
     assert!(
-        told.detail().contains("not done within 4 s: 150 of 320 items were read in "),
+        response.detail().contains("not done within 4 s: 150 of 320 items were read in "),
         "{}",
-        told.detail()
+        response.detail()
     );
     world.spotify.stub.always("/v1/search", || Act::Hang);
-    let told = app.push(&table("podcasts")).await;
-    assert!(told.detail().contains("0 pages were read in "), "{}", told.detail());
+    let response = app.push(&table("podcasts")).await;
+    assert!(response.detail().contains("0 pages were read in "), "{}", response.detail());
 
     world.spotify.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
 }
 
@@ -184,20 +154,14 @@ async fn a_message_whose_deadline_passes_reports_its_progress() {
 async fn a_client_that_disconnects_loses_nothing() {
     let world = world().await;
     let app = world.app().await;
-    let held = CancellationToken::new();
-    let until = held.clone();
-    world.spotify.stub.always("/episodes", move || Act::Held(until.clone()));
+    let held = world.spotify.stub.hold("/episodes");
     let push = table("mentions");
     tokio::select! {
         _ = app.push(&push) => unreachable!("its listing is held"),
-        () = async {
-            while world.spotify.stub.calls_to("GET", "/episodes").is_empty() {
-                tokio::task::yield_now().await;
-            }
-        } => {}
+        () = until(|| !world.spotify.stub.calls_to("GET", "/episodes").is_empty()) => {}
     }
     held.cancel();
-    let told = app.push(&push.again(2)).await;
-    assert_eq!(told.status, 204, "{told:?}");
+    let response = app.push(&push.again(2)).await;
+    assert_eq!(response.status, 204, "{response:?}");
     assert_eq!(world.bigquery.table(MENTIONS).unwrap().loads, 1);
 }

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::bigquery::{Fate, LOCATION, error_body};
-use crate::support::spotify::{Spotify, catalog, episode_rows, podcast_rows, show as show_value};
+use crate::support::bigquery::{Fate, LOCATION, error_body, schema};
+use crate::support::spotify::{
+    Spotify, catalog_with, episode_rows, podcast_rows, show as show_value,
+};
 use crate::support::wire::{Act, Call, answer};
 use crate::support::{EPISODES, MENTIONS, PODCASTS, World, message, table};
 
@@ -24,7 +26,7 @@ fn uploads(world: &World, method: &str) -> Vec<Call> {
 }
 
 /// Returns the expected load job, without the job's id.
-fn job(table: &str, kind: &str, term: &str, schema: &str) -> Value {
+fn job(table: &str, kind: &str, term: &str) -> Value {
     json!({
         "jobReference": {"projectId": "p1", "location": LOCATION},
         "configuration": {
@@ -37,7 +39,7 @@ fn job(table: &str, kind: &str, term: &str, schema: &str) -> Value {
                 "writeDisposition": "WRITE_TRUNCATE_DATA",
                 "createDisposition": "CREATE_IF_NEEDED",
                 "maxBadRecords": 0,
-                "schema": {"fields": parsed(schema)},
+                "schema": schema(kind),
             },
         },
     })
@@ -81,8 +83,7 @@ async fn a_load_is_one_multipart_request() {
     let (sent_job, rest) = body.strip_prefix(&before).unwrap().split_once(&after).unwrap();
     let rows = rest.strip_suffix(&format!("\r\n--{boundary}--\r\n")).unwrap();
 
-    let schema = include_str!("../terraform/schemas/podcasts.json");
-    let mut expected = job(PODCASTS, "podcasts", "data_hackers", schema);
+    let mut expected = job(PODCASTS, "podcasts", "data_hackers");
     expected["jobReference"]["jobId"] = json!(world.bigquery.accepted()[0]);
     let mut sent_job = parsed(sent_job);
     sent_job["configuration"] = without_own_labels(sent_job["configuration"].take(), &push);
@@ -96,18 +97,17 @@ async fn a_load_is_one_multipart_request() {
 async fn each_kind_is_sent_with_its_columns_and_valid_labels() {
     let world = World::new(Spotify::showing(2, 4).await).await;
     let app = world.app().await;
-    let episodes = include_str!("../terraform/schemas/episodes.json");
     let long = "ação ".repeat(19);
     let slug = ["acao"; 19].join("_");
     for (push, expected) in [
-        (table("episodes"), job(EPISODES, "episodes", "data_hackers", episodes)),
-        (table("mentions"), job(MENTIONS, "mentions", "data_hackers", episodes)),
+        (table("episodes"), job(EPISODES, "episodes", "data_hackers")),
+        (table("mentions"), job(MENTIONS, "mentions", "data_hackers")),
         (
             message(&json!({"table": "mentions", "search_term": long})),
-            job(&format!("mentions_{slug}"), "mentions", &slug[..63], episodes),
+            job(&format!("mentions_{slug}"), "mentions", &slug[..63]),
         ),
     ] {
-        assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&push).await.result(), (204, "loaded"));
         let accepted = world.bigquery.accepted();
         let sent = world.bigquery.job(accepted.last().unwrap()).configuration;
         assert_eq!(without_own_labels(sent.clone(), &push), expected["configuration"]);
@@ -143,11 +143,8 @@ async fn each_message_has_its_own_valid_job_id() {
 
 /// Returns a world whose show is too large for a multipart upload.
 async fn large() -> World {
-    let mut shown = catalog(1, 120);
-    for episode in shown.episodes.values_mut().flatten() {
-        episode["description"] = json!(format!("ação {}", "x".repeat(60_000)));
-    }
-    World::new(Spotify::start(shown).await).await
+    let description = format!("ação {}", "x".repeat(60_000));
+    World::new(Spotify::start(catalog_with(120, &description)).await).await
 }
 
 #[tokio::test]
@@ -169,12 +166,10 @@ async fn a_lost_session_is_replaced_and_one_job_results() {
                 return Act::Pass;
             }
             left -= 1;
-            match answer(lost.0, lost.1) {
-                Act::Answer(response) if arrived => Act::DoneThenAnswer(response),
-                act => act,
-            }
+            let response = answer(lost.0, lost.1);
+            if arrived { response.after_router() } else { response }
         });
-        assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"), "{lost:?}");
+        assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"), "{lost:?}");
         let sessions: Vec<String> =
             uploads(&world, "PUT").iter().map(|call| call.query("upload_id").to_owned()).collect();
         assert_eq!(sessions, ["0", "1", "2"], "{lost:?}");
@@ -189,12 +184,12 @@ async fn the_number_of_sessions_is_bounded() {
     let app = world.app().await;
     world.bigquery.stub.on(|call| if call.method == "PUT" { answer(410, "") } else { Act::Pass });
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry warehouse_unavailable"));
-    assert!(told.detail().contains("410"), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry warehouse_unavailable"));
+    assert!(response.detail().contains("410"), "{}", response.detail());
     assert_eq!(uploads(&world, "POST").len(), 5);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.accepted().len(), 1);
 }
 
@@ -208,12 +203,12 @@ async fn a_404_with_bigquerys_json_is_about_the_dataset() {
         _ => Act::Pass,
     });
     let push = table("episodes");
-    let told = app.push(&push).await;
-    assert_eq!(told.told(), (503, "retry dataset_missing"));
-    assert!(told.detail().contains(words), "{}", told.detail());
+    let response = app.push(&push).await;
+    assert_eq!(response.result(), (503, "retry dataset_missing"));
+    assert!(response.detail().contains(words), "{}", response.detail());
     assert_eq!(uploads(&world, "PUT").len(), 1);
     world.bigquery.stub.heal();
-    assert_eq!(app.push(&push.again(2)).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]
@@ -221,7 +216,7 @@ async fn above_five_mebibytes_the_rows_are_a_second_request() {
     let world = large().await;
     let app = world.app().await;
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
 
     let rows = episode_rows(world.spotify.episodes());
     let length = lines(&rows).len().to_string();
@@ -230,8 +225,7 @@ async fn above_five_mebibytes_the_rows_are_a_second_request() {
     assert_eq!(header(start, "content-type"), "application/json; charset=UTF-8");
     assert_eq!(header(start, "x-upload-content-type"), "application/octet-stream");
     assert_eq!(header(start, "x-upload-content-length"), length);
-    let schema = include_str!("../terraform/schemas/episodes.json");
-    let mut expected = job(EPISODES, "episodes", "data_hackers", schema);
+    let mut expected = job(EPISODES, "episodes", "data_hackers");
     expected["jobReference"]["jobId"] = json!(world.bigquery.accepted()[0]);
     let mut sent: Value = serde_json::from_slice(&start.body).unwrap();
     sent["configuration"] = without_own_labels(sent["configuration"].take(), &push);
@@ -247,7 +241,7 @@ async fn above_five_mebibytes_the_rows_are_a_second_request() {
 async fn a_table_without_rows_is_an_upload_with_an_empty_part() {
     let world = World::new(Spotify::showing(1, 4).await).await.set("MENTION", "ninguém");
     let app = world.app().await;
-    assert_eq!(app.push(&table("mentions")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
     let body = uploads(&world, "POST")[0].body.clone();
     let body = String::from_utf8(body.to_vec()).unwrap();
     assert!(
@@ -263,7 +257,7 @@ async fn the_datasets_location_is_looked_up_once_and_sent_with_every_call_about_
     world.bigquery.fate(|_| Fate { polls: 3, ..Fate::default() });
     let app = world.app().await;
     for name in ["podcasts", "episodes", "mentions"] {
-        assert_eq!(app.push(&table(name)).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table(name)).await.result(), (204, "loaded"));
     }
     let lookups = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
     let lookups = lookups.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count();

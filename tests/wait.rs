@@ -43,7 +43,7 @@ async fn delivered(world: &World, count: usize) -> Vec<Push> {
 }
 
 async fn load(app: &App, push: &Push) {
-    assert_eq!(app.push(push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(push).await.result(), (204, "loaded"));
 }
 
 /// A completed load job into the episodes table that is not one of the message.

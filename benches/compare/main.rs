@@ -1,86 +1,72 @@
-//! The service beside a Python function for the same job, in one run against the same world:
-//! `cargo bench --bench compare -- --peer VENV/bin/functions-framework`. What the figures mean and
-//! what they were is in docs/performance.md.
-#![allow(clippy::expect_used, reason = "a benchmark may give up where it stands")]
-#![allow(unreachable_pub, reason = "a benchmark has no outside")]
+//! The service compared with a Python function for the same task, in one run with the same stubs:
+//! `cargo bench --bench compare -- --peer VENV/bin/functions-framework`. docs/performance.md explains the
+//! figures.
+#![allow(clippy::expect_used, reason = "a benchmark may panic")]
+#![allow(unreachable_pub, reason = "a benchmark exports nothing")]
 
-mod load;
+mod client;
 mod measure;
 mod overload;
-mod report;
+mod program;
 mod sample;
 mod scaling;
-mod subject;
-mod world;
+mod stubs;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use measure::Figures;
-use subject::Kind;
-use world::World;
+use program::Program;
+use stubs::Stubs;
 
-/// The service beside a Python peer: start, time, processor and memory of the same messages.
+/// Episodes of a show, and of the large show.
+const EPISODES: usize = 320;
+const LARGE: usize = 20_000;
+
+/// Compares time, CPU time and memory of the service with a Python function for the same messages.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// The peer's functions-framework, in a virtual environment with its requirements; without it
-    /// only the service is measured
+    /// Path of functions-framework in a virtual environment with peer/requirements.txt. Without it, only
+    /// the service is measured
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
-    /// The folder of the peer's main.py
-    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare/peer"))]
-    peer_source: PathBuf,
-    /// The service
-    #[arg(long, value_name = "PATH", default_value = env!("CARGO_BIN_EXE_spotify-bq"))]
-    binary: PathBuf,
-    /// How often everything is measured; the median is told
+    /// Number of rounds; the table has their medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each call takes in the row that is about waiting
+    /// Duration of each call in the row with latency
     #[arg(long, default_value_t = 100)]
     latency_ms: u64,
-    /// Episodes of the show
-    #[arg(long, default_value_t = 320)]
-    episodes: usize,
-    /// Episodes of the large show
-    #[arg(long, default_value_t = 20_000)]
-    large: usize,
-    /// In place of the comparison: cost by rows, memory by messages handled, the bounds of memory
+    /// Measure cost per row, peak memory, and memory by number of messages instead
     #[arg(long)]
     scaling: bool,
-    /// In place of the comparison: loads at half, once, twice and four times what can be done. With the
-    /// default deadline it takes eight minutes
+    /// Measure loads from half to four times the maximum instead. Takes eight minutes
     #[arg(long)]
     overload: bool,
-    /// The deadline of a message in that measurement, in seconds
-    #[arg(long, default_value_t = 10)]
-    deadline: u64,
-    /// Messages handled for the question whether memory grows
-    #[arg(long, default_value_t = 10_000)]
-    messages: usize,
-    /// What cargo says to every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let world = World::start();
+    spotify_bq::install_tls_provider();
+    let stubs = Stubs::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    println!("{}\n", report::machine());
-    let done = if options.overload {
-        runtime.block_on(overload::run(&options, &world))
+    println!("{}\n", machine());
+    let service = Program::service();
+    let result = if options.overload {
+        runtime.block_on(overload::run(&service, &stubs))
     } else if options.scaling {
-        runtime.block_on(scaling::run(&options, &world))
+        runtime.block_on(scaling::run(&service, &stubs, options.rounds))
     } else {
-        runtime.block_on(compare(&options, &world))
+        runtime.block_on(measure::run(&service, &stubs, &options))
     };
-    match done {
+    match result {
         Ok(()) => {
-            println!("\n{}", report::load_average());
+            println!("\n{}", machine());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -90,24 +76,18 @@ fn main() -> ExitCode {
     }
 }
 
-async fn compare(options: &Options, world: &World) -> Result<(), String> {
-    world.prepare(options.episodes);
-    world.prepare(options.large);
-    let service = Kind::Service { binary: options.binary.clone() };
-    let peer = options
-        .peer
-        .clone()
-        .map(|framework| Kind::Peer { framework, source: options.peer_source.clone() });
-    let mut figures: Vec<(Kind, Vec<Figures>)> =
-        [Some(service), peer].into_iter().flatten().map(|kind| (kind, Vec::new())).collect();
-    for round in 1..=options.rounds {
-        for (kind, rounds) in &mut figures {
-            let found = measure::round(kind, world, options).await?;
-            eprintln!("round {round}, {}: {found:?}", kind.name());
-            rounds.push(found);
-        }
+/// Returns the number of cores and how busy they are.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("{cores} cores, load average {}", load.split(' ').next().unwrap_or("unknown"))
+}
+
+/// Formats a figure with three significant digits.
+pub fn three_digits(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
     }
-    let medians: Vec<Figures> = figures.iter().map(|(_, rounds)| Figures::median(rounds)).collect();
-    print!("{}", report::table(&medians, options));
-    Ok(())
 }

@@ -1,194 +1,166 @@
-//! More messages than can be done: how many loads a second the service still does, and what it spends on
-//! messages that it gives up. Time is scaled: the deadline is short, and pauses shrink with it.
+//! More messages than the service can process: how many loads per second it completes, and what it spends
+//! on messages that it does not load. Pauses are scaled with the deadline, which is short.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use hyper::StatusCode;
 use serde_json::Value;
 use tokio::time::{sleep, sleep_until};
 
-use crate::Options;
-use crate::load::{self, Sender};
-use crate::report::three;
-use crate::subject::Kind;
-use crate::world::World;
+use crate::client::{Client, new_id};
+use crate::program::{Process, Program};
+use crate::stubs::{Stubs, term};
+use crate::{EPISODES, three_digits};
 
-/// How long a call to Spotify or BigQuery takes.
+/// The duration of a call to Spotify or BigQuery.
 const LATENCY: Duration = Duration::from_millis(400);
 
-/// Requests that Cloud Run lets in; the others it answers 429.
-const LET_IN: usize = 80;
+/// The deadline of a message, and the default that the subscription's pauses are scaled from.
+const DEADLINE: Duration = Duration::from_secs(10);
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(540);
 
-/// The deadline that the pauses of the subscription's backoff are scaled from, in seconds.
-const FULL_DEADLINE: f64 = 540.0;
+/// The number of concurrent requests that Cloud Run accepts. It answers others with 429.
+const MAX_REQUESTS: usize = 80;
 
-/// The offered load, as a multiple of what can be done.
+/// The offered loads, as multiples of the maximum.
 const LOADS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
 
-/// For how many deadlines each load lasts.
+/// How long each load is offered, in deadlines.
 const DEADLINES: u32 = 10;
 
-/// What came of the messages under one load.
+/// What happened to the messages of one load.
 #[derive(Default)]
 struct Counts {
-    messages: usize,
-    in_time: usize,
-    /// Deliveries by their reason, `loaded` among them.
+    loaded_in_time: usize,
+    /// The number of deliveries by reason or `loaded`.
     deliveries: BTreeMap<String, usize>,
-    /// Deliveries that were given up for lack of time after a call to Spotify.
+    /// Deliveries that ran out of time after a call to Spotify.
     wasted: usize,
-    highest_attempt: u32,
+    max_attempt: u32,
 }
 
-pub async fn run(options: &Options, world: &Arc<World>) -> Result<(), String> {
-    world.prepare(options.episodes);
-    world.set_latency(LATENCY);
-    let possible = possible(options, world).await?;
-    println!("{} loads a second with as many messages as are at work at once\n", three(possible));
+pub async fn run(service: &Program, stubs: &Stubs) -> Result<(), String> {
+    stubs.prepare(EPISODES);
+    stubs.set_latency(LATENCY);
+    let max_rate = max_rate(service, stubs).await?;
+    println!("At most {} loads per second\n", three_digits(max_rate));
     println!(
-        "| offered load | messages | loads a second | loaded in the end | `overloaded` | `deadline_passed` | given up after a call | highest delivery |"
+        "| offered load | messages | loads per second | loaded in the end | `overloaded` | `deadline_passed` | out of time after a call | highest delivery attempt |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    let mut best: f64 = 0.0;
     let mut rates = Vec::new();
-    for offered in LOADS {
-        let counts = offer(options, world, offered * possible).await?;
-        let rate = counts.in_time as f64 / (u64::from(DEADLINES) * options.deadline) as f64;
-        let of = |reason: &str| counts.deliveries.get(reason).copied().unwrap_or_default();
+    for load in LOADS {
+        let messages = (load * max_rate * (DEADLINE * DEADLINES).as_secs_f64()) as usize;
+        let counts = offer(service, stubs, messages).await?;
+        let rate = counts.loaded_in_time as f64 / (DEADLINE * DEADLINES).as_secs_f64();
+        let count = |reason: &str| counts.deliveries.get(reason).copied().unwrap_or_default();
         println!(
-            "| {offered} | {} | {} | {} | {} | {} | {} | {} |",
-            counts.messages,
-            three(rate),
-            of("loaded"),
-            of("overloaded"),
-            of("deadline_passed"),
+            "| {load} | {messages} | {} | {} | {} | {} | {} | {} |",
+            three_digits(rate),
+            count("loaded"),
+            count("overloaded"),
+            count("deadline_passed"),
             counts.wasted,
-            counts.highest_attempt
+            counts.max_attempt
         );
-        best = best.max(rate);
         rates.push(rate);
     }
+    let best = rates.iter().copied().fold(0.0, f64::max);
     let least = rates[1..].iter().copied().fold(f64::INFINITY, f64::min);
-    println!("\nFrom once the load on, at least {:.0} % of the best.", least / best * 100.0);
+    println!("\nFrom load 1 on, at least {:.0}% of the best.", least / best * 100.0);
     Ok(())
 }
 
-fn settings(deadline: &str) -> [(&'static str, &str); 1] {
-    [("MESSAGE_DEADLINE_SECONDS", deadline)]
+fn start(service: &Program, stubs: &Stubs) -> Result<(Process, Client), String> {
+    let deadline = [("MESSAGE_DEADLINE_SECONDS", DEADLINE.as_secs().to_string())];
+    let (process, _) = Process::start(service, &stubs.url, &deadline)?;
+    let client = Client::new(process.address);
+    Ok((process, client))
 }
 
-/// Loads a second with eight senders that wait for each answer.
-async fn possible(options: &Options, world: &World) -> Result<f64, String> {
-    let (kind, deadline) = (kind(options), options.deadline.to_string());
-    let (subject, _) = kind.start_with(world, &settings(&deadline))?;
-    Sender::new(subject.address).push("podcasts", &World::term(options.episodes, 0)).await?;
-    let (start, messages) = (Instant::now(), 80);
-    let mut senders = Vec::new();
-    for n in 0..8 {
-        let (address, episodes) = (subject.address, options.episodes);
-        senders.push(tokio::spawn(async move {
-            let mut sender = Sender::new(address);
-            for at in (n..messages).step_by(8) {
-                sender.push("podcasts", &World::term(episodes, 1_000_000 + at)).await?;
-            }
-            Ok::<_, String>(())
-        }));
-    }
-    for sender in senders {
-        sender.await.map_err(|error| error.to_string())??;
-    }
-    Ok(messages as f64 / start.elapsed().as_secs_f64())
+/// Returns the loads per second of eight senders that wait for each response.
+async fn max_rate(service: &Program, stubs: &Stubs) -> Result<f64, String> {
+    let (_process, client) = start(service, stubs)?;
+    client.push("podcasts", &term(EPISODES, 0)).await?;
+    let message = |sender, n| ("podcasts", term(EPISODES, 1_000_000 + n * 8 + sender));
+    Ok(80.0 / client.push_all(8, 10, message).await?.as_secs_f64())
 }
 
-fn kind(options: &Options) -> Kind {
-    Kind::Service { binary: options.binary.clone() }
-}
-
-/// Publishes `rate` messages a second, each for a table of its own, and delivers each until it is loaded or
-/// two deadlines have passed since the last was published.
-async fn offer(options: &Options, world: &Arc<World>, rate: f64) -> Result<Counts, String> {
-    let deadline = options.deadline.to_string();
-    let (subject, _) = kind(options).start_with(world, &settings(&deadline))?;
-    let deadline = Duration::from_secs(options.deadline);
-    let start = Instant::now();
-    let end = start + deadline * DEADLINES;
-    let offer = Arc::new(Offer {
-        world: Arc::clone(world),
-        address: subject.address,
-        end,
-        late: end + deadline * 2,
-        scale: deadline.as_secs_f64() / FULL_DEADLINE,
-        let_in: AtomicUsize::new(0),
+/// Publishes messages at a constant rate, each for its own table, and delivers each until it is loaded, or
+/// until two deadlines after the end.
+async fn offer(service: &Program, stubs: &Stubs, messages: usize) -> Result<Counts, String> {
+    let (_process, client) = start(service, stubs)?;
+    let (start, duration) = (Instant::now(), DEADLINE * DEADLINES);
+    let offer = Offer {
+        stubs,
+        client,
+        end: start + duration,
+        requests: AtomicUsize::new(0),
         counts: Mutex::default(),
-    });
-    let messages = (rate * (end - start).as_secs_f64()) as usize;
-    let mut senders = Vec::new();
-    for _ in 0..messages {
-        let at = start + Duration::from_secs_f64(senders.len() as f64 / rate);
-        sleep_until(at.into()).await;
-        senders.push(tokio::spawn(send(Arc::clone(&offer), options.episodes)));
-    }
-    for sender in senders {
-        sender.await.map_err(|error| error.to_string())??;
-    }
-    let mut counts = std::mem::take(&mut *offer.counts.lock().expect("no panic"));
-    counts.messages = messages;
-    Ok(counts)
+    };
+    let deliver = async |n| {
+        sleep_until((start + duration * n as u32 / messages as u32).into()).await;
+        offer.deliver_until_loaded().await
+    };
+    try_join_all((0..messages).map(deliver)).await?;
+    Ok(offer.counts.into_inner().expect("no panic"))
 }
 
-/// What the senders of one load share.
-struct Offer {
-    world: Arc<World>,
-    address: SocketAddr,
+/// What the messages of one load share.
+struct Offer<'a> {
+    stubs: &'a Stubs,
+    client: Client,
     end: Instant,
-    late: Instant,
-    scale: f64,
-    let_in: AtomicUsize,
+    requests: AtomicUsize,
     counts: Mutex<Counts>,
 }
 
-/// Delivers one message until it is loaded, as the subscription would.
-async fn send(offer: Arc<Offer>, episodes: usize) -> Result<(), String> {
-    let id = load::new_id();
-    let term = World::term(episodes, id.parse().unwrap_or_default());
-    let mut sender = Sender::new(offer.address);
-    for attempt in 1.. {
-        let reason = if offer.let_in.fetch_add(1, Relaxed) < LET_IN {
-            let searches = offer.world.searches(&term);
-            let (status, answer) = sender.deliver("podcasts", &term, &id, attempt).await?;
-            let reason = match status {
-                StatusCode::NO_CONTENT => "loaded".to_owned(),
-                _ => serde_json::from_slice::<Value>(&answer)
-                    .ok()
-                    .and_then(|answer| Some(answer["reason"].as_str()?.to_owned()))
-                    .unwrap_or_else(|| status.to_string()),
+impl Offer<'_> {
+    /// Delivers one message as a push subscription does.
+    async fn deliver_until_loaded(&self) -> Result<(), String> {
+        let id = new_id();
+        let term = term(EPISODES, id.parse().unwrap_or_default());
+        for attempt in 1.. {
+            let reason = if self.requests.fetch_add(1, Relaxed) < MAX_REQUESTS {
+                self.deliver(&term, &id, attempt).await?
+            } else {
+                "429".to_owned()
             };
-            let is_out_of_time = ["overloaded", "deadline_passed"].contains(&reason.as_str());
-            if is_out_of_time && offer.world.searches(&term) > searches {
-                offer.counts.lock().expect("no panic").wasted += 1;
+            self.requests.fetch_sub(1, Relaxed);
+            let is_loaded = reason == "loaded";
+            let now = Instant::now();
+            {
+                let mut counts = self.counts.lock().expect("no panic");
+                counts.loaded_in_time += usize::from(is_loaded && now < self.end);
+                *counts.deliveries.entry(reason).or_default() += 1;
+                counts.max_attempt = counts.max_attempt.max(attempt);
             }
-            reason
-        } else {
-            "429".to_owned()
-        };
-        offer.let_in.fetch_sub(1, Relaxed);
-        let is_loaded = reason == "loaded";
-        let now = Instant::now();
-        {
-            let mut counts = offer.counts.lock().expect("no panic");
-            counts.in_time += usize::from(is_loaded && now < offer.end);
-            *counts.deliveries.entry(reason).or_default() += 1;
-            counts.highest_attempt = counts.highest_attempt.max(attempt);
+            if is_loaded || now > self.end + DEADLINE * 2 {
+                break;
+            }
+            let backoff = (10.0 * 2_f64.powi(attempt.min(10) as i32 - 1)).min(600.0);
+            sleep(DEADLINE.mul_f64(backoff / DEFAULT_DEADLINE.as_secs_f64())).await;
         }
-        if is_loaded || now > offer.late {
-            break;
-        }
-        let pause = (10.0 * 2_f64.powi(attempt.min(10) as i32 - 1)).min(600.0) * offer.scale;
-        sleep(Duration::from_secs_f64(pause)).await;
+        Ok(())
     }
-    Ok(())
+
+    /// Delivers a message once. Returns `loaded`, or why it was not loaded.
+    async fn deliver(&self, term: &str, id: &str, attempt: u32) -> Result<String, String> {
+        let searches = self.stubs.searches(term);
+        let (status, body) = self.client.deliver("podcasts", term, id, attempt).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok("loaded".to_owned());
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let reason = body["reason"].as_str().map_or_else(|| status.to_string(), str::to_owned);
+        let is_out_of_time = ["overloaded", "deadline_passed"].contains(&reason.as_str());
+        if is_out_of_time && self.stubs.searches(term) > searches {
+            self.counts.lock().expect("no panic").wasted += 1;
+        }
+        Ok(reason)
+    }
 }

@@ -1,6 +1,5 @@
-//! Shows and episodes of the size and form that Spotify's have: Portuguese descriptions of about
-//! 1.5 kB with accents, no-break spaces and line breaks, the same again as HTML, and all the fields
-//! that the service does not read.
+//! Shows and episodes with the size and the fields of Spotify's: Portuguese descriptions of about 1.5 kB
+//! with accents, no-break spaces and line breaks, also as HTML, and the fields that the service ignores.
 
 use serde_json::{Value, json};
 
@@ -19,26 +18,22 @@ const SENTENCES: [&str; 12] = [
     "Acompanhe a gente nas redes: toda semana tem conversa nova, e às quintas um resumo de notícias.",
 ];
 
-/// How many shows any search finds.
+/// The number of results of each search.
 pub const SHOWS: usize = 340;
 
-/// An id in Spotify's form that names a number.
+/// Returns an id with the length of Spotify's.
 pub fn id(n: usize) -> String {
     format!("{n:022}")
 }
 
-/// Every tenth episode names the sponsor.
-pub fn is_mention(n: usize) -> bool {
-    n.is_multiple_of(10)
-}
-
+/// Returns an episode. Every tenth mentions the sponsor.
 pub fn episode(n: usize) -> Value {
     let mut text = String::new();
     for step in 0..14 {
         text.push_str(SENTENCES[(n * 7 + step * 5 + step * step) % SENTENCES.len()]);
         text.push_str(["\u{a0}", " ", "\n", " "][(n + step) % 4]);
     }
-    if is_mention(n) {
+    if n.is_multiple_of(10) {
         text.push_str("Apoio: Grupo Boticário.");
     }
     let id = id(n);
@@ -71,12 +66,11 @@ pub fn show(id: &str, n: usize) -> Value {
         "explicit": false, "external_urls": { "spotify": format!("https://open.spotify.com/show/{id}") },
         "href": format!("https://api.spotify.com/v1/shows/{id}"), "id": id, "images": images(n),
         "is_externally_hosted": false, "languages": ["pt-BR"], "media_type": "audio",
-        "name": format!("Programa {n}"), "total_episodes": n, "type": "show",
+        "name": format!("Podcast {n}"), "total_episodes": n, "type": "show",
         "uri": format!("spotify:show:{id}"),
     })
 }
 
-/// A page of a listing.
 pub fn page(total: usize, offset: usize, limit: usize, item: impl Fn(usize) -> Value) -> Value {
     let items: Vec<Value> = (offset..total.min(offset + limit)).map(item).collect();
     let more = offset + items.len() < total;

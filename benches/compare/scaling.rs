@@ -1,108 +1,91 @@
-//! What does not compare: cost by rows, memory by messages handled, and the bounds of memory.
+//! What depends on the size of shows and the number of messages: cost per row and memory.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::Options;
-use crate::load::{self, Sender};
+use crate::client::{Client, TABLES};
 use crate::measure::{mb, ms};
-use crate::report::three;
-use crate::subject::{Kind, Subject};
-use crate::world::World;
+use crate::program::{Process, Program};
+use crate::stubs::{Stubs, term};
+use crate::{EPISODES, LARGE, three_digits};
 
-/// Sizes of shows.
-const SHOWS: [usize; 3] = [320, 2_000, 20_000];
+/// Messages for the table of memory by number of messages.
+const MESSAGES: usize = 10_000;
 
-/// The bounds of resident memory, in MiB: one show of 20,000 episodes, and eight of them at once.
-const ONE: f64 = 128.0;
-const EIGHT: f64 = 384.0;
+/// The highest acceptable peak memory in MiB, by the number of large shows that are loaded at once.
+const MAX_PEAK_MIB: [(usize, f64); 2] = [(1, 128.0), (8, 384.0)];
 
-pub async fn run(options: &Options, world: &World) -> Result<(), String> {
-    let kind = Kind::Service { binary: options.binary.clone() };
-    rows(options, world, &kind).await?;
-    bounds(options, world, &kind).await?;
-    growth(options, world, &kind).await
+pub async fn run(service: &Program, stubs: &Stubs, rounds: usize) -> Result<(), String> {
+    by_rows(service, stubs, rounds).await?;
+    peak_memory(service, stubs, rounds).await?;
+    by_messages(service, stubs).await
 }
 
-/// Time and processor by the number of rows.
-async fn rows(options: &Options, world: &World, kind: &Kind) -> Result<(), String> {
-    println!("| episodes | time a message | processor | processor a row | most memory |");
+async fn by_rows(service: &Program, stubs: &Stubs, rounds: usize) -> Result<(), String> {
+    println!("| episodes | time per message | CPU time | CPU time per row | peak memory |");
     println!("|---|---|---|---|---|");
-    for episodes in SHOWS {
-        world.prepare(episodes);
-        let (subject, _) = kind.start(world)?;
-        let term = World::term(episodes, 0);
-        let mut sender = Sender::new(subject.address);
-        sender.push("episodes", &term).await?;
-        let before = subject.processor();
-        // As many rows for each size.
-        let messages = (options.rounds * 20_000 / episodes).max(5);
+    for episodes in [EPISODES, 2_000, LARGE] {
+        stubs.prepare(episodes);
+        let (process, _) = Process::start(service, &stubs.url, &[])?;
+        let client = Client::new(process.address);
+        let term = term(episodes, 0);
+        client.push("episodes", &term).await?;
+        let before = process.cpu_time();
+        // About the same number of rows for each size.
+        let messages = (rounds * LARGE / episodes).max(5);
         let mut times = Vec::new();
         for _ in 0..messages {
-            times.push(ms(sender.push("episodes", &term).await?));
+            times.push(ms(client.push("episodes", &term).await?));
         }
-        let processor = ms(subject.processor().saturating_sub(before)) / messages as f64;
+        let cpu = ms(process.cpu_time().saturating_sub(before)) / messages as f64;
         times.sort_by(f64::total_cmp);
         println!(
             "| {episodes} | {} ms | {} ms | {} µs | {} MB |",
-            three(times[times.len() / 2]),
-            three(processor),
-            three(processor * 1000.0 / episodes as f64),
-            three(mb(subject.peak()))
+            three_digits(times[times.len() / 2]),
+            three_digits(cpu),
+            three_digits(cpu * 1000.0 / episodes as f64),
+            three_digits(mb(process.peak_memory()))
         );
     }
     println!();
     Ok(())
 }
 
-/// The most memory for one large show, and for eight at once.
-async fn bounds(options: &Options, world: &World, kind: &Kind) -> Result<(), String> {
-    world.prepare(options.large);
-    println!("| shows of {} episodes at once | most memory | at most |", options.large);
+async fn peak_memory(service: &Program, stubs: &Stubs, rounds: usize) -> Result<(), String> {
+    println!("| shows of {LARGE} episodes at once | highest peak of {rounds} | at most |");
     println!("|---|---|---|");
-    for (at_once, bound) in [(1, ONE), (8, EIGHT)] {
-        let mut peaks = Vec::new();
-        for _ in 0..options.rounds {
-            let (subject, _) = kind.start(world)?;
-            push_at_once(&subject, at_once, options.large).await?;
-            peaks.push(subject.peak() as f64 / f64::from(1024 * 1024));
+    for (shows, max_peak) in MAX_PEAK_MIB {
+        let mut peak = 0;
+        for _ in 0..rounds {
+            let (process, _) = Process::start(service, &stubs.url, &[])?;
+            let client = Client::new(process.address);
+            client.push_all(shows, 1, |n, _| ("episodes", term(LARGE, n))).await?;
+            peak = peak.max(process.peak_memory());
         }
-        peaks.sort_by(f64::total_cmp);
-        let most = peaks.last().copied().unwrap_or_default();
-        println!("| {at_once} | {} MiB (most of {}) | {bound} MiB |", three(most), options.rounds);
+        let peak = three_digits(peak as f64 / f64::from(1024 * 1024));
+        println!("| {shows} | {peak} MiB | {max_peak} MiB |");
     }
     println!();
     Ok(())
 }
 
-async fn push_at_once(subject: &Subject, at_once: usize, episodes: usize) -> Result<(), String> {
-    let address = subject.address;
-    let pushes: Vec<_> = (0..at_once)
-        .map(|n| {
-            tokio::spawn(async move {
-                Sender::new(address).push("episodes", &World::term(episodes, n)).await
-            })
-        })
-        .collect();
-    for push in pushes {
-        push.await.map_err(|error| error.to_string())??;
-    }
-    Ok(())
-}
-
-/// Resident memory by the number of messages handled, each with a term of its own.
-async fn growth(options: &Options, world: &World, kind: &Kind) -> Result<(), String> {
-    world.prepare(options.episodes);
-    let (subject, _) = kind.start(world)?;
-    println!("| messages handled | resident memory | messages a second |\n|---|---|---|");
-    let mut handled = 0;
-    let steps = 10;
-    for _ in 0..steps {
-        let start = Instant::now();
-        let messages = options.messages / steps;
-        load::distinct(subject.address, 8, handled, messages, options.episodes).await?;
-        handled += messages;
-        let rate = messages as f64 / start.elapsed().as_secs_f64();
-        println!("| {handled} | {} MB | {} |", three(mb(subject.resident())), three(rate));
+/// Prints resident memory by the number of messages, each with its own term.
+async fn by_messages(service: &Program, stubs: &Stubs) -> Result<(), String> {
+    let (process, _) = Process::start(service, &stubs.url, &[])?;
+    let client = Client::new(process.address);
+    println!("| messages | resident memory | messages per second |\n|---|---|---|");
+    let step = MESSAGES / 10;
+    for first in (0..MESSAGES).step_by(step) {
+        let message = |sender, n| {
+            let number = first + n * 8 + sender;
+            (TABLES[number % 3], term(EPISODES, number))
+        };
+        let elapsed: Duration = client.push_all(8, step / 8, message).await?;
+        println!(
+            "| {} | {} MB | {} |",
+            first + step,
+            three_digits(mb(process.resident_memory())),
+            three_digits(step as f64 / elapsed.as_secs_f64())
+        );
     }
     Ok(())
 }

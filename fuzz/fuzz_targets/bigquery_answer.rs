@@ -1,4 +1,4 @@
-//! Whatever BigQuery answers: it is read, or a failure that says in a few words what was wrong.
+//! Any response of BigQuery is parsed, or results in a failure with a short text.
 #![no_main]
 
 #[path = "../checks.rs"]

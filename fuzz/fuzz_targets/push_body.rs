@@ -1,4 +1,4 @@
-//! Whatever is posted: it is no envelope, or a message that is done, fanned out or a dead letter.
+//! Any body of a push is rejected as not an envelope, or is a load, a fan-out or a dead letter.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,5 +1,5 @@
-//! Whatever Spotify answers: rows that BigQuery takes, one for each item with an id, or a failure that
-//! says what is wrong.
+//! Any response of Spotify results in valid rows, one for each item with an id, or in a failure with the
+//! cause.
 #![no_main]
 
 #[path = "../checks.rs"]

@@ -1,6 +1,5 @@
 //! The Spotify client: credentials, addresses, market and limits.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -27,21 +26,12 @@ pub struct Spotify {
 }
 
 /// Where the client id and secret come from.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Credentials {
     /// A file, which is read again for each token, so that a new secret takes effect.
     File(PathBuf),
     /// The JSON itself.
     Json(SecretString),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "File({})", path.display()),
-            Self::Json(_) => f.write_str("Json(…)"),
-        }
-    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, purpose: Purpose) -> Spotify {

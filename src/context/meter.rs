@@ -29,10 +29,6 @@ impl Counter {
         self.0.fetch_add(more, Relaxed);
     }
 
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
     pub(crate) fn add_since(&self, start: Instant) {
         self.add(millis(start.elapsed()));
     }

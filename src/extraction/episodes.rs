@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use futures_util::TryFutureExt;
 
 use super::listing::{Page, Rules, Verdict};
-use super::shared_readings::{SharedReading, SharedReadings};
+use super::shared_readings::SharedReading;
 use super::{Extracted, Extractor, add_counters, fetch, items};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -21,7 +21,7 @@ const MAX_PAGE_SIZE: u32 = 50;
 /// A reading of a show's episodes for one message.
 struct AssignedReading {
     reading: Arc<SharedReading>,
-    /// Whether the message of another table made it.
+    /// Whether another message or an earlier delivery made it.
     is_shared: bool,
 }
 
@@ -35,22 +35,18 @@ impl Extractor {
         let (show, AssignedReading { reading, is_shared }) =
             self.read_jobs_show(job, message_id, context).await?;
         let complete = &reading.complete;
-        add_counters(complete, context);
-        let rows = match job.kind {
-            Kind::Mentions => {
-                let (rows, undated) = items::mentions(&complete.rows, &self.phrases);
-                context.meter.undated.set(undated);
-                rows
-            }
-            _ => complete.rows.clone(),
+        let (rows, undated) = match job.kind {
+            Kind::Mentions => items::mentions(&complete.rows, &self.phrases),
+            _ => (complete.rows.clone(), complete.undated),
         };
+        add_counters(complete, undated, context);
         if rows.count() == 0 && complete.missing > 0 {
             let what = format!("the mentions in {}", describe_episodes(&show.id));
             let detail = format!(
                 "no episode with a mention was shown, and {} of {} episodes are missing",
                 complete.missing, complete.wanted
             );
-            let after = Some(self.incomplete_listings.ttl());
+            let after = Some(self.incomplete_listings.ttl);
             return Err(Failure::ListingIncomplete { what, detail, after });
         }
         let origin = Origin {
@@ -59,7 +55,7 @@ impl Extractor {
             shared: Some(is_shared),
             listed: complete.wanted_if_missing(),
         };
-        Ok(Extracted { rows, origin, _reading: Some(reading) })
+        Ok(Extracted { rows, origin })
     }
 
     /// Reads the show that the message names, or else the term's.
@@ -83,14 +79,15 @@ impl Extractor {
             if let Some(reading) = self.read_episodes(&show.id, job, message_id, context).await? {
                 return Ok((show, reading));
             }
-            self.forget_show(&job.term, &show.id).await;
+            // Another message may have found another show meanwhile.
+            self.shows.retain(|term, known| term != job.term.folded() || known.id != show.id);
             if is_just_found {
                 return Err(Failure::ShowVanished { id: show.id, term: job.term.clone() });
             }
         }
     }
 
-    /// Returns a shared reading that the job's table has not used, or reads the show. Concurrent callers
+    /// Returns a shared reading that the message may use for the table, or reads the show. Concurrent callers
     /// wait for the reading in progress. Returns `None` if Spotify has no such show.
     async fn read_episodes(
         &self,
@@ -101,10 +98,11 @@ impl Extractor {
     ) -> Result<Option<AssignedReading>, Failure> {
         let percent = job.max_missing_percent;
         let what = describe_episodes(show);
-        let slot = self.shared_readings.latest(show);
+        let lock = self.reading_locks.get(show.as_str());
         let cause = || format!("another message is reading {what}");
-        let mut latest = context.deadline.wait_to_start(slot.lock(), cause).await?;
-        if let Some(reading) = SharedReadings::reuse(&latest, &job.table, message_id, percent) {
+        let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
+        let shared = self.shared_readings.reuse(show, &job.table, message_id, percent);
+        if let Some(reading) = shared {
             return Ok(Some(AssignedReading { reading, is_shared: true }));
         }
         self.incomplete_listings.check(&what, percent)?;
@@ -114,7 +112,6 @@ impl Extractor {
             max_offset: u32::MAX,
             max_concurrent_requests: self.max_concurrent_calls,
             all_at_once: false,
-            first_page_only: false,
             max_missing_percent: percent,
         };
         let page = |offset, limit| {
@@ -128,13 +125,8 @@ impl Extractor {
         match fetch::read_listing(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete_listings.forget(&what);
-                let reading = self.shared_readings.keep(
-                    &mut latest,
-                    complete,
-                    read_at,
-                    &job.table,
-                    message_id,
-                );
+                let reading = SharedReading { complete, read_at };
+                let reading = self.shared_readings.keep(show, reading, &job.table, message_id);
                 Ok(Some(AssignedReading { reading, is_shared: false }))
             }
             Verdict::Incomplete(detail) => {

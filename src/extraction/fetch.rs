@@ -36,10 +36,8 @@ where
         has_any_page.fetch_or(result.is_ok(), Relaxed);
         // Spotify may answer 500 to a large page each time, and return its first half.
         let result = match result {
-            Err(CallError::Failed(Failure::SpotifyUnavailable { detail, .. }))
-                if detail.starts_with("500")
-                    && request.limit > MAX_ITEMS_NOT_HALVED
-                    && has_any_page.load(Relaxed) =>
+            Err(CallError::Failed(Failure::SpotifyUnavailable { status: Some(500), .. }))
+                if request.limit > MAX_ITEMS_NOT_HALVED && has_any_page.load(Relaxed) =>
             {
                 page(request.offset, request.limit / 2).await
             }
@@ -56,15 +54,8 @@ where
             Step::Done(verdict) => return Ok(verdict),
             Step::Send(requests) => in_flight.extend(requests.into_iter().map(send)),
         }
-        // There is a verdict before the requests run out.
-        let Some((request, result)) = in_flight.next().await else {
-            return Err(Failure::ListingIncomplete {
-                what: "a listing".to_owned(),
-                detail: "the reading stopped without a verdict, which is a defect of spotify-bq"
-                    .to_owned(),
-                after: None,
-            });
-        };
+        #[expect(clippy::expect_used, reason = "there is a verdict before the requests run out")]
+        let (request, result) = in_flight.next().await.expect("a request in flight");
         let response = match result {
             Ok(page) => Response::Page(page),
             Err(CallError::NotFound(text)) => Response::NotFound(text),

@@ -75,71 +75,39 @@ impl PageRows {
         max_ids: usize,
     ) -> u64 {
         let mut duplicates = 0;
-        let items = self.items.into_iter().map_while(|(id, end)| {
-            let is_new = (ids.len() < max_ids).then(|| ids.insert(id))?;
+        let mut ends = Vec::with_capacity(self.items.len());
+        for (id, end) in self.items {
+            if ids.len() >= max_ids {
+                break;
+            }
+            let is_new = ids.insert(id);
             duplicates += u64::from(!is_new);
-            Some((end, is_new))
-        });
-        rows.append(&Bytes::from(self.text), items);
+            ends.push((end, is_new));
+        }
+        rows.append(&Bytes::from(self.text), ends.into_iter());
         duplicates
     }
-}
-
-/// A row of `podcasts`.
-#[derive(Serialize)]
-struct ShowRow<'a> {
-    name: Option<String>,
-    description: Option<String>,
-    id: &'a str,
-    total_episodes: Option<i64>,
-}
-
-/// A row of `episodes` and `mentions`.
-#[derive(Serialize)]
-struct EpisodeRow<'a> {
-    id: &'a str,
-    name: Option<String>,
-    description: Option<String>,
-    release_date: Option<String>,
-    duration_ms: Option<i64>,
-    language: Option<String>,
-    explicit: Option<bool>,
-    r#type: Option<String>,
 }
 
 /// Converts a page of shows to rows of `podcasts`.
 pub(crate) fn podcasts(shows: Vec<Option<Show>>) -> PageRows {
     PageRows::new(shows, |show, page| {
-        let id = show.id?;
+        show.id.as_ref()?;
         page.malformed += u64::from(show.malformed);
-        page.push_row(&ShowRow {
-            name: show.name,
-            description: show.description,
-            id: &id,
-            total_episodes: show.total_episodes,
-        });
-        Some(id)
+        page.push_row(&show);
+        show.id
     })
 }
 
 /// Converts a page of episodes to rows of `episodes`.
 pub(crate) fn episodes(episodes: Vec<Option<Episode>>) -> PageRows {
-    PageRows::new(episodes, |episode, page| {
-        let id = episode.id?;
-        let release_date = episode.release_date.and_then(|text| parse_release_date(&text));
+    PageRows::new(episodes, |mut episode, page| {
+        episode.id.as_ref()?;
+        episode.release_date = episode.release_date.and_then(|text| parse_release_date(&text));
         page.malformed += u64::from(episode.malformed);
-        page.undated += u64::from(release_date.is_none());
-        page.push_row(&EpisodeRow {
-            id: &id,
-            name: episode.name,
-            description: episode.description,
-            release_date,
-            duration_ms: episode.duration_ms,
-            language: episode.language,
-            explicit: episode.explicit,
-            r#type: episode.r#type,
-        });
-        Some(id)
+        page.undated += u64::from(episode.release_date.is_none());
+        page.push_row(&episode);
+        episode.id
     })
 }
 

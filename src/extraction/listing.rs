@@ -13,7 +13,7 @@
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
 //!    has a `next` and no later page has shown a new id.
 //! 2. [`page`]: A page contradicts other evidence if it is empty or 404 where more was promised, if all its
-//!    ids were shown before, or if it is mostly null. It is requested again. If it still contradicts, it is
+//!    ids were shown before, or if it is mostly null, for instance. It is requested again. If it still contradicts, it is
 //!    a **gap**, and the reading goes on after it.
 //! 3. [`page`]: A page with a few nulls is requested again, too. Nulls that stay are confirmed.
 //! 4. [`verdict`]: A reading without contradiction is **whole**. Otherwise the listing is read again, until
@@ -42,13 +42,11 @@ pub(super) struct Rules {
     pub(super) page_size: u32,
     /// The listing ends at this many distinct items.
     pub(super) max_items: Option<usize>,
-    /// No request reaches past this offset.
+    /// No request reaches past this offset. If it is the page size, only the first page is read.
     pub(super) max_offset: u32,
     pub(super) max_concurrent_requests: usize,
     /// Whether all pages up to `max_items` are requested at the start.
     pub(super) all_at_once: bool,
-    /// Whether the listing is read no further than its first page.
-    pub(super) first_page_only: bool,
     /// Applies to a listing that stays contradictory.
     pub(super) max_missing_percent: u8,
 }

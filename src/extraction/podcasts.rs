@@ -16,20 +16,20 @@ impl Extractor {
     ) -> Result<Extracted, Failure> {
         // This search also finds the term's show, so messages that need the show wait for it. If another
         // message is searching for the show, this one does not set it.
-        let slot = self.shows.slot(job.term.folded());
-        let cached_show = slot.try_lock().ok();
+        let lock = self.search_locks.get(job.term.folded());
+        let locked = lock.try_lock();
         let read_at = SystemTime::now();
         let complete = self.search(&job.term, job.max_missing_percent, context).await?;
-        add_counters(&complete, context);
+        add_counters(&complete, complete.undated, context);
         // A show that is cached stays, so that the tables of a term hold the same show.
-        if let Some(mut cached_show) = cached_show.filter(|cached| cached.get().is_none()) {
+        if locked.is_ok() && self.shows.get(job.term.folded()).is_none() {
             let first_page = complete.rows.lines().take(complete.first_page_rows);
             if let Some(show) = show::choose(&job.term, first_page) {
-                cached_show.set(show, self.show_ttl);
+                self.shows.insert(job.term.folded().to_owned(), show, self.show_ttl);
             }
         }
         let listed = complete.wanted_if_missing();
         let origin = Origin { show: None, read_at, shared: Some(false), listed };
-        Ok(Extracted { rows: complete.rows, origin, _reading: None })
+        Ok(Extracted { rows: complete.rows, origin })
     }
 }

@@ -6,17 +6,14 @@ use super::listing::{Complete, Page, Rules, Verdict};
 use super::{Extractor, fetch, items};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::names::Term;
+use crate::job::default_missing_percent;
+use crate::names::{Kind, Term};
 
 /// How many shows the table of podcasts holds.
 const MAX_SHOWS: usize = 50;
 
 /// Spotify's limit for offset and limit together.
 const MAX_OFFSET: u32 = 1000;
-
-/// The search for a term's show tolerates at least as much as `podcasts` does by default, since the results
-/// of a search change from hour to hour.
-const MIN_TOLERANCE_PERCENT: u8 = 10;
 
 impl Extractor {
     /// Reads the first [`MAX_SHOWS`] distinct shows of a search, or all if there are fewer.
@@ -26,15 +23,7 @@ impl Extractor {
         max_missing_percent: u8,
         context: &Context,
     ) -> Result<Complete, Failure> {
-        let rules = Rules {
-            page_size: self.search_page_size,
-            max_items: Some(MAX_SHOWS),
-            max_offset: MAX_OFFSET,
-            max_concurrent_requests: self.max_concurrent_calls,
-            all_at_once: self.spotify.is_healthy(),
-            first_page_only: false,
-            max_missing_percent,
-        };
+        let rules = self.search_rules(max_missing_percent);
         self.read_search(describe_search(term), term, rules, context).await
     }
 
@@ -45,17 +34,26 @@ impl Extractor {
         max_missing_percent: u8,
         context: &Context,
     ) -> Result<Complete, Failure> {
+        // The show of `episodes`, too, tolerates as much as a search does by default.
+        let percent = max_missing_percent.max(default_missing_percent(Kind::Podcasts));
         let rules = Rules {
-            page_size: self.search_page_size,
             max_items: Some(self.search_page_size as usize),
             max_offset: self.search_page_size,
-            max_concurrent_requests: 1,
-            all_at_once: false,
-            first_page_only: true,
-            max_missing_percent: max_missing_percent.max(MIN_TOLERANCE_PERCENT),
+            ..self.search_rules(percent)
         };
         let what = format!("the first page of {}", describe_search(term));
         self.read_search(what, term, rules, context).await
+    }
+
+    fn search_rules(&self, max_missing_percent: u8) -> Rules {
+        Rules {
+            page_size: self.search_page_size,
+            max_items: Some(MAX_SHOWS),
+            max_offset: MAX_OFFSET,
+            max_concurrent_requests: self.max_concurrent_calls,
+            all_at_once: self.spotify.is_healthy(),
+            max_missing_percent,
+        }
     }
 
     async fn read_search(
@@ -88,6 +86,7 @@ impl Extractor {
             // About one search in seven returns 404 for no apparent reason.
             Verdict::NotFound(text) => Err(Failure::SpotifyUnavailable {
                 call: what,
+                status: Some(404),
                 detail: format!("404 {text}").trim_end().to_owned(),
                 after: None,
             }),

@@ -1,15 +1,14 @@
 //! Keeps complete readings of shows for a while, so that `episodes` and `mentions` share one: Spotify's
 //! quota limits the whole system.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::listing::Complete;
-use crate::keyed::Keyed;
 use crate::names::ShowId;
+use crate::sync;
 
 /// The size of the rows of all kept readings. The largest shows have some 20,000 episodes, or 34 MB of
 /// rows.
@@ -23,11 +22,18 @@ const TABLES_PER_SHOW: usize = 2;
 pub(super) struct SharedReading {
     pub(super) complete: Complete,
     pub(super) read_at: SystemTime,
-    expires_at: Instant,
-    uses: Mutex<Vec<Use>>,
 }
 
-/// A table that a reading is assigned to.
+/// A reading that is kept.
+#[derive(Debug)]
+struct Kept {
+    show: ShowId,
+    reading: Arc<SharedReading>,
+    expires_at: Instant,
+    /// The tables that the reading is assigned to.
+    uses: Vec<Use>,
+}
+
 #[derive(Debug)]
 struct Use {
     table: String,
@@ -37,97 +43,88 @@ struct Use {
     is_loaded: bool,
 }
 
-impl SharedReading {
-    fn uses(&self) -> MutexGuard<'_, Vec<Use>> {
-        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+impl Use {
+    fn new(table: &str, message_id: &str) -> Self {
+        Self { table: table.to_owned(), message_id: message_id.to_owned(), is_loaded: false }
     }
+}
 
+impl Kept {
     /// Assigns the reading to a table. Returns `false` if another message had it for the table, or the
     /// table is loaded from it.
-    fn assign(&self, table: &str, message_id: &str) -> bool {
-        let mut uses = self.uses();
-        if let Some(earlier) = uses.iter().find(|earlier| earlier.table == table) {
+    fn assign(&mut self, table: &str, message_id: &str) -> bool {
+        if let Some(earlier) = self.uses.iter().find(|earlier| earlier.table == table) {
             return earlier.message_id == message_id && !earlier.is_loaded;
         }
-        let (table, message_id) = (table.to_owned(), message_id.to_owned());
-        uses.push(Use { table, message_id, is_loaded: false });
+        self.uses.push(Use::new(table, message_id));
         true
     }
 }
 
-/// The latest reading of a show, as long as it is kept or a message uses it.
-pub(super) type LatestReading = Weak<SharedReading>;
-
-/// The readings that are kept, within a limit of time and memory.
+/// The latest reading of each show, within a limit of time and memory.
 #[derive(Debug)]
 pub(super) struct SharedReadings {
     ttl: Duration,
-    latest: Keyed<LatestReading>,
-    kept: Mutex<VecDeque<Arc<SharedReading>>>,
+    /// The oldest first.
+    kept: Mutex<Vec<Kept>>,
 }
 
 impl SharedReadings {
     pub(super) fn new(ttl: Duration) -> Self {
-        Self { ttl, latest: Keyed::default(), kept: Mutex::default() }
+        Self { ttl, kept: Mutex::default() }
     }
 
-    /// Returns the lock around a show's latest reading. A message that reads the show holds it.
-    pub(super) fn latest(&self, show: &ShowId) -> Arc<tokio::sync::Mutex<LatestReading>> {
-        self.latest.slot(show.as_str())
-    }
-
-    /// Assigns the latest reading to a table, if it is recent, within the tolerance, and not used for the
-    /// table.
+    /// Assigns the show's latest reading to a table, if it is recent, within the tolerance, and not used
+    /// for the table.
     pub(super) fn reuse(
-        latest: &LatestReading,
+        &self,
+        show: &ShowId,
         table: &str,
         message_id: &str,
         max_missing_percent: u8,
     ) -> Option<Arc<SharedReading>> {
-        latest.upgrade().filter(|reading| {
-            Instant::now() < reading.expires_at
-                && reading.complete.is_within_tolerance(max_missing_percent)
-                && reading.assign(table, message_id)
-        })
+        let mut kept = sync::lock(&self.kept);
+        let latest = kept.iter_mut().find(|kept| kept.show == *show)?;
+        let is_usable = Instant::now() < latest.expires_at
+            && latest.reading.complete.is_within_tolerance(max_missing_percent)
+            && latest.assign(table, message_id);
+        is_usable.then(|| Arc::clone(&latest.reading))
     }
 
     /// Keeps a reading that a message made for a table, in place of the show's latest one. Drops readings
-    /// that have expired, and the oldest ones while they take too much memory.
+    /// that have expired, and the oldest ones while they take too much memory. The new one is always kept,
+    /// since the message of the show's other table may be waiting for it.
     pub(super) fn keep(
         &self,
-        latest: &mut LatestReading,
-        complete: Complete,
-        read_at: SystemTime,
+        show: &ShowId,
+        reading: SharedReading,
         table: &str,
         message_id: &str,
     ) -> Arc<SharedReading> {
-        let now = Instant::now();
-        let (expires_at, uses) = (now + self.ttl, Mutex::default());
-        let reading = Arc::new(SharedReading { complete, read_at, expires_at, uses });
-        reading.assign(table, message_id);
-        let mut kept = self.kept();
-        kept.retain(|kept| now < kept.expires_at && Arc::as_ptr(kept) != latest.as_ptr());
-        kept.push_back(Arc::clone(&reading));
-        while kept.iter().map(|kept| kept.complete.rows.bytes()).sum::<usize>() > MAX_KEPT_BYTES {
-            kept.pop_front();
+        let (now, reading) = (Instant::now(), Arc::new(reading));
+        let mut kept = sync::lock(&self.kept);
+        kept.retain(|kept| now < kept.expires_at && kept.show != *show);
+        kept.push(Kept {
+            show: show.clone(),
+            reading: Arc::clone(&reading),
+            expires_at: now + self.ttl,
+            uses: vec![Use::new(table, message_id)],
+        });
+        let bytes = |kept: &Kept| kept.reading.complete.rows.bytes();
+        while kept.len() > 1 && kept.iter().map(bytes).sum::<usize>() > MAX_KEPT_BYTES {
+            kept.remove(0);
         }
-        *latest = Arc::downgrade(&reading);
         reading
     }
 
     /// Records that a table was loaded from the reading that this message had. A reading that both tables
     /// were loaded from is dropped.
     pub(super) fn record_load(&self, table: &str, message_id: &str) {
-        self.kept().retain(|reading| {
-            let mut uses = reading.uses();
-            for used in uses.iter_mut() {
+        sync::lock(&self.kept).retain_mut(|kept| {
+            for used in &mut kept.uses {
                 used.is_loaded |= used.table == table && used.message_id == message_id;
             }
-            uses.iter().filter(|used| used.is_loaded).count() < TABLES_PER_SHOW
+            kept.uses.iter().filter(|used| used.is_loaded).count() < TABLES_PER_SHOW
         });
-    }
-
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<SharedReading>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

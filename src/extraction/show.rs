@@ -1,9 +1,6 @@
 //! Chooses the term's show, and remembers it so that all tables of a term hold the same show.
 
-use std::time::Duration;
-
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use super::Extractor;
 use super::search::describe_search;
@@ -11,27 +8,6 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
 use crate::text::fold;
-
-/// The show of a term, if it was found recently.
-#[derive(Debug, Default)]
-pub(super) struct CachedShow(Option<(ChosenShow, Instant)>);
-
-impl CachedShow {
-    pub(super) fn get(&self) -> Option<&ChosenShow> {
-        let (show, expires_at) = self.0.as_ref()?;
-        (Instant::now() < *expires_at).then_some(show)
-    }
-
-    pub(super) fn set(&mut self, show: ChosenShow, ttl: Duration) {
-        self.0 = Some((show, Instant::now() + ttl));
-    }
-
-    fn forget(&mut self, id: &ShowId) {
-        if self.0.as_ref().is_some_and(|(show, _)| show.id == *id) {
-            self.0 = None;
-        }
-    }
-}
 
 /// Chooses the term's show among the rows of a search's first page: the first show whose name is the term,
 /// otherwise the first show.
@@ -66,23 +42,18 @@ impl Extractor {
         max_missing_percent: u8,
         context: &Context,
     ) -> Result<(ChosenShow, bool), Failure> {
-        let slot = self.shows.slot(term.folded());
+        let lock = self.search_locks.get(term.folded());
         let cause = || format!("another message is making {}", describe_search(term));
-        let mut cached = context.deadline.wait_to_start(slot.lock(), cause).await?;
-        if let Some(show) = cached.get() {
-            return Ok((show.clone(), false));
+        let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
+        if let Some((show, _)) = self.shows.get(term.folded()) {
+            return Ok((show, false));
         }
         let page = self.search_first_page(term, max_missing_percent, context).await?;
         let show = choose(term, page.rows.lines()).ok_or_else(|| {
             let detail = "no show in it has a valid id".to_owned();
             Failure::ListingIncomplete { what: describe_search(term), detail, after: None }
         })?;
-        cached.set(show.clone(), self.show_ttl);
+        self.shows.insert(term.folded().to_owned(), show.clone(), self.show_ttl);
         Ok((show, true))
-    }
-
-    /// Forgets the term's show if it is still this one.
-    pub(super) async fn forget_show(&self, term: &Term, id: &ShowId) {
-        self.shows.slot(term.folded()).lock().await.forget(id);
     }
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use google_cloud_auth::credentials::service_account::AccessSpecifier;
 use google_cloud_auth::credentials::{
-    external_account, impersonated, service_account, user_account,
+    AccessTokenCredentials, external_account, impersonated, service_account, user_account,
 };
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{FileCredentials, MAX_ERROR_BYTES, SCOPE};
 use crate::config;
 use crate::http;
 use crate::text;
@@ -18,14 +18,20 @@ use crate::text;
 pub const CREDENTIAL_TYPES: [&str; 4] =
     ["authorized_user", "service_account", "impersonated_service_account", "external_account"];
 
-pub(super) struct Found {
+/// The longest error text of the library that is repeated.
+const MAX_ERROR_BYTES: usize = 800;
+
+/// Credentials from a file. The library caches and refreshes their token.
+#[derive(Debug)]
+pub(super) struct FileCredentials {
+    credentials: AccessTokenCredentials,
     path: PathBuf,
-    content: Value,
+    secrets: Secrets,
 }
 
 /// Reads the credentials file. Returns `None` if there is none, so that the metadata server is used. If
 /// GOOGLE_APPLICATION_CREDENTIALS names a file, it must exist.
-pub(super) fn find(config: &config::Google) -> Result<Option<Found>, String> {
+fn read(config: &config::Google) -> Result<Option<(&Path, Value)>, String> {
     let (path, is_named) = match (&config.credentials_file, &config.gcloud_file) {
         (Some(path), _) => (path, true),
         (None, Some(path)) => (path, false),
@@ -40,18 +46,19 @@ pub(super) fn find(config: &config::Google) -> Result<Option<Found>, String> {
         }
     };
     match serde_json::from_slice(content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content)) {
-        Ok(content) => Ok(Some(Found { path: path.clone(), content })),
+        Ok(content) => Ok(Some((path, content))),
         // The error has a line and a column, but nothing of the content.
         Err(error) => Err(format!("{error}: the file {} is not JSON", path.display())),
     }
 }
 
-impl Found {
-    pub(super) fn build(self) -> Result<FileCredentials, String> {
-        let secrets = Secrets::of(&self.content);
-        let path = self.path;
-        let r#type = type_of(&self.content).map_err(|why| in_file(&why, &path))?.to_owned();
-        let (content, scopes) = (self.content, [SCOPE]);
+impl FileCredentials {
+    /// Loads the credentials file. Returns `None` if there is none.
+    pub(super) fn load(config: &config::Google, scope: &str) -> Result<Option<Self>, String> {
+        let Some((path, content)) = read(config)? else { return Ok(None) };
+        let secrets = Secrets::of(&content);
+        let r#type = type_of(&content).map_err(|why| in_file(&why, path))?.to_owned();
+        let scopes = [scope];
         let built = match r#type.as_str() {
             "authorized_user" => user_account::Builder::new(content)
                 .with_scopes(scopes)
@@ -67,16 +74,27 @@ impl Found {
                 .build_access_token_credentials(),
         };
         match built {
-            Ok(credentials) => Ok(FileCredentials { credentials, path, secrets }),
+            Ok(credentials) => Ok(Some(Self { credentials, path: path.to_owned(), secrets })),
             Err(error) => {
                 let why = secrets.removed_from(&http::root_cause_first(&error));
-                Err(in_file(&format!("{why} ({type})", r#type = r#type), &path))
+                Err(in_file(&format!("{why} ({type})", r#type = r#type), path))
+            }
+        }
+    }
+
+    /// Returns a token. The error has its cause, and whether the library calls it transient.
+    pub(super) async fn token(&self) -> Result<SecretString, (String, bool)> {
+        match self.credentials.access_token().await {
+            Ok(token) => Ok(SecretString::from(token.token)),
+            Err(error) => {
+                let why = self.secrets.removed_from(&http::root_cause_first(&error));
+                Err((in_file(&why, &self.path), error.is_transient()))
             }
         }
     }
 }
 
-pub(super) fn in_file(why: &str, path: &Path) -> String {
+fn in_file(why: &str, path: &Path) -> String {
     format!("{}: the file {}", text::middle_elided(why, MAX_ERROR_BYTES), path.display())
 }
 
@@ -112,14 +130,8 @@ fn type_of(content: &Value) -> Result<&str, String> {
 }
 
 /// The secrets in a credentials file, which no error may repeat.
-#[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secrets(…)")
-    }
-}
+#[derive(Debug)]
+struct Secrets(Vec<SecretString>);
 
 impl Secrets {
     fn of(content: &Value) -> Self {
@@ -127,11 +139,11 @@ impl Secrets {
         collect(content, false, &mut secrets);
         // The longest first, in case one secret is part of another.
         secrets.sort_by_key(|secret: &String| std::cmp::Reverse(secret.len()));
-        Self(secrets)
+        Self(secrets.into_iter().map(SecretString::from).collect())
     }
 
-    pub(super) fn removed_from(&self, text: &str) -> String {
-        let secrets: Vec<&str> = self.0.iter().map(String::as_str).collect();
+    fn removed_from(&self, text: &str) -> String {
+        let secrets: Vec<&str> = self.0.iter().map(ExposeSecret::expose_secret).collect();
         text::redacted(text, &secrets)
     }
 }

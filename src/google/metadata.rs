@@ -1,17 +1,14 @@
 //! Asks the metadata server for the project and for tokens of the service account
-//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>), without a proxy. All
-//! errors are retried, because the server sometimes answers 403, 404 or 500 for a moment.
+//! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>), without a proxy. The
+//! caller retries all errors, because the server sometimes answers 403, 404 or 500 for a moment.
 
 use std::time::Duration;
 
-use futures_util::TryFutureExt;
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{BACKOFF, SCOPE};
 use crate::http;
-use crate::retry;
 use crate::text;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,14 +58,14 @@ impl Metadata {
     }
 
     /// Returns a token of the account that the service runs as.
-    pub(super) async fn token(&self, deadline: Instant) -> Result<Token, String> {
-        let path = format!("instance/service-accounts/default/token?scopes={SCOPE}");
-        self.get(&path, "token", parse_token, deadline).await
+    pub(super) async fn token(&self, scope: &str) -> Result<Token, String> {
+        let path = format!("instance/service-accounts/default/token?scopes={scope}");
+        self.get(&path, "token", parse_token).await
     }
 
     /// Returns the project's id.
-    pub(super) async fn project(&self, deadline: Instant) -> Result<String, String> {
-        self.get("project/project-id", "project", parse_project, deadline).await
+    pub(super) async fn project(&self) -> Result<String, String> {
+        self.get("project/project-id", "project", parse_project).await
     }
 
     async fn get<T>(
@@ -76,16 +73,12 @@ impl Metadata {
         path: &str,
         what: &str,
         read: fn(&[u8]) -> Option<T>,
-        deadline: Instant,
     ) -> Result<T, String> {
         let client = http::client_without_proxy(CONNECT_TIMEOUT, CALL_TIMEOUT)
             .map_err(|error| http::root_cause_first(&error))?;
         let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
-        let ask = |_| ask(&client, &url, what, read).map_err(retry::Error::transient);
-        let found = timeout_at(deadline, retry::run(&BACKOFF, ask)).await;
-        found
-            .unwrap_or_else(|_| Err("it did not answer in time".to_owned()))
-            .map_err(|why| format!("the metadata server {} gives no {what}: {why}", self.host))
+        let found = ask(&client, &url, what, read).await;
+        found.map_err(|why| format!("the metadata server {} gives no {what}: {why}", self.host))
     }
 }
 

@@ -59,16 +59,12 @@ impl Keys {
 }
 
 fn from_json(bytes: &[u8]) -> Result<RawKeys, Failure> {
-    let error = match serde_json::from_slice(bytes) {
-        // serde also accepts a list of the fields' values.
-        Ok(keys) if bytes.trim_ascii_start().starts_with(b"{") => return Ok(keys),
-        Ok(_) => return Err(invalid("message.data is not a JSON object")),
-        Err(error) => error,
-    };
-    // Parses again to tell invalid JSON from JSON with other keys.
+    // Parsed twice, to tell invalid JSON from JSON with other keys.
     match serde_json::from_slice::<Value>(bytes) {
         Err(error) => Err(refused("bad_json", &format!("message.data is not JSON: {error}"))),
-        Ok(Value::Object(_)) => Err(invalid(&error.to_string())),
+        Ok(Value::Object(_)) => {
+            serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))
+        }
         Ok(_) => Err(invalid("message.data is not a JSON object")),
     }
 }

@@ -79,10 +79,10 @@ impl Api {
 
     /// Makes a call for a topic or subscription. If Pub/Sub rejects the token, an attempt is repeated
     /// once with a new one, since a cached token can be rejected before it expires.
-    pub(super) async fn call<Q, A, F>(
+    pub(super) async fn call<Q: Clone, A, F>(
         &self,
         resource: &str,
-        message: impl Fn() -> Q,
+        message: Q,
         send: impl Fn(Channel, Request<Q>) -> F,
     ) -> Result<A, PubSubError>
     where
@@ -92,7 +92,7 @@ impl Api {
         let failed = |detail: String| Failure::PublishFailed { topic: resource.to_owned(), detail };
         let channel = self.channel().map_err(|why| no_response(failed(why)))?;
         let request = |token: Option<&SecretString>| {
-            let mut request = Request::new(message());
+            let mut request = Request::new(message.clone());
             request.set_timeout(self.timing.google_call_timeout);
             if let Some(token) = token {
                 let value = bearer(token).map_err(|why| no_response(failed(why)))?;

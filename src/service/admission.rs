@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::keyed::Keyed;
+use crate::sync::KeyedLocks;
 use crate::warehouse::Load;
 
 /// The lock of a table. It is released when all its holders have dropped it.
@@ -31,7 +31,7 @@ struct Unfinished {
 /// Decides when messages start.
 #[derive(Debug)]
 pub(super) struct Admission {
-    locks: Keyed<()>,
+    locks: KeyedLocks,
     slots: Semaphore,
     concurrent_messages: usize,
     /// By table.
@@ -43,7 +43,7 @@ pub(super) struct Admission {
 impl Admission {
     pub(super) fn new(concurrent_messages: usize) -> Self {
         Self {
-            locks: Keyed::default(),
+            locks: KeyedLocks::default(),
             slots: Semaphore::new(concurrent_messages),
             concurrent_messages,
             unfinished: Mutex::default(),
@@ -65,7 +65,7 @@ impl Admission {
             job.map(|job| Arc::clone(&job.lock))
         };
         let wait = async {
-            let mut lock = pin!(self.locks.slot(table).lock_owned());
+            let mut lock = pin!(self.locks.get(table).lock_owned());
             loop {
                 let job_added = self.job_added.notified();
                 if let Some(lock) = own_lock() {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use secrecy::ExposeSecret;
 use url::Url;
 
 use super::breaker::{CallStart, Scope};
 use super::call::{Call, CallError};
 use super::error_kind::{ErrorKind, classify};
+use super::exchange;
 use super::throttle::{Permit, Throttle};
 use super::token::{Token, Tokens};
 use super::wire::{Unreadable, error_message};
@@ -23,34 +23,13 @@ use crate::telemetry::traced;
 /// The largest response body. A page of 50 episodes has about 300 kB.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// The response to one attempt.
-enum Response {
-    Success {
-        body: Bytes,
-        retry_after: Option<Duration>,
-    },
-    /// Not a success; `detail` has the status and the message.
-    Refused {
-        kind: ErrorKind,
-        detail: String,
-        retry_after: Option<Duration>,
-    },
-    /// A 429, which the throttle has recorded.
-    Throttled,
-    /// No complete response.
-    None(String),
-}
-
-/// What a failed attempt leads to.
-enum Next {
-    /// Another attempt at once; the throttle makes it wait if necessary.
-    Again,
-    /// Another attempt after a pause, if one is left.
-    Retry { failure: Failure, retry_after: Option<Duration> },
-    /// This call has failed.
-    Fail(CallError),
-    /// All calls that wait have failed.
-    FailAll(Failure),
+/// Why an attempt failed.
+struct ErrorResponse {
+    kind: ErrorKind,
+    /// The status of the response. `None` if there was none, or if it was a success with an error in it.
+    status: Option<u16>,
+    detail: String,
+    retry_after: Option<Duration>,
 }
 
 /// Makes calls, with what they share.
@@ -86,7 +65,7 @@ impl Api {
 
     /// Makes a call until it succeeds, fails permanently, or no attempt is left. `parse` reads the body
     /// of a success.
-    pub(super) async fn call<T>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         call: &Call<'_>,
         context: &Context,
@@ -94,10 +73,13 @@ impl Api {
     ) -> Result<T, CallError> {
         let url = call.url(&self.base_url, &self.market);
         let start = self.throttle.begin_call();
-        retry::run(&self.backoff, |_| self.attempt(call, &url, start, context, parse)).await
+        let attempt = |_| self.attempt(call, &url, start, context, parse);
+        let value = retry::run(&self.backoff, attempt).await?;
+        context.meter.pages.add(u64::from(call.page.is_some()));
+        Ok(value)
     }
 
-    async fn attempt<T>(
+    async fn attempt<T: Send + 'static>(
         &self,
         call: &Call<'_>,
         url: &Url,
@@ -113,153 +95,136 @@ impl Api {
         // A task of its own sends the request: if the message is cancelled, the task still records the
         // response, which may begin a cooldown.
         let request = self.client.get(url.clone()).bearer_auth(token.secret.expose_secret());
-        let sent = send(request, permit, token.clone(), self.retry_after_unit);
-        let (response, mut permit) = match tokio::spawn(traced(sent)).await {
+        let sent = send(request, permit, token.clone(), self.retry_after_unit, parse);
+        let (response, permit) = match tokio::spawn(traced(sent)).await {
             Ok(sent) => sent,
-            Err(ended) => return Err(unavailable(call, ended.to_string(), None).into()),
+            Err(ended) => return Err(unavailable(call, None, ended.to_string(), None).into()),
         };
-        let next = match response {
-            Response::Success { body, retry_after } => match parse(&body) {
-                Ok(value) => {
-                    self.tokens.accepted(&token);
-                    return Ok(value);
-                }
-                Err(why) => self.unreadable(call, &token, &body, &why, retry_after, &mut permit),
-            },
-            Response::Refused { kind, detail, retry_after } => {
-                self.refused(call, &token, kind, detail, retry_after)
+        match response {
+            Ok(value) => {
+                self.tokens.accepted(&token);
+                Ok(value)
             }
-            Response::Throttled => Next::Again,
-            Response::None(detail) => {
-                Next::Retry { failure: unavailable(call, detail, None), retry_after: None }
-            }
-        };
-        Err(match next {
-            Next::Again => retry::Error::Again,
-            Next::Fail(error) => retry::Error::Permanent(error),
-            Next::FailAll(failure) => permit.record_refusal(failure).into(),
-            Next::Retry { failure, retry_after } => {
-                match permit.record_failure(Scope::One(start), &failure, retry_after) {
-                    Some(shared) => shared.into(),
-                    None => retry::Error::Transient { error: failure.into(), retry_after },
-                }
-            }
-        })
-    }
-
-    /// Decides about a success whose body is an error or cannot be parsed.
-    fn unreadable(
-        &self,
-        call: &Call<'_>,
-        token: &Token,
-        body: &Bytes,
-        why: &Unreadable,
-        retry_after: Option<Duration>,
-        permit: &mut Permit,
-    ) -> Next {
-        let secrets = [token.secret.expose_secret()];
-        let detail = why.detail(body, &secrets);
-        let (message, reason) = error_message(body, &secrets);
-        let status = match why {
-            Unreadable::Error { status } => *status,
-            Unreadable::NotJson(_) | Unreadable::Missing { .. } => None,
-        };
-        match classify(status.unwrap_or_default(), &message, reason.as_deref()) {
-            ErrorKind::Throttled { quota } => {
-                permit.record_429(retry_after, quota);
-                Next::Again
-            }
-            kind if matches!(why, Unreadable::Error { .. }) => {
-                self.refused(call, token, kind, detail, retry_after)
-            }
-            // Anything else may be a page that is cut off.
-            _ => Next::Retry { failure: odd(call, detail), retry_after },
+            Err(error) => Err(self.failed(call, start, &token, error, permit)),
         }
     }
 
-    fn refused(
+    /// Decides whether an attempt that failed is repeated, and records a failure that is not yet recorded.
+    fn failed(
         &self,
         call: &Call<'_>,
+        start: CallStart,
         token: &Token,
-        kind: ErrorKind,
-        detail: String,
-        retry_after: Option<Duration>,
-    ) -> Next {
-        match kind {
+        error: ErrorResponse,
+        permit: Permit,
+    ) -> retry::Error<CallError> {
+        let ErrorResponse { kind, status, detail, retry_after } = error;
+        let failure = match kind {
+            // The throttle makes the next attempt wait.
+            ErrorKind::Throttled { .. } => return retry::Error::Again,
             // A new token helps, unless this one has just replaced a refused one: Spotify at times
             // refuses a valid token and accepts it after a pause.
-            ErrorKind::InvalidToken if self.tokens.refused(token) => Next::Again,
-            ErrorKind::InvalidToken => {
-                let detail = format!("{detail} (the token has just been issued)");
-                Next::Retry { failure: odd(call, detail), retry_after }
+            ErrorKind::Unauthorized if self.tokens.refused(token) => return retry::Error::Again,
+            ErrorKind::Unauthorized => {
+                odd(call, format!("{detail} (the token has just been issued)"))
             }
-            ErrorKind::NotFound => Next::Fail(CallError::NotFound(detail)),
-            ErrorKind::Premium => Next::FailAll(Failure::Premium(detail)),
+            ErrorKind::NotFound => return retry::Error::Permanent(CallError::NotFound(detail)),
+            ErrorKind::Premium => return permit.record_refusal(Failure::Premium(detail)).into(),
             ErrorKind::SearchTerm if let Some(term) = call.term => {
                 let detail =
                     format!("`search_term`: Spotify cannot search for {term:?} ({detail})");
-                Next::Fail(Failure::InvalidMessage { reason: "refused", detail }.into())
+                return Failure::InvalidMessage { reason: "refused", detail }.into();
             }
+            ErrorKind::SearchTerm => return self.permanent(call, detail, Obstacle::Request),
+            ErrorKind::Permanent(obstacle) => return self.permanent(call, detail, obstacle),
+            ErrorKind::Transient { is_odd: true } => odd(call, detail),
             ErrorKind::Transient { is_odd: false } => {
-                Next::Retry { failure: unavailable(call, detail, retry_after), retry_after }
+                unavailable(call, status, detail, retry_after)
             }
-            ErrorKind::Transient { is_odd: true } | ErrorKind::Throttled { .. } => {
-                Next::Retry { failure: odd(call, detail), retry_after }
-            }
-            ErrorKind::SearchTerm => self.permanent(call, detail, Obstacle::Request),
-            ErrorKind::Permanent(obstacle) => self.permanent(call, detail, obstacle),
+        };
+        match permit.record_failure(Scope::One(start), &failure, retry_after) {
+            Some(shared) => shared.into(),
+            None => retry::Error::Transient { error: failure.into(), retry_after },
         }
     }
 
-    fn permanent(&self, call: &Call<'_>, detail: String, obstacle: Obstacle) -> Next {
+    fn permanent(
+        &self,
+        call: &Call<'_>,
+        detail: String,
+        obstacle: Obstacle,
+    ) -> retry::Error<CallError> {
         let call = format!("{call}, market {}", self.market);
-        Next::Fail(Failure::SpotifyRefused { call, detail, obstacle }.into())
+        Failure::SpotifyRefused { call, detail, obstacle }.into()
     }
 }
 
-fn unavailable(call: &Call<'_>, detail: String, after: Option<Duration>) -> Failure {
-    Failure::SpotifyUnavailable { call: call.to_string(), detail, after }
+fn unavailable(
+    call: &Call<'_>,
+    status: Option<u16>,
+    detail: String,
+    after: Option<Duration>,
+) -> Failure {
+    Failure::SpotifyUnavailable { call: call.to_string(), status, detail, after }
 }
 
 fn odd(call: &Call<'_>, detail: String) -> Failure {
     Failure::SpotifyUnexpected { call: call.to_string(), detail }
 }
 
-/// Sends one request and records the result, except for a transient failure, which the caller records.
-async fn send(
+/// Sends one request, parses a success, and records the result, except for a transient failure, which the
+/// caller records.
+async fn send<T>(
     request: reqwest::RequestBuilder,
     mut permit: Permit,
     token: Token,
     retry_after_unit: Duration,
-) -> (Response, Permit) {
-    let response = match request.send().await {
+    parse: fn(&[u8]) -> Result<T, Unreadable>,
+) -> (Result<T, ErrorResponse>, Permit) {
+    let sent = exchange::send(request, MAX_BODY_BYTES, retry_after_unit).await;
+    let exchange::Response { status, retry_after, body } = match sent {
         Ok(response) => response,
-        Err(error) => return (Response::None(http::describe(&error)), permit),
+        Err(detail) => {
+            let kind = ErrorKind::Transient { is_odd: false };
+            let error = ErrorResponse { kind, status: None, detail, retry_after: None };
+            return (Err(error), permit);
+        }
     };
-    let status = response.status();
-    let retry_after = http::retry_after(response.headers());
-    let retry_after = retry_after.map(|pause| pause.mul_f64(retry_after_unit.as_secs_f64()));
-    let body = http::read_body(response, MAX_BODY_BYTES).await;
     if status.is_success() {
-        return match body {
-            Ok(body) => {
-                permit.record_response();
-                (Response::Success { body, retry_after }, permit)
-            }
-            Err(error) => (Response::None(error.to_string()), permit),
-        };
-    }
-    // If the body is cut off, the status is enough.
-    let body = body.unwrap_or_default();
-    let (message, reason) = error_message(&body, &[token.secret.expose_secret()]);
-    let kind = classify(status.as_u16(), &message, reason.as_deref());
-    if let ErrorKind::Throttled { quota } = kind {
-        permit.record_429(retry_after, quota);
-        return (Response::Throttled, permit);
-    }
-    if !matches!(kind, ErrorKind::Transient { .. }) {
         permit.record_response();
     }
-    let detail = format!("{} {message}", status.as_u16()).trim_end().to_owned();
-    (Response::Refused { kind, detail, retry_after }, permit)
+    let secrets = [token.secret.expose_secret()];
+    let words = || error_message(&body, &secrets);
+    let (kind, status, detail) = if status.is_success() {
+        let why = match parse(&body) {
+            Ok(value) => return (Ok(value), permit),
+            Err(why) => why,
+        };
+        (kind_of_unreadable(&why, words()), None, why.detail(&body, &secrets))
+    } else {
+        let (status, (message, reason)) = (status.as_u16(), words());
+        let kind = classify(status, &message, reason.as_deref());
+        (kind, Some(status), format!("{status} {message}").trim_end().to_owned())
+    };
+    match kind {
+        ErrorKind::Throttled { quota } => {
+            permit.record_429(retry_after, quota);
+        }
+        ErrorKind::Transient { .. } => {}
+        _ => permit.record_response(),
+    }
+    (Err(ErrorResponse { kind, status, detail, retry_after }), permit)
+}
+
+/// Classifies a success that is an error or cannot be parsed.
+fn kind_of_unreadable(why: &Unreadable, (message, reason): (String, Option<String>)) -> ErrorKind {
+    let classify = |status| classify(status, &message, reason.as_deref());
+    match why {
+        Unreadable::Error { status } => classify(status.unwrap_or_default()),
+        // Anything but a 429 may be a page that is cut off.
+        _ => match classify(0) {
+            throttled @ ErrorKind::Throttled { .. } => throttled,
+            _ => ErrorKind::Transient { is_odd: true },
+        },
+    }
 }

@@ -11,8 +11,9 @@ const QUOTA_REASON: &str = "QUOTA_EXCEEDED";
 pub(super) enum ErrorKind {
     /// Too many calls, or the developer account's quota is used up.
     Throttled { quota: bool },
-    /// Spotify does not accept the token. A new one, or a pause, may help.
-    InvalidToken,
+    /// Spotify does not accept the token (a new one, or a pause, may help) or, in a request for a token,
+    /// the client id and secret.
+    Unauthorized,
     /// The resource does not exist.
     NotFound,
     /// The app's owner has no Premium subscription.
@@ -43,7 +44,7 @@ pub(super) fn classify(status: u16, words: &str, reason: Option<&str>) -> ErrorK
         408 => return ErrorKind::Transient { is_odd: false },
         // Conflict, misdirected request, locked, too early, and a proxy's "client closed request".
         409 | 421 | 423 | 425 | 499 => return ErrorKind::Transient { is_odd: true },
-        401 => return ErrorKind::InvalidToken,
+        401 => return ErrorKind::Unauthorized,
         404 => return ErrorKind::NotFound,
         451 => return ErrorKind::Permanent(Obstacle::Market),
         300..=399 => return ErrorKind::Permanent(Obstacle::Address),
@@ -54,7 +55,7 @@ pub(super) fn classify(status: u16, words: &str, reason: Option<&str>) -> ErrorK
     } else if any(&["non existing id", "base62"]) {
         ErrorKind::NotFound
     } else if any(&["access token", "invalid_token", "bearer authentication"]) {
-        ErrorKind::InvalidToken
+        ErrorKind::Unauthorized
     } else if any(&["search query", "query exceeds", "empty query", "no query"]) {
         ErrorKind::SearchTerm
     } else if any(&["market", "country", "region", "legal reasons"]) {
@@ -89,11 +90,11 @@ mod tests {
             (0, "API rate limit exceeded", rate),
             (503, "Rate-limit reached", rate),
             (403, "Your quota has been exceeded", quota),
-            (401, "The access token expired", InvalidToken),
-            (401, "", InvalidToken),
-            (400, "Access token missing", InvalidToken),
-            (400, "Only valid bearer authentication supported", InvalidToken),
-            (0, "Invalid access token", InvalidToken),
+            (401, "The access token expired", Unauthorized),
+            (401, "", Unauthorized),
+            (400, "Access token missing", Unauthorized),
+            (400, "Only valid bearer authentication supported", Unauthorized),
+            (0, "Invalid access token", Unauthorized),
             (404, "Not found.", NotFound),
             (404, "", NotFound),
             (400, "Invalid base62 id", NotFound),

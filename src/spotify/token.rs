@@ -4,7 +4,7 @@
 
 mod request;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -16,6 +16,7 @@ use crate::config::{Config, Credentials};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::retry::{self, Backoff};
+use crate::sync;
 use crate::telemetry::traced;
 pub(super) use request::Token;
 use request::{ClientCredentials, Request, Response, unavailable};
@@ -133,7 +134,7 @@ impl Tokens {
         let sent = request.send(permit, Arc::clone(api));
         let (response, permit) = match tokio::spawn(traced(sent)).await {
             Ok(sent) => sent,
-            Err(ended) => return Err(unavailable(ended.to_string(), None).into()),
+            Err(ended) => return Err(unavailable(None, ended.to_string(), None).into()),
         };
         let (failure, retry_after) = match response {
             Response::Token(token) => {
@@ -142,7 +143,6 @@ impl Tokens {
                 return Ok(());
             }
             Response::Permanent(failure) => return Err(permit.record_refusal(failure).into()),
-            Response::Throttled { wait, quota } => (Failure::Throttled { wait, quota }, Some(wait)),
             Response::Transient { failure, retry_after } => (failure, retry_after),
         };
         match permit.record_failure(Scope::All(start), &failure, retry_after) {
@@ -152,7 +152,7 @@ impl Tokens {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 
     fn has_token(&self) -> bool {

@@ -1,7 +1,6 @@
 //! Spotify's responses, as far as the service uses them. A field may be missing, unknown or of another
 //! type than documented; only a response without a list of items is unreadable.
 
-mod body;
 mod clean;
 mod fields;
 mod item;
@@ -11,15 +10,15 @@ mod object;
 mod token;
 mod unreadable;
 
-use serde::de::{self, DeserializeOwned};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
-use body::members;
 pub(crate) use item::{Episode, Show};
 pub(crate) use message::error_message;
 pub(super) use token::{TokenResponse, token};
 pub(crate) use unreadable::Unreadable;
-use unreadable::{error_in_place, error_or_missing};
+use unreadable::{error_in_place, error_or_missing, members};
 
 /// A page of a listing.
 #[derive(Debug)]
@@ -61,50 +60,51 @@ pub(crate) fn show(body: &[u8]) -> Result<Option<String>, Unreadable> {
 /// Parses the object of a page. `error` is an error next to it.
 fn page<T: DeserializeOwned>(json: &str, error: Option<&str>) -> Result<Paging<T>, Unreadable> {
     // A healthy page is read in one pass, which takes less than half the time.
-    let page: Page<'_, T> = match serde_json::from_str(json) {
-        Ok(page) => page,
+    let (items, [total, next, own_error]) = match serde_json::from_str(json) {
+        Ok(Page { items, total, next, error }) => {
+            (items, [total, next, error].map(|value| value.map(RawValue::get)))
+        }
         Err(_) => item_by_item(json, error)?,
     };
-    if page.items.is_empty()
-        && let Some(error) = error.or(page.error).filter(|error| *error != "null")
+    if items.is_empty()
+        && let Some(error) = error.or(own_error).filter(|error| *error != "null")
     {
         return Err(error_in_place(error));
     }
     Ok(Paging {
-        items: page.items,
-        total: page.total.and_then(number::whole).and_then(|total| u64::try_from(total).ok()),
-        has_next: page.next.and_then(fields::present).is_some(),
+        items,
+        total: total.and_then(number::whole).and_then(|total| u64::try_from(total).ok()),
+        has_next: next.and_then(fields::present).is_some(),
     })
 }
+
+/// A healthy page. serde rejects an unreadable item and a key that occurs twice.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+struct Page<'a, T> {
+    items: Vec<Option<T>>,
+    #[serde(borrow)]
+    total: Option<&'a RawValue>,
+    #[serde(borrow)]
+    next: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// The items of a page, and its `total`, `next` and `error` as JSON text.
+type PageParts<'a, T> = (Vec<Option<T>>, [Option<&'a str>; 3]);
 
 /// Parses each item on its own, so that an unreadable one does not affect the others.
 fn item_by_item<'a, T: DeserializeOwned>(
     json: &'a str,
     error: Option<&str>,
-) -> Result<Page<'a, T>, Unreadable> {
+) -> Result<PageParts<'a, T>, Unreadable> {
     let [items, total, next, own_error] = members(json, &["items", "total", "next", "error"])?;
     let Some(elements) = items.and_then(object::elements) else {
         return Err(error_or_missing(error.or(own_error), "`items`", items));
     };
     let items = elements.into_iter().map(|item| serde_json::from_str(item).ok()).collect();
-    Ok(Page { items, total, next, error: own_error })
-}
-
-/// The object of a page. Except for the items, values are JSON text.
-struct Page<'a, T> {
-    items: Vec<Option<T>>,
-    total: Option<&'a str>,
-    next: Option<&'a str>,
-    error: Option<&'a str>,
-}
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Page<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KEYS: &[&str; 3] = &["total", "next", "error"];
-        let (items, [total, next, error]) = object::object(deserializer, Some("items"), KEYS)?;
-        let items = items.ok_or_else(|| de::Error::missing_field("items"))?;
-        Ok(Self { items, total, next, error })
-    }
+    Ok((items, [total, next, own_error]))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub struct CompletedLoad {
 }
 
 impl Load {
-    /// Derives the load's id from the message, the table and `warehouse`, a [`Warehouse::name`]. The
+    /// Derives the load's id from the message, the table and `warehouse`, a `Warehouse::name`. The
     /// message's id alone is not enough: it is unique only within its topic, and an emulator counts from
     /// 1 at each start.
     pub fn new(job: &Job, warehouse: &str, message_id: &str, publish_time: &str) -> Self {

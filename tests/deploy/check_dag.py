@@ -24,7 +24,7 @@ def check_publishing(dag):
     assert [task.task_id for task in dag.tasks] == ["publish_podcasts", "publish_episodes", "publish_mentions"]
     for task in dag.tasks:
         assert isinstance(task, PubSubPublishMessageOperator), task
-        assert not task.upstream_list, "a table that fails must not hold up the others"
+        assert not task.upstream_list, "a table that fails must not block the others"
         PubSubHook._validate_messages(task.messages)
         for message in task.messages:
             print(json.dumps(json.loads(message["data"])))
@@ -32,7 +32,7 @@ def check_publishing(dag):
 
 def check_waiting(dag):
     assert [task.task_id for task in dag.topological_sort()] == ["publish", "wait_for_load", "report"]
-    assert dag.dagrun_timeout, "a load that never comes must fail the run"
+    assert dag.dagrun_timeout, "a load that never happens must fail the run"
 
 
 class HandMadeLoads:
@@ -145,7 +145,7 @@ def run_waiting(dag, loads):
     assert run.state == "success", run.state
     states = {instance.task_id: instance.state for instance in run.get_task_instances()}
     assert states == {"publish": "success", "wait_for_load": "success", "report": "success"}, states
-    # Once at first, and again for each pull that brought only others' events.
+    # Once at first, and once for each pull with only other events.
     assert len(waits) >= 2 and len(set(waits)) == 1, waits
     returned = run.get_task_instance("wait_for_load").xcom_pull(task_ids="wait_for_load")
     assert returned == loads.event_of(waits[0]), returned

@@ -1,4 +1,4 @@
-"""Runs the scripts of deploy/ in a world of stand-ins: nothing here reaches a cloud, a registry or the real gcloud."""
+"""Runs the scripts of deploy/ with a fake cloud and fake tools. No test calls Google Cloud or a registry."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "5ecre7" * 5
 CREDENTIALS = json.dumps({"client_id": "c11en7", "client_secret": SECRET})
-# All that the scripts may use besides what stands in: a tool missing here would be one more that users must have.
+# The real tools that the scripts may use. Users need no others.
 TOOLS = "bash env awk cat cut dirname find git grep mktemp rm sed sha256sum sleep sort tr".split()
 FIRST_RESOURCES = [
     "google_artifact_registry_repository_iam_member.build",
@@ -31,7 +31,7 @@ FIRST_RESOURCES = [
 
 
 class ScriptTest(unittest.TestCase):
-    """One world for each test; `self.world` changes it before a run."""
+    """A test with its own fake cloud, which `self.cloud` changes before a run."""
 
     def setUp(self):
         home = tempfile.TemporaryDirectory()
@@ -48,7 +48,7 @@ class ScriptTest(unittest.TestCase):
         stand_in.chmod(0o755)
         for tool in ("gcloud", "terraform", "docker", "bq", "curl"):
             (self.bin / tool).symlink_to(stand_in)
-        self.world(
+        self.cloud(
             account="person@example.com",
             apis=["bigquery.googleapis.com"],
             buckets={},
@@ -61,14 +61,14 @@ class ScriptTest(unittest.TestCase):
             log=[["1|loaded||podcasts was replaced by 50 rows", "2|loaded||episodes was replaced by 312 rows", "3|already_loaded||mentions had been replaced"]],
             state={},
             first_resources=FIRST_RESOURCES,
-            spotify_says="200",
+            spotify_status="200",
             slow={},
             tainted=False,
             rollout={},
         )
 
     def copy_repository(self):
-        """What the scripts read, so that a file that is being edited meanwhile is no change to them."""
+        """Copies the files that the scripts read, so that concurrent edits have no effect."""
         self.repository = self.home / "repository"
         for folder in ("deploy", "src", "terraform/schemas"):
             (self.repository / folder).mkdir(parents=True)
@@ -77,13 +77,13 @@ class ScriptTest(unittest.TestCase):
         for script in [*(REPOSITORY / "deploy").glob("*.sh"), REPOSITORY / "deploy/tf"]:
             shutil.copy(script, self.repository / "deploy")
 
-    def world(self, **changes):
-        file = self.home / "world.json"
-        world = json.loads(file.read_text()) if file.exists() else {}
-        file.write_text(json.dumps({**world, **changes}))
+    def cloud(self, **changes):
+        file = self.home / "cloud.json"
+        cloud = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps({**cloud, **changes}))
 
     def now(self, name):
-        return json.loads((self.home / "world.json").read_text())[name]
+        return json.loads((self.home / "cloud.json").read_text())[name]
 
     def environment(self):
         return {
@@ -97,21 +97,21 @@ class ScriptTest(unittest.TestCase):
         }
 
     def run_script(self, script, *arguments, stdin="", **environment):
-        """The run, with what was said and the calls that it made."""
+        """Runs a script. Returns the run with its output and the recorded calls."""
         calls = self.home / "calls.jsonl"
         calls.unlink(missing_ok=True)
         run = subprocess.run(
             [str(self.repository / "deploy" / script), *arguments],
             input=stdin, capture_output=True, text=True, timeout=60, env={**self.environment(), **environment},
         )
-        run.said = run.stdout + run.stderr
+        run.output = run.stdout + run.stderr
         run.recorded = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
         chdir = f"-chdir={self.repository}/terraform"
         run.calls = [" ".join([call["tool"], *(a for a in call["arguments"] if a != chdir)]) for call in run.recorded]
         return run
 
     def run_in_terminal(self, script, *arguments, typed):
-        """The same in a terminal, where `typed` is a list of (what is waited for, what is then typed)."""
+        """Runs a script in a terminal. `typed` lists pairs of an expected text and the answer to it."""
         (self.home / "calls.jsonl").unlink(missing_ok=True)
         pid, terminal = pty.fork()
         if pid == 0:
@@ -129,12 +129,12 @@ class ScriptTest(unittest.TestCase):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
 
     def assert_order(self, calls, *beginnings):
-        """Calls that begin like this were made, in this order; others may stand between."""
+        """Asserts that calls with these beginnings were made in this order, with any others in between."""
         rest = iter(calls)
         for beginning in beginnings:
             self.assertTrue(
                 any(call.startswith(beginning) for call in rest),
-                f"no call {beginning!r} (in this place) among:\n" + "\n".join(calls),
+                f"no call {beginning!r} at this position in:\n" + "\n".join(calls),
             )
 
     def assert_none(self, calls, *beginnings):
@@ -142,6 +142,6 @@ class ScriptTest(unittest.TestCase):
             self.assertFalse(call.startswith(beginnings), f"this call should not have been made: {call}")
 
     def assert_stopped(self, run, step, advice):
-        self.assertNotEqual(run.returncode, 0, run.said)
-        self.assertIn(f"Stopped at: {step}", run.said)
-        self.assertIn(advice, run.said)
+        self.assertNotEqual(run.returncode, 0, run.output)
+        self.assertIn(f"Stopped at: {step}", run.output)
+        self.assertIn(advice, run.output)

@@ -1,7 +1,7 @@
-"""A stand-in for gcloud, terraform, docker, bq, gh and curl: one program, which looks at the name it was called by.
+"""A fake gcloud, terraform, docker, bq, gh and curl: one program, which behaves according to the name it is run by.
 
-It writes each call down and answers from a small world kept in a JSON file, in which making things makes them be there:
-so a second run of a script meets what the first one left. A call that matches world["fail"] fails.
+It records each call. A JSON file has the state of the fake cloud, so that a second run of a script finds what the first one
+created. A call that matches cloud["fail"] fails.
 """
 
 import json
@@ -15,14 +15,14 @@ DIGEST = "sha256:" + "1" * 64
 
 
 def load():
-    return json.loads((HOME / "world.json").read_text())
+    return json.loads((HOME / "cloud.json").read_text())
 
 
-def save(world):
-    # Whole or not at all: the two sides of a pipe are at work at the same time.
-    new = HOME / f"world.{os.getpid()}"
-    new.write_text(json.dumps(world))
-    new.replace(HOME / "world.json")
+def save(cloud):
+    # Replaced atomically, because the two sides of a pipe run concurrently.
+    new = HOME / f"cloud.{os.getpid()}"
+    new.write_text(json.dumps(cloud))
+    new.replace(HOME / "cloud.json")
 
 
 def record(call):
@@ -42,66 +42,66 @@ def option(arguments, name, default=None):
     return default
 
 
-def gcloud(arguments, world):
+def gcloud(arguments, cloud):
     line = " ".join(arguments)
-    made = world["made"]
+    made = cloud["made"]
     if line.startswith("config get-value project"):
-        say(world.get("default_project", ""))
+        say(cloud.get("default_project", ""))
     elif line.startswith("config get-value account"):
-        say(world["account"])
+        say(cloud["account"])
     elif line.startswith("auth print-access-token"):
-        say("token-of-the-hour")
+        say("test-token")
         return
     elif line.startswith("projects describe"):
         say("1234567890")
     elif line.startswith("billing projects describe"):
-        say(str(world.get("billing", True)))
+        say(str(cloud.get("billing", True)))
     elif line.startswith("services list"):
-        say(*world["apis"])
+        say(*cloud["apis"])
     elif line.startswith("services enable"):
-        world["apis"] += arguments[2:]
+        cloud["apis"] += arguments[2:]
     elif line.startswith("storage buckets list"):
         bucket = option(arguments, "--filter").removeprefix("name=")
-        if bucket in world["buckets"]:
-            say(world["buckets"][bucket])
+        if bucket in cloud["buckets"]:
+            say(cloud["buckets"][bucket])
     elif line.startswith("storage buckets create"):
-        world["buckets"][arguments[3].removeprefix("gs://")] = "False True enforced"
+        cloud["buckets"][arguments[3].removeprefix("gs://")] = "False True enforced"
     elif line.startswith("storage buckets update"):
-        world["buckets"][arguments[3].removeprefix("gs://")] = "True True enforced"
+        cloud["buckets"][arguments[3].removeprefix("gs://")] = "True True enforced"
     elif line.startswith("secrets describe"):
         if "secret" not in made:
-            sys.exit("NOT_FOUND: the secret is not there")
+            sys.exit("NOT_FOUND: no such secret")
         say("projects/1/secrets/" + arguments[2])
     elif line.startswith("secrets versions list"):
-        say(*(f"projects/1/secrets/s/versions/{version}" for version in reversed(world["versions"])))
+        say(*(f"projects/1/secrets/s/versions/{version}" for version in reversed(cloud["versions"])))
     elif line.startswith("secrets versions add"):
-        world["secret"] = sys.stdin.read()
-        world["versions"].append(world["next_version"])
-        say(f"projects/1/secrets/s/versions/{world['next_version']}")
-        world["next_version"] += 1
+        cloud["secret"] = sys.stdin.read()
+        cloud["versions"].append(cloud["next_version"])
+        say(f"projects/1/secrets/s/versions/{cloud['next_version']}")
+        cloud["next_version"] += 1
     elif line.startswith("secrets versions disable"):
-        world["versions"].remove(int(arguments[3]))
+        cloud["versions"].remove(int(arguments[3]))
     elif line.startswith("artifacts docker images list"):
-        if f"{arguments[4]}:{option(arguments, '--filter').removeprefix('tags:')}" in world["images"]:
+        if f"{arguments[4]}:{option(arguments, '--filter').removeprefix('tags:')}" in cloud["images"]:
             say(DIGEST)
     elif line.startswith("run services update"):
-        world["rollout"] = world.get("rollout_after_update", world["rollout"])
+        cloud["rollout"] = cloud.get("rollout_after_update", cloud["rollout"])
     elif line.startswith("run services describe"):
-        created, ready, status, message = world["rollout"] or ["s-00001-abc", "s-00001-abc", "True", ""]
+        created, ready, status, message = cloud["rollout"] or ["s-00001-abc", "s-00001-abc", "True", ""]
         conditions = [{"type": "RoutesReady", "status": "True"}, {"type": "Ready", "status": status, "message": message}]
         say(json.dumps({"status": {"latestCreatedRevisionName": created, "latestReadyRevisionName": ready, "conditions": conditions}}))
-        world["rollout"] = world.get("rollout_later", world["rollout"])
+        cloud["rollout"] = cloud.get("rollout_later", cloud["rollout"])
     elif line.startswith("builds submit"):
-        world["images"].append(re.search(r"_IMAGE=([^,]*)", line).group(1))
+        cloud["images"].append(re.search(r"_IMAGE=([^,]*)", line).group(1))
     elif line.startswith("pubsub topics publish"):
-        world["published"] += 1
-        say(str(world["published"]))
+        cloud["published"] += 1
+        say(str(cloud["published"]))
     elif line.startswith("logging read"):
-        world["polls"] += 1
-        say(*world["log"][min(world["polls"], len(world["log"])) - 1])
+        cloud["polls"] += 1
+        say(*cloud["log"][min(cloud["polls"], len(cloud["log"])) - 1])
     elif not line.startswith("beta services identity create"):
-        sys.exit(f"the stand-in does not know: gcloud {line}")
-    save(world)
+        sys.exit(f"unexpected call: gcloud {line}")
+    save(cloud)
 
 
 IMAGE_NAME = "southamerica-east1-docker.pkg.dev/p/spotify-bq/spotify-bq"
@@ -118,31 +118,31 @@ DATA = ["google_bigquery_dataset.this[0]", 'google_bigquery_table.this["podcasts
 SERVICE = "google_cloud_run_v2_service.this"
 
 
-def changes_of(arguments, world):
-    """What a plan would change, in this world."""
-    state, changes = world["state"], []
+def changes_of(arguments, cloud):
+    """Returns the changes of a plan."""
+    state, changes = cloud["state"], []
     if "-destroy" in arguments:
         return [[address, "delete"] for address in state]
     targets = [a.removeprefix("-target=") for a in arguments if a.startswith("-target=")]
     protected = "-var=deletion_protection=false" not in arguments
     if targets:
-        wanted = targets
+        addresses = targets
     else:
-        wanted = [*world["first_resources"], SERVICE, *DATA]
-    for address in wanted:
+        addresses = [*cloud["first_resources"], SERVICE, *DATA]
+    for address in addresses:
         if address not in state:
             changes.append([address, "create"])
         elif address == SERVICE and [option(arguments, "-var=image"), protected] != state[address]:
             changes.append([address, "update"])
-    return changes + [[address, "update"] for address in world.get("drift", [])]
+    return changes + [[address, "update"] for address in cloud.get("drift", [])]
 
 
-def terraform(arguments, world):
+def terraform(arguments, cloud):
     chdir, command, *rest = arguments
     assert chdir.startswith("-chdir="), arguments
-    state = world["state"]
+    state = cloud["state"]
     if command == "plan":
-        changes = changes_of(rest, world)
+        changes = changes_of(rest, cloud)
         for address, action in changes:
             say(f"  # {address} will be {action}d")
         say("the whole plan, as terraform shows it")
@@ -157,26 +157,26 @@ def terraform(arguments, world):
             else:
                 state[address] = [option(plan["arguments"], "-var=image"), protected]
         if "google_secret_manager_secret.spotify" in state:
-            world["made"].append("secret")
-        save(world)
+            cloud["made"].append("secret")
+        save(cloud)
     elif command == "output":
         if rest[:1] == ["-raw"]:
             sys.stdout.write(OUTPUTS[rest[1]])
         elif rest[1:] == ["settings"]:
-            say(json.dumps({"set": {"SEARCH_TERM": world["search_term"]}} if world.get("search_term") else {}))
+            say(json.dumps({"set": {"SEARCH_TERM": cloud["search_term"]}} if cloud.get("search_term") else {}))
         elif len(rest) == 0:
             say("outputs")
         else:
             say('{"podcasts":"p.spotify_podcasts.tb_datahackers_limitada"}')
     elif command == "show" and len(rest) == 1:
         service = [
-            {"address": a, "values": {"template": [{"containers": [{"image": v[0]}]}]}, **({"tainted": True} if world["tainted"] else {})}
+            {"address": a, "values": {"template": [{"containers": [{"image": v[0]}]}]}, **({"tainted": True} if cloud["tainted"] else {})}
             for a, v in state.items() if a == SERVICE
         ]
         say(json.dumps({"values": {"root_module": {"resources": service}}} if state else {"format_version": "1.0"}))
     elif command == "untaint":
-        world["tainted"] = False
-        save(world)
+        cloud["tainted"] = False
+        save(cloud)
     elif command == "show":
         plan = json.loads(Path(rest[-1]).read_text())
         after = {"dataset_id": "spotify_podcasts", "table_id": "tb_datahackers_limitada"}
@@ -188,51 +188,51 @@ def terraform(arguments, world):
         say(*state)
     elif command == "state" and rest[0] == "rm":
         del state[rest[1]]
-        save(world)
+        save(cloud)
     elif command == "import":
         state[rest[-2]] = [None, True]
-        save(world)
+        save(cloud)
     elif command != "init":
-        sys.exit(f"the stand-in does not know: terraform {arguments}")
+        sys.exit(f"unexpected call: terraform {arguments}")
 
 
-def docker(arguments, world):
+def docker(arguments, cloud):
     if arguments[0] == "login":
         sys.stdin.read()
     elif arguments[0] == "push":
-        world["images"].append(arguments[1])
-        save(world)
+        cloud["images"].append(arguments[1])
+        save(cloud)
 
 
-def bq(arguments, world):
-    sys.exit(0 if arguments[-1].split(":")[1] in world.get("datasets", []) else 2)
+def bq(arguments, cloud):
+    sys.exit(0 if arguments[-1].split(":")[1] in cloud.get("datasets", []) else 2)
 
 
-def gh(arguments, world):
+def gh(arguments, cloud):
     if arguments[:2] == ["auth", "status"]:
-        sys.exit(0 if world.get("gh_login") else 1)
+        sys.exit(0 if cloud.get("gh_login") else 1)
 
 
-def curl(arguments, world):
-    world["asked_spotify_with"] = sys.stdin.read()
-    save(world)
-    sys.stdout.write(world["spotify_says"])
+def curl(arguments, cloud):
+    cloud["spotify_request"] = sys.stdin.read()
+    save(cloud)
+    sys.stdout.write(cloud["spotify_status"])
 
 
 def main():
     tool, arguments = Path(sys.argv[0]).name, sys.argv[1:]
-    world = load()
+    cloud = load()
     environment = {k: v for k, v in os.environ.items() if k.startswith(("CLOUDSDK_", "GOOGLE_", "USER_PROJECT", "TF_"))}
     record({"tool": tool, "arguments": arguments, "environment": environment})
-    # What refuses its first calls: a pattern, and how many of them are left.
-    for pattern, left in world["slow"].items():
+    # Patterns of calls that fail at first, with the number of remaining failures.
+    for pattern, left in cloud["slow"].items():
         if left and re.search(pattern, " ".join([tool, *arguments])):
-            world["slow"][pattern] -= 1
-            save(world)
+            cloud["slow"][pattern] -= 1
+            save(cloud)
             sys.exit(f"{tool}: this API has not been used in project 1 before or it is disabled. If you enabled this API recently, wait")
-    if world.get("fail") and re.search(world["fail"], " ".join([tool, *arguments])):
-        sys.exit(f"PERMISSION_DENIED: {tool} fails, as it was told to")
-    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "gh": gh, "curl": curl}[tool](arguments, world)
+    if cloud.get("fail") and re.search(cloud["fail"], " ".join([tool, *arguments])):
+        sys.exit(f"PERMISSION_DENIED: {tool} fails for the test")
+    {"gcloud": gcloud, "terraform": terraform, "docker": docker, "bq": bq, "gh": gh, "curl": curl}[tool](arguments, cloud)
 
 
 if __name__ == "__main__":

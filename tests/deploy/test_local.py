@@ -1,7 +1,7 @@
-"""deploy/local: started, used by the commands that it prints, and stopped.
+"""deploy/local: it starts, the printed commands work, and it stops.
 
-What needs the emulators (Java, gcloud, Python 3.13, minutes for a first install) runs only with BINARY set to a built
-spotify-bq, and the Airflow part only with AIRFLOW=1 besides.
+Tests with the emulators (which need Java, gcloud, Python 3.13, and minutes for the first install) run only if BINARY is the path
+of a built spotify-bq. The Airflow test also needs AIRFLOW=1.
 """
 
 import json
@@ -41,15 +41,15 @@ class LocalTest(unittest.TestCase):
         )
 
 
-class WhatIsWrong(LocalTest):
-    """Said before anything is started."""
+class Errors(LocalTest):
+    """Errors before anything is started."""
 
-    def assert_refused(self, run, said):
+    def assert_refused(self, run, message):
         self.assertNotEqual(run.returncode, 0)
-        self.assertIn(said, run.stderr)
+        self.assertIn(message, run.stderr)
         self.assertFalse((self.run_dir / "pids").exists())
 
-    def test_a_binary_that_is_none(self):
+    def test_a_file_that_is_not_executable(self):
         self.assert_refused(self.sh(f"{LOCAL}/up", BINARY="/nowhere/spotify-bq"), "BINARY names /nowhere/spotify-bq")
 
     def test_a_port_in_use(self):
@@ -57,15 +57,15 @@ class WhatIsWrong(LocalTest):
             taken.bind(("127.0.0.1", int(self.environment["PUBSUB_PORT"])))
             taken.listen()
             run = self.sh(f"{LOCAL}/up", BINARY="/bin/true")
-        self.assert_refused(run, "choose another: PUBSUB_PORT=")
+        self.assert_refused(run, "choose another port: PUBSUB_PORT=")
 
-    def test_one_that_runs_already(self):
+    def test_a_stack_that_is_running(self):
         (self.run_dir / "pids").write_text("")
         run = self.sh(f"{LOCAL}/up", BINARY="/bin/true")
         self.assertNotEqual(run.returncode, 0)
         self.assertIn(f"{LOCAL}/down", run.stderr)
 
-    def test_down_leaves_alone_a_process_that_only_has_the_id_of_one_of_ours(self):
+    def test_down_does_not_end_another_process_with_a_reused_id(self):
         other = subprocess.Popen(["sleep", "60"], start_new_session=True)
         self.addCleanup(other.wait)
         self.addCleanup(other.kill)
@@ -74,14 +74,14 @@ class WhatIsWrong(LocalTest):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIsNone(other.poll())
 
-    def test_down_with_nothing_up(self):
+    def test_down_without_a_stack(self):
         run = self.sh(f"{LOCAL}/down")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("Nothing to stop", run.stderr)
 
 
-@unittest.skipUnless(BINARY, "BINARY names no built spotify-bq")
-class AsANewcomer(LocalTest):
+@unittest.skipUnless(BINARY, "BINARY is not set")
+class Commands(LocalTest):
     def setUp(self):
         super().setUp()
         run = self.sh(f"{LOCAL}/up")
@@ -89,8 +89,8 @@ class AsANewcomer(LocalTest):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.printed = [line.strip() for line in run.stdout.splitlines()]
 
-    def carry_out(self, part):
-        """The printed command with this in it."""
+    def run_printed(self, part):
+        """Runs the printed command that contains `part`."""
         run = self.sh(next(line for line in self.printed if part in line))
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         return run.stdout
@@ -102,18 +102,18 @@ class AsANewcomer(LocalTest):
             if len(re.findall(pattern, log)) >= count:
                 return
             time.sleep(0.2)
-        self.fail(f"not {count} times {pattern} in the service's log:\n{log}")
+        self.fail(f"{pattern} is not in the service's log {count} times:\n{log}")
 
     def test_the_printed_commands_publish_load_and_show(self):
-        self.carry_out("gcloud --project=spotify-bq-local pubsub topics publish")
+        self.run_printed("gcloud --project=spotify-bq-local pubsub topics publish")
         self.wait_for("tb_datahackers_limitada .*was replaced by 50 rows")
-        self.carry_out("publish --table podcasts")
+        self.run_printed("publish --table podcasts")
         self.wait_for("tb_datahackers_limitada .*was replaced by 50 rows", 2)
-        self.assertIn("tb_datahackers_limitada", self.carry_out(" ls spotify_podcasts"))
-        self.assertIn("total_episodes", self.carry_out("query"))
+        self.assertIn("tb_datahackers_limitada", self.run_printed(" ls spotify_podcasts"))
+        self.assertIn("total_episodes", self.run_printed("query"))
         self.sh(next(line for line in self.printed if "topics publish" in line).replace("podcasts", "nonsense"))
         self.wait_for("was dead-lettered")
-        letter = json.loads(self.carry_out("subscriptions pull"))[0]["message"]
+        letter = json.loads(self.run_printed("subscriptions pull"))[0]["message"]
         self.assertIn("nonsense", letter["attributes"]["detail"])
 
         groups = [int(line.split()[0]) for line in (self.run_dir / "pids").read_text().splitlines()]

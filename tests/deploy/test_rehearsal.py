@@ -1,7 +1,7 @@
-"""deploy.sh and destroy.sh from beginning to end with a real terraform, a stand-in provider and a bucket for the state.
+"""deploy.sh and destroy.sh from start to end with the real terraform, a fake provider and a bucket for the state.
 
-Runs where the maintainers' offline stand-ins are. What they can't show (who is asked, in which order, a failure in each
-step) is in test_deploy.py and test_destroy.py.
+Skipped without the maintainers' offline fakes. test_deploy.py and test_destroy.py test what these do not show: the order of
+calls, and a failure in each step.
 """
 
 import json
@@ -29,10 +29,8 @@ FAILED_ROLLOUT = {
 }
 
 
-@unittest.skipUnless(REHEARSE.exists(), "the maintainers' offline stand-ins are not here")
+@unittest.skipUnless(REHEARSE.exists(), "the maintainers' offline fakes are not installed")
 class Rehearsal(unittest.TestCase):
-    """One cloud for each test."""
-
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -41,17 +39,17 @@ class Rehearsal(unittest.TestCase):
         self.switch()
 
     def switch(self, **faults):
-        """The provider's faults from now on. Each message stays until the next switch: a list of messages would make the provider
+        """Replaces the provider's faults. Each message applies until the next switch: with a list of messages, the provider would
         write the file while its other threads read it."""
         whole = self.folder / "faults.new"
         whole.write_text(json.dumps(faults))
         whole.replace(self.faults)
 
     def run_in_cloud(self, *command, fail="", stdin=CREDENTIALS, until=None, then=None, watch=None):
-        """A run; at the first line that holds `until`, Ctrl-C, or what `then` does. `watch` is told each line."""
+        """Runs a command. At the first line with `until`, interrupts it or calls `then`. Calls `watch` with each line."""
         calls = self.folder / "gcloud.log"
         calls.unlink(missing_ok=True)
-        (self.folder / "cloud/port").unlink(missing_ok=True)  # of the run before, whose port `rehearse` might take
+        (self.folder / "cloud/port").unlink(missing_ok=True)  # from the previous run; `rehearse` would use its port
         environment = {**os.environ, "STUB_FAULTS": str(self.faults), "GCLOUD_LOG": str(calls), "RETRY_SECONDS": "1", "POLL_SECONDS": "0"}
         run = subprocess.Popen(
             [str(REHEARSE), "--keep", str(self.folder / "cloud"), *(["--fail", fail] if fail else []), *command],
@@ -62,9 +60,9 @@ class Rehearsal(unittest.TestCase):
         watchdog.start()
         run.stdin.write(stdin)
         run.stdin.close()
-        run.said = ""
+        run.output = ""
         for line in run.stdout:
-            run.said += line
+            run.output += line
             if watch:
                 watch(line)
             if until and until in line:
@@ -78,113 +76,113 @@ class Rehearsal(unittest.TestCase):
 
     def deploy(self, *arguments, status=0, **how):
         run = self.run_in_cloud("deploy/deploy.sh", "--project", "p1-test", "--yes", "--no-messages", *arguments, **how)
-        self.assertEqual(run.returncode, status, run.said)
+        self.assertEqual(run.returncode, status, run.output)
         return run
 
     def destroy(self, *arguments, status=0):
         run = self.run_in_cloud("deploy/destroy.sh", "--project", "p1-test", "--yes", *arguments)
-        self.assertEqual(run.returncode, status, run.said)
+        self.assertEqual(run.returncode, status, run.output)
         return run
 
     def new_image(self):
-        """A changed source, which makes another image; `rehearse` leaves files alone that git does not know."""
+        """Changes the source, so that the image changes. `rehearse` keeps files that are not in git."""
         source = self.folder / "cloud/tree/src/more.rs"
         source.write_text((source.read_text() if source.exists() else "") + "// more\n")
 
     def assert_nothing_changes(self, run):
-        self.assertEqual(run.said.count("Nothing to change."), 2, run.said)
+        self.assertEqual(run.output.count("Nothing to change."), 2, run.output)
         self.assertNotIn("builds submit", run.gcloud)
 
     def assert_ended_well(self, run, step):
-        """Terraform was interrupted, and ended by itself."""
-        self.assertIn(f"Interrupted at: {step}", run.said)
-        self.assertIn("saved its state and released the lock", run.said)
-        self.assertEqual(run.said.count("Interrupt received."), 1, "told once, since the second time it would not save")
-        self.assertNotIn("Trying again", run.said.partition("Interrupt received.")[2])
+        """Asserts that Terraform was interrupted once and ended regularly."""
+        self.assertIn(f"Interrupted at: {step}", run.output)
+        self.assertIn("saved its state and released the lock", run.output)
+        self.assertEqual(run.output.count("Interrupt received."), 1, "a second signal would prevent it from saving its state")
+        self.assertNotIn("Trying again", run.output.partition("Interrupt received.")[2])
 
 
-class FromBeginningToEnd(Rehearsal):
-    def test_a_stack_with_its_accidents(self):
+class Lifecycle(Rehearsal):
+    def test_a_stack_with_interruptions_and_failures(self):
         faults = "agents_missing,secret_needs_version"
         slow = {"seconds": 1}
         self.switch(**slow)
         run = self.deploy(status=130, fail=faults + ",api_slow", until="Creation complete")
-        self.assertIn("An API that was just enabled is not in effect yet", run.said)
+        self.assertIn("An API that was just enabled is not in effect yet", run.output)
         self.assert_ended_well(run, "registry, build account and secret")
         run = self.deploy(status=130, fail=faults, until="google_bigquery_dataset.this[0]: Creating")
         self.assert_ended_well(run, "everything else")
         self.switch()
         run = self.deploy(fail=faults)
-        self.assertIn("spotify-bq-00001-abc serves.", run.said)
+        self.assertIn("spotify-bq-00001-abc serves.", run.output)
 
         self.assert_nothing_changes(self.deploy(stdin=""))
 
         self.switch(values={SERVICE: FAILED_ROLLOUT})
         self.new_image()
         run = self.deploy(status=1)
-        self.assertIn(f"{SERVICE}.this will be updated", run.said)
+        self.assertIn(f"{SERVICE}.this will be updated", run.output)
         for text in ("Stopped at: the rollout", NOT_READY, "so spotify-bq-00001-abc still serves", "gcloud run services update spotify-bq --image="):
-            self.assertIn(text, run.said)
+            self.assertIn(text, run.output)
         run = self.deploy(status=1)
         self.assert_nothing_changes(run)
-        self.assertIn(NOT_READY, run.said)
+        self.assertIn(NOT_READY, run.output)
         self.switch()
         self.new_image()
-        self.assertIn("Plan: 0 to add, 1 to change, 0 to destroy.", self.deploy().said)
+        self.assertIn("Plan: 0 to add, 1 to change, 0 to destroy.", self.deploy().output)
 
         self.destroy()
         run = self.deploy(status=1)
-        self.assertIn("--adopt", run.said)
+        self.assertIn("--adopt", run.output)
         run = self.deploy("--adopt")
-        self.assertIn("Importing spotify_podcasts.tb_datahackers_limitada", run.said)
+        self.assertIn("Importing spotify_podcasts.tb_datahackers_limitada", run.output)
         run = self.destroy("--delete-data")
-        self.assertIn("there is nothing to remove", self.destroy().said)
+        self.assertIn("there is nothing to remove", self.destroy().output)
 
 
-class AfterAnAccident(Rehearsal):
-    def test_a_first_revision_that_fails_and_names_that_google_keeps(self):
+class Recovery(Rehearsal):
+    def test_a_first_revision_that_fails_and_reserved_names(self):
         github = self.folder / "github.tfvars"
         github.write_text('github_repository = "example/spotify-bq"\n')
         options = ("--var-file", str(github))
-        # Stopped between the failure and its repair, so that the service stays tainted.
+        # Interrupted between the failure and its repair, so that the service stays tainted.
         self.switch(create={SERVICE: DENIED})
         self.deploy(*options, status=130, until="Waiting: new IAM")
         self.switch()
         run = self.destroy(*options)
-        self.assertIn("The service's creation had failed", run.said)
+        self.assertIn("The service's creation had failed", run.output)
 
-        # In one run: names that are kept, APIs that refuse creates at first, and the failure with its repair.
+        # In one run: reserved names, APIs that reject creates at first, and the failure with its repair.
         refuse, create = {"google_pubsub_topic": OFF, "google_cloud_scheduler_job": OFF}, {SERVICE: DENIED}
         self.switch(refuse=refuse, create=create)
 
-        def mend(line):
-            """What was waited for takes effect."""
+        def fix(line):
+            """Removes the fault that the script waits for."""
             if "Waiting: new IAM" in line:
                 create.clear()
             elif "Still waiting for the API" in line:
                 refuse.pop("google_pubsub_topic", None)
-            elif "An API that was just turned on" in line and "google_pubsub_topic" not in refuse:
+            elif "An API that was just enabled" in line and "google_pubsub_topic" not in refuse:
                 refuse.clear()
             else:
                 return
             self.switch(refuse=refuse, create=create)
 
-        run = self.deploy("--adopt", *options, watch=mend)
-        self.assertEqual((refuse, create), ({}, {}), run.said)
-        self.assertIn("Bringing back spotify-bq-github", run.said)
-        self.assertIn("Bringing back github", run.said)
-        self.assertIn("Still waiting for the API", run.said)
+        run = self.deploy("--adopt", *options, watch=fix)
+        self.assertEqual((refuse, create), ({}, {}), run.output)
+        self.assertIn("Restoring spotify-bq-github", run.output)
+        self.assertIn("Restoring github", run.output)
+        self.assertIn("Still waiting for the API", run.output)
         self.assertRegex(run.gcloud, r"run services update spotify-bq --region=southamerica-east1 --image=\S+@sha256:")
-        self.assertIn("spotify-bq-00001-abc serves.", run.said)
+        self.assertIn("spotify-bq-00001-abc serves.", run.output)
 
     def test_a_tainted_service_is_repaired_by_the_next_run(self):
         self.switch(create={SERVICE: DENIED})
         self.deploy(status=130, until="Waiting: new IAM")
         self.switch()
         run = self.deploy()
-        self.assertIn("The service's creation had failed", run.said)
+        self.assertIn("The service's creation had failed", run.output)
         self.assertIn("run services update", run.gcloud)
-        self.assertNotIn("must be replaced", run.said)
+        self.assertNotIn("must be replaced", run.output)
 
     def kill_terraform(self):
         for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -195,19 +193,19 @@ class AfterAnAccident(Rehearsal):
             except OSError:
                 pass
 
-    def test_what_a_killed_terraform_leaves_is_named_with_commands_that_work(self):
+    def test_after_terraform_was_killed_the_printed_commands_work(self):
         self.switch(seconds=1)
         self.deploy(status=1, until="google_pubsub_topic.trigger: Creation complete", then=self.kill_terraform)
         self.switch()
         run = self.deploy(status=1)
-        self.assertRegex(run.said, r"gs://p1-test-spotify-bq-state is locked by \S+@\S+ since 20\S+ .* \(\d+ minutes ago\), for OperationTypeApply")
-        unlock = re.search(r"deploy/tf --project p1-test force-unlock -force \d+", run.said)
+        self.assertRegex(run.output, r"gs://p1-test-spotify-bq-state is locked by \S+@\S+ since 20\S+ .* \(\d+ minutes ago\), for OperationTypeApply")
+        unlock = re.search(r"deploy/tf --project p1-test force-unlock -force \d+", run.output)
         run = self.run_in_cloud("bash", "-c", unlock[0])
-        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(run.returncode, 0, run.output)
         run = self.deploy(status=1)
-        self.assertNotIn("is locked", run.said)
-        self.assertIn("These exist in p1-test already, but not in terraform's state", run.said)
-        self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.said)
+        self.assertNotIn("is locked", run.output)
+        self.assertIn("These already exist in p1-test, but are not in Terraform's state", run.output)
+        self.assertIn("deploy/tf --project p1-test import google_pubsub_topic.trigger projects/p1-test/topics/spotify-bq\n", run.output)
 
 
 MORE_GCLOUD = """#!/bin/sh
@@ -219,10 +217,10 @@ esac
 
 
 class Pages(Rehearsal):
-    """docs/deploy.md, followed from top to bottom."""
+    """The commands of docs/deploy.md in their order."""
 
     def commands(self):
-        """Its blocks, those of the service itself and of a release's image aside; by hand in a project of their own."""
+        """Yields the page's commands, except those of the service and of release images. Manual steps use another project."""
         page = (REPOSITORY / "docs/deploy.md").read_text()
         for block in re.findall(r"```sh\n(.*?)```", page, re.S):
             if re.search(r"spotify-bq (serve|publish)|^bq |ghcr", block, re.M):
@@ -244,14 +242,14 @@ class Pages(Rehearsal):
         script = "".join(self.commands())
         for part in ("deploy/deploy.sh", "terraform init", "terraform untaint", "deploy/tf --project p1-test destroy"):
             self.assertIn(part, script)
-        # What a person would answer.
+        # Answers the scripts' questions.
         script = re.sub(r"deploy/deploy.sh", f"deploy/deploy.sh --yes --no-messages <{credentials}", script)
         script = re.sub(r"(?m)^(\S*set-credentials.sh.*)$", rf"\1 <{credentials}", script)
         run = self.run_in_cloud(
             "env", f"GCLOUD_MORE={more}", "TF_CLI_ARGS_apply=-auto-approve", "TF_CLI_ARGS_destroy=-auto-approve", "bash", "-euxo", "pipefail", "-c", script
         )
-        self.assertEqual(run.returncode, 0, run.said)
-        self.assertIn("Destroy complete!", run.said)
+        self.assertEqual(run.returncode, 0, run.output)
+        self.assertIn("Destroy complete!", run.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""deploy/set-credentials.sh: the secret goes in, by no argument and no file, and the old ones go out of use."""
+"""deploy/set-credentials.sh: it adds the secret without an argument or a file, and disables the previous versions."""
 
 import json
 
@@ -8,46 +8,46 @@ from scripts import CREDENTIALS, SECRET, ScriptTest
 class SetCredentials(ScriptTest):
     def setUp(self):
         super().setUp()
-        self.world(made=["secret"])
+        self.cloud(made=["secret"])
 
     def put(self, given=CREDENTIALS, *arguments):
         return self.run_script("set-credentials.sh", "--project", "p", *arguments, stdin=given)
 
-    def test_the_first_version_goes_in(self):
+    def test_the_first_version_is_added(self):
         run = self.put()
-        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(run.returncode, 0, run.output)
         self.assertEqual(self.now("secret"), CREDENTIALS)
         self.assertEqual(self.now("versions"), [1])
 
-    def test_after_a_rotation_only_the_new_version_is_in_use(self):
-        self.world(versions=[3, 4], next_version=5)
+    def test_after_a_rotation_only_the_new_version_is_enabled(self):
+        self.cloud(versions=[3, 4], next_version=5)
         run = self.put()
-        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(run.returncode, 0, run.output)
         self.assertEqual(self.now("versions"), [5])
         self.assert_order(run.calls, "gcloud secrets versions add", "gcloud secrets versions disable")
 
-    def test_when_the_new_one_does_not_go_in_the_old_stay_in_use(self):
-        self.world(versions=[3], next_version=4, fail="versions add")
+    def test_if_the_new_version_is_not_added_the_old_ones_stay_enabled(self):
+        self.cloud(versions=[3], next_version=4, fail="versions add")
         run = self.put()
         self.assert_stopped(run, "a new version", "roles/secretmanager.secretVersionManager")
         self.assertEqual(self.now("versions"), [3])
 
-    def test_when_the_old_cannot_be_disabled_it_says_how(self):
+    def test_if_an_old_version_cannot_be_disabled_the_command_is_printed(self):
         for fail in ("versions list", "versions disable"):
-            self.world(versions=[3], next_version=4, fail=fail)
+            self.cloud(versions=[3], next_version=4, fail=fail)
             self.assert_stopped(self.put(), "disabling the previous versions", "gcloud secrets versions disable VERSION")
 
-    def test_it_is_the_named_secret_of_the_named_project(self):
+    def test_the_given_secret_and_project_are_used(self):
         run = self.put(CREDENTIALS, "--secret", "other")
         self.assert_order(run.calls, "gcloud secrets describe other", "gcloud secrets versions add other --data-file=-")
         self.assertEqual({call["environment"]["CLOUDSDK_CORE_PROJECT"] for call in run.recorded if call["tool"] == "curl"}, {"p"})
 
-    def test_white_space_and_the_order_of_keys_do_not_matter(self):
+    def test_white_space_and_key_order_are_ignored(self):
         run = self.put(f'\n {{ "client_secret" : "{SECRET}",\n "client_id": "c11en7" }}\n')
-        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(run.returncode, 0, run.output)
         self.assertEqual(json.loads(self.now("secret")), json.loads(CREDENTIALS))
 
-    def test_what_is_not_in_shape_is_refused_without_being_shown(self):
+    def test_invalid_credentials_are_rejected_without_being_shown(self):
         for given, said in (
             ("", "Neither"),
             (SECRET, "Neither"),
@@ -62,45 +62,45 @@ class SetCredentials(ScriptTest):
             with self.subTest(given):
                 run = self.put(given)
                 self.assert_stopped(run, "the credentials", "on standard input")
-                self.assertIn(said, run.said)
-                self.assertNotIn(SECRET, run.said)
+                self.assertIn(said, run.output)
+                self.assertNotIn(SECRET, run.output)
                 self.assertEqual(self.now("versions"), [])
 
-    def test_what_spotify_does_not_know_is_refused(self):
-        self.world(spotify_says="400", versions=[3])
+    def test_credentials_that_spotify_rejects_are_not_added(self):
+        self.cloud(spotify_status="400", versions=[3])
         run = self.put()
         self.assert_stopped(run, "testing the credentials against Spotify", "https://developer.spotify.com/dashboard")
         self.assertEqual(self.now("versions"), [3])
 
-    def test_a_spotify_out_of_reach_is_no_reason_to_stop(self):
+    def test_if_spotify_cannot_be_reached_the_run_continues(self):
         for answer in ("503", "000", "429"):
-            self.world(spotify_says=answer)
+            self.cloud(spotify_status=answer)
             self.assertEqual(self.put().returncode, 0)
-        self.world(fail="^curl")
+        self.cloud(fail="^curl")
         self.assertEqual(self.put().returncode, 0)
 
-    def test_spotify_is_not_asked_when_told_so(self):
+    def test_verification_with_spotify_can_be_skipped(self):
         run = self.put(CREDENTIALS, "--no-check")
-        self.assertEqual(run.returncode, 0, run.said)
+        self.assertEqual(run.returncode, 0, run.output)
         self.assert_none(run.calls, "curl")
 
-    def test_the_secret_is_no_argument_and_in_no_environment(self):
+    def test_the_secret_is_not_in_arguments_or_environment(self):
         run = self.put()
-        self.assertIn(SECRET, self.now("asked_spotify_with"))
+        self.assertIn(SECRET, self.now("spotify_request"))
         for call in run.recorded:
             self.assertNotIn(SECRET, json.dumps(call))
-        self.assertNotIn(SECRET, run.said)
+        self.assertNotIn(SECRET, run.output)
 
-    def test_a_secret_that_is_not_there_is_said_to_be_deploys(self):
-        self.world(made=[])
-        self.assert_stopped(self.put(), "secret spotify-credentials", "deploy/deploy.sh makes it")
+    def test_a_missing_secret_points_to_the_deploy_script(self):
+        self.cloud(made=[])
+        self.assert_stopped(self.put(), "secret spotify-credentials", "Create it with deploy/deploy.sh")
 
-    def test_as_an_argument_the_credentials_are_refused_unread(self):
+    def test_credentials_as_an_argument_are_rejected(self):
         run = self.run_script("set-credentials.sh", CREDENTIALS)
         self.assert_stopped(run, "reading the options", "standard input")
         self.assertEqual(run.calls, [])
 
-    def test_in_a_terminal_it_asks_and_does_not_show_the_secret(self):
+    def test_in_a_terminal_the_secret_is_not_shown(self):
         status, seen = self.run_in_terminal(
             "set-credentials.sh", "--project", "p", typed=[("Client ID", "c11en7"), ("Client secret", SECRET)]
         )

@@ -1,4 +1,4 @@
-"""What a person sees at a terminal: colours there, and nowhere else."""
+"""Colors at a terminal, and only there."""
 
 import os
 import pty
@@ -7,7 +7,7 @@ import unittest
 
 BINARY = os.environ.get("BINARY")
 
-# Nothing is reached: what `check` says of it is beside the point.
+# No service can be reached. The findings of `check` do not matter.
 SETTINGS = {
     "WAREHOUSE": "sqlite:check.sqlite",
     "SPOTIFY_CREDENTIALS": "{}",
@@ -18,35 +18,35 @@ SETTINGS = {
 
 
 def at_a_terminal(more):
-    ours, theirs = pty.openpty()
+    terminal, child_side = pty.openpty()
     process = subprocess.Popen(
-        [BINARY, "check"], env=SETTINGS | more, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        [BINARY, "check"], env=SETTINGS | more, stdin=subprocess.DEVNULL, stdout=child_side, stderr=child_side
     )
-    os.close(theirs)
-    said = b""
+    os.close(child_side)
+    output = b""
     try:
-        while piece := os.read(ours, 4096):
-            said += piece
-    except OSError:  # how Linux says that the other end is closed
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+    except OSError:  # the other side is closed
         pass
     process.wait()
-    os.close(ours)
-    return said.decode()
+    os.close(terminal)
+    return output.decode()
 
 
-@unittest.skipUnless(BINARY, "BINARY names the service to start")
+@unittest.skipUnless(BINARY, "BINARY is not set")
 class Terminal(unittest.TestCase):
-    def test_colours_are_for_terminals(self):
-        said = at_a_terminal({})
-        self.assertIn("\x1b[32mok", said)
-        self.assertIn("\x1b[31mPROBLEM", said)
+    def test_terminals_get_colors(self):
+        output = at_a_terminal({})
+        self.assertIn("\x1b[32mok", output)
+        self.assertIn("\x1b[31mPROBLEM", output)
 
-    def test_no_color_is_heeded(self):
-        said = at_a_terminal({"NO_COLOR": "1"})
-        self.assertIn("PROBLEM", said)
-        self.assertNotIn("\x1b", said)
+    def test_no_color_disables_colors(self):
+        output = at_a_terminal({"NO_COLOR": "1"})
+        self.assertIn("PROBLEM", output)
+        self.assertNotIn("\x1b", output)
 
-    def test_a_pipe_gets_none(self):
+    def test_pipes_get_no_colors(self):
         run = subprocess.run([BINARY, "check"], env=SETTINGS, capture_output=True, text=True)
         self.assertEqual(run.returncode, 1)
         self.assertIn("PROBLEM", run.stdout)

@@ -1,4 +1,4 @@
-"""Generates examples/dbt/models/sources.yml from terraform/schemas, so that columns and descriptions are written once.
+"""Generates examples/dbt/models/sources.yml from terraform/schemas, so that columns and descriptions have one source.
 
     python3 tests/examples/dbt_sources.py > examples/dbt/models/sources.yml
 """
@@ -29,7 +29,7 @@ sources:
 
 
 def quoted(text):
-    """A YAML string: JSON is YAML."""
+    """Returns a YAML string. JSON is YAML."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -17,7 +17,7 @@ from support import REPOSITORY, demo_file
 NOTEBOOK = REPOSITORY / "examples/podcasts.ipynb"
 
 
-# The emulator asks for no credentials, and Google's client looks for some.
+# The emulator needs no credentials, but Google's client looks for some.
 ANONYMOUS = """\
 import google.auth
 from google.auth.credentials import AnonymousCredentials
@@ -27,7 +27,7 @@ google.auth.default = lambda *_, **__: (AnonymousCredentials(), None)
 
 
 def run(folder, before="", **parameters):
-    """The notebook with the outputs of a run in a folder. Parameters replace those of its first cell of code."""
+    """Runs the notebook in a folder and returns it with outputs. Parameters replace those of its first code cell."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     [at] = [at for at, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     lines = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
@@ -37,7 +37,7 @@ def run(folder, before="", **parameters):
     )
     client.execute()
     del notebook.cells[at + 1]
-    # Counts without a gap where the parameters' cell was.
+    # Number the cells without a gap for the removed cell of parameters.
     for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.execution_count = count
         for output in cell.outputs:

@@ -1,4 +1,4 @@
-"""What the tests of the examples share: the demo's tables, on SQLite and on a BigQuery emulator."""
+"""Helpers for the tests of the examples: the demo's tables on SQLite and on a BigQuery emulator."""
 
 import json
 import os
@@ -12,13 +12,13 @@ EMULATOR = os.environ.get("BIGQUERY_EMULATOR_HOST")
 
 
 def demo(folder, **environment):
-    """Runs `spotify-bq demo` in a folder, without settings of this machine."""
+    """Runs `spotify-bq demo` in a folder, without the settings of the environment."""
     kept = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     subprocess.run([BINARY, "demo"], cwd=folder, env={**kept, **environment}, check=True, capture_output=True)
 
 
 def demo_file(folder):
-    """The SQLite file that `spotify-bq demo` writes when nothing is set."""
+    """Returns the SQLite file that `spotify-bq demo` writes by default."""
     demo(folder)
     return Path(folder) / "spotify-bq-demo.sqlite"
 
@@ -38,9 +38,9 @@ def call(method, path, body):
 
 
 def query(project, sql):
-    """The rows of a query on the emulator, with numbers as numbers."""
+    """Returns the rows of a query on the emulator, with numbers as numbers."""
     answer = call("POST", f"projects/{project}/queries", {"query": sql, "useLegacySql": False})
-    # A statement that changes rows has no schema in its answer.
+    # The response to a statement that changes rows has no schema.
     fields = answer.get("schema", {}).get("fields", [])
     convert = {"INTEGER": int, "INT64": int, "FLOAT": float, "FLOAT64": float, "NUMERIC": float}
     return [

@@ -18,7 +18,7 @@ PROJECT = REPOSITORY / "examples/dbt"
 DBT = Path(sys.executable).with_name("dbt")
 MODELS = sorted(path.stem for path in (PROJECT / "models").glob("*.sql"))
 
-# As profiles.yml, but for the emulator, which asks for no credentials.
+# profiles.yml for the emulator, which needs no credentials.
 EMULATED = """\
 spotify_podcasts:
   target: bigquery
@@ -36,10 +36,10 @@ spotify_podcasts:
 
 
 class Files(unittest.TestCase):
-    def test_the_sources_are_those_of_the_schemas(self):
+    def test_the_sources_match_the_schemas(self):
         self.assertEqual((PROJECT / "models/sources.yml").read_text(), dbt_sources.sources(), dbt_sources.__doc__)
 
-    def test_no_model_is_picked_up_by_a_wildcard_over_the_tables(self):
+    def test_a_wildcard_over_the_tables_matches_no_model(self):
         self.assertTrue(0 < len(MODELS) <= 3, MODELS)
         for kind in json.loads((dbt_sources.SCHEMAS / "tables.json").read_text()):
             for model in MODELS:
@@ -62,19 +62,19 @@ class Built(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def dbt(self, *arguments, profiles=PROJECT, **environment):
-        """A run of dbt: its exit code and what it says."""
+        """Runs dbt. Returns its exit code and output."""
         run = subprocess.run(
             [DBT, "--no-use-colors", *arguments, "--profiles-dir", profiles, "--target-path", self.folder / "target",
              "--log-path", self.folder / "logs"],
             cwd=PROJECT, capture_output=True, text=True,
-            # Where DuckDB's SQLite extension was put, beside the Python that runs this.
+            # The folder of DuckDB's SQLite extension, next to the Python that runs this.
             env={**os.environ, "HOME": sys.prefix, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
                  "DEMO_FILE": str(self.folder / "spotify-bq-demo.sqlite"),
                  "DUCKDB_FILE": str(self.folder / "demo.duckdb"), **environment},
         )
         return run.returncode, run.stdout + run.stderr
 
-    def test_on_the_file_of_the_demo(self):
+    def test_it_builds_on_the_file_of_the_demo(self):
         file = demo_file(self.folder)
         code, said = self.dbt("build")
         self.assertEqual(code, 0, said)
@@ -92,7 +92,7 @@ class Built(unittest.TestCase):
             share = "SELECT episodes, mentions, share FROM spotify_mention_share WHERE month = '2026-10-01'"
             self.assertEqual(connection.execute(share).fetchall(), [(4, 1, 0.25)])
 
-    def test_an_id_twice_and_an_id_that_is_null_fail(self):
+    def test_duplicate_and_null_ids_fail(self):
         file = demo_file(self.folder)
         with sqlite3.connect(file) as connection:
             connection.execute("INSERT INTO tb_datahackers_episodios_total SELECT * FROM tb_datahackers_episodios_total LIMIT 1")
@@ -126,7 +126,7 @@ class Built(unittest.TestCase):
         self.assertEqual(code, 0, said)
         results = json.loads((self.folder / "target/sources.json").read_text())["results"]
         self.assertEqual([result["status"] for result in results], ["pass"] * 3)
-        # Metadata says it, not a column: no row of these tables is of today.
+        # Freshness is from metadata: no row of these tables is from today.
         self.assertTrue(all(result["max_loaded_at_time_ago_in_s"] < 600 for result in results), results)
 
 

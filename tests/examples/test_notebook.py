@@ -19,7 +19,7 @@ PLOTS = 5
 
 
 def texts(executed):
-    """What each cell of code prints or shows, but for pictures, whose bytes depend on the machine's fonts."""
+    """Returns the outputs of each code cell, without images, whose bytes depend on the machine's fonts."""
     cells = []
     for cell in executed.cells:
         if cell.cell_type == "code":
@@ -29,7 +29,7 @@ def texts(executed):
 
 
 def pictures(executed):
-    """Width and height of each plot."""
+    """Returns width and height of each plot."""
     sizes = []
     for cell in executed.cells:
         for output in cell.get("outputs", []):
@@ -53,7 +53,7 @@ class Notebook(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def test_the_committed_outputs_are_those_of_the_demo(self):
+    def test_the_committed_outputs_match_the_demo(self):
         demo_file(self.folder)
         executed = notebook.run(self.folder)
         committed = nbformat.read(notebook.NOTEBOOK, as_version=4)
@@ -61,20 +61,20 @@ class Notebook(unittest.TestCase):
         self.assertEqual(len(pictures(executed)), PLOTS)
         self.assertEqual(len(pictures(committed)), PLOTS)
         for width, height in pictures(executed):
-            # A label outside the figure would stretch it.
+            # A label outside the figure would enlarge it.
             self.assertTrue(900 <= width <= 1100 and 100 <= height <= 600, (width, height))
         kinds = [output.output_type for cell in executed.cells for output in cell.get("outputs", [])]
         self.assertNotIn("error", kinds)
         streams = [output.name for cell in executed.cells for output in cell.get("outputs", []) if "name" in output]
         self.assertNotIn("stderr", streams, "a cell warns")
 
-    def test_the_files_of_two_demos_of_the_sample_do_not_differ(self):
+    def test_two_runs_of_the_demo_create_the_same_rows(self):
         shutil.move(demo_file(self.folder), self.folder / "ontem.sqlite")
         demo_file(self.folder)
         executed = notebook.run(self.folder)
         self.assertEqual(texts(executed)[-1], ["Nenhuma diferença no período comparado.\n"])
 
-    def test_one_episode_that_no_mention_is_of(self):
+    def test_a_single_episode_without_mentions(self):
         file = demo_file(self.folder)
         with sqlite3.connect(file) as connection:
             connection.execute("DELETE FROM tb_datahackers_episodios_boticario")
@@ -84,7 +84,7 @@ class Notebook(unittest.TestCase):
         executed = notebook.run(self.folder)
         self.assertEqual(len(pictures(executed)), PLOTS)
 
-    def test_without_the_file_it_says_what_to_do(self):
+    def test_a_missing_file_is_explained(self):
         with self.assertRaisesRegex(CellExecutionError, "rode `spotify-bq demo`"):
             notebook.run(self.folder)
 
@@ -94,7 +94,7 @@ class Notebook(unittest.TestCase):
         demo_dataset(self.folder, project)
         executed = notebook.run(self.folder, notebook.ANONYMOUS, FONTE="bigquery", PROJETO=project, DESDE="INTERVAL 0 SECOND")
         committed = nbformat.read(notebook.NOTEBOOK, as_version=4)
-        # All but the last two cells, which compare with yesterday: this table did not exist then.
+        # Without the last two cells, which compare with yesterday, when this table did not exist.
         self.assertEqual(texts(executed)[:-2], texts(committed)[:-2])
         self.assertIn("FOR SYSTEM_TIME AS OF", texts(executed)[-2][0])
         self.assertEqual(texts(executed)[-1], ["Nenhuma diferença no período comparado.\n"])

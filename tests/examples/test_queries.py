@@ -1,4 +1,4 @@
-"""docs/queries.md: each query runs on SQLite and on the BigQuery emulator, with the same answer."""
+"""docs/queries.md: each query runs on SQLite and on the BigQuery emulator, with the same result."""
 
 import re
 import sqlite3
@@ -10,11 +10,11 @@ from support import BINARY, EMULATOR, REPOSITORY, demo_dataset, demo_file, query
 
 PAGE = (REPOSITORY / "docs/queries.md").read_text()
 QUERIES = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```sql\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
-# The page's own table of what differs on SQLite.
+# The page's table of differences on SQLite.
 REPLACEMENTS = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", PAGE, re.MULTILINE))
 LATEST, MONTHS, SEARCH, RANK, CHANGES = QUERIES
 EPISODES = "tb_datahackers_episodios_total"
-# What changed between the two states that are compared.
+# The changes between the two states that are compared.
 EDITS = [
     f"DELETE FROM spotify_podcasts.{EPISODES} WHERE release_date = '2026-11-17'",
     f"UPDATE spotify_podcasts.{EPISODES} SET description = NULL WHERE release_date = '2026-11-10'",
@@ -85,14 +85,14 @@ class OnSqlite(unittest.TestCase):
         demo_dataset(self.folder, project)
 
         def run(text):
-            # The dataset is named in the query, the project is not: it is the one that runs the query.
+            # The query has the dataset, but not the project, which is the one that runs the query.
             return query(project, text)
 
         for name in (LATEST, MONTHS, SEARCH, RANK):
             with self.subTest(name):
                 self.assertEqual(run(QUERIES[name]), self.answer(name))
 
-        # The table is younger than a day: the time of the load stands in for yesterday.
+        # The table is less than a day old, so the time of the load replaces yesterday.
         loaded = run("SELECT FORMAT_TIMESTAMP('%Y-%m-%d %H:%M:%E6S', CURRENT_TIMESTAMP())")[0][0]
         yesterday = "TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
         text = QUERIES[CHANGES].replace(yesterday, f"TIMESTAMP '{loaded} UTC'")

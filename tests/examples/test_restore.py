@@ -25,7 +25,7 @@ class Statements(unittest.TestCase):
         for statement in (COMPARE, COPY):
             self.assertEqual(len(TIME_TRAVEL.findall(statement)), 1)
 
-    def test_the_rows_are_put_back_in_one_transaction(self):
+    def test_the_rows_are_restored_in_one_transaction(self):
         lines = PUT_BACK.strip().splitlines()
         self.assertEqual((lines[0], lines[-1]), ("BEGIN TRANSACTION;", "COMMIT TRANSACTION;"))
         self.assertEqual([line.split()[0] for line in lines if re.match("DELETE|INSERT", line)], ["DELETE", "INSERT"])
@@ -33,14 +33,14 @@ class Statements(unittest.TestCase):
 
 @unittest.skipUnless(BINARY and EMULATOR, "no BigQuery emulator is running, or BINARY names no built spotify-bq")
 class OnTheEmulator(unittest.TestCase):
-    def test_what_was_lost_is_found_copied_and_put_back(self):
+    def test_lost_rows_are_found_copied_and_restored(self):
         project = f"restore-{uuid.uuid4().hex[:8]}"
         with tempfile.TemporaryDirectory() as folder:
             demo_dataset(folder, project)
         table = f"spotify_podcasts.{EPISODES}"
         all_rows = f"SELECT id, name, description, release_date FROM {table} ORDER BY id"
         whole = query(project, all_rows)
-        # The table of that time, since there is no time travel.
+        # A copy of the table, because there is no time travel.
         query(project, f"CREATE TABLE spotify_podcasts.earlier AS SELECT * FROM {table}")
         query(project, f"DELETE FROM {table} WHERE release_date < '2026-01-01'")
         lost = len(whole) - len(query(project, all_rows))

@@ -11,7 +11,7 @@ PAGE = (REPOSITORY / "docs/tables.md").read_text()
 
 
 class Columns(unittest.TestCase):
-    def test_each_list_is_that_of_its_schema(self):
+    def test_each_list_matches_its_schema(self):
         for heading, schema in (("`podcasts`:", "podcasts"), ("`episodes` and `mentions`:", "episodes")):
             rows = re.match(r"(?:[^|]*)((?:\|[^\n]*\n)+)", PAGE.split(f"\n{heading}\n")[1]).group(1)
             listed = re.findall(r"^\| `(\w+)` \| (\w+) \|", rows, re.MULTILINE)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::support::spotify::{Spotify, catalog, episode};
+use crate::support::spotify::{Spotify, catalog, catalog_with};
 use crate::support::wire::{Act, Call, Stub, answer, answer_with};
 use crate::support::{Answer, App, World, message, table};
 
@@ -199,28 +199,20 @@ async fn a_show_whose_id_is_a_path_is_not_called() {
     assert!(called.iter().all(|call| call.path == "/v1/search"), "{called:?}");
 }
 
-/// 60 episodes whose rows have more than 5 MiB, so that the upload is resumable.
-fn large() -> spotify_bq::demo::Catalog {
-    let mut large = catalog(1, 60);
-    for (n, item) in large.episodes.values_mut().next().unwrap().iter_mut().enumerate() {
-        *item = episode(n);
-        item["description"] = json!("x".repeat(100_000));
-    }
-    large
-}
-
 #[tokio::test]
 async fn an_upload_goes_only_to_google_or_the_configured_host() {
     let evil = elsewhere().await;
-    let world = World::new(Spotify::start(large()).await).await;
+    // More than 5 MiB, so that the upload is resumable.
+    let large = catalog_with(60, &"x".repeat(100_000));
+    let world = World::new(Spotify::start(large).await).await;
     let app = world.app().await;
     let host = evil.url.strip_prefix("http://").unwrap().to_owned();
-    let ours = world.bigquery.stub.url.strip_prefix("http://").unwrap().to_owned();
+    let own = world.bigquery.stub.url.strip_prefix("http://").unwrap().to_owned();
     for location in [
         format!("http://{host}/upload"),
         format!("//{host}/upload"),
         format!("\\\\{host}\\upload"),
-        format!("http://{ours}@{host}/upload"),
+        format!("http://{own}@{host}/upload"),
         format!("https://{host}/?.googleapis.com"),
         format!("https://googleapis.com.{host}/"),
         "https://evilgoogleapis.com/".to_owned(),

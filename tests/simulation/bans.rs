@@ -1,6 +1,5 @@
-//! Spotify's bans, and who called while one lasted. A process that was at work when the ban came may
-//! have as many calls under way as it makes at once, less the one that was told; a process that
-//! starts later finds out with one.
+//! Spotify's rate limits (bans) and the calls during each. When a ban begins, a process may have as many
+//! calls in flight as it makes concurrently. A process that starts later may make one call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -8,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What Spotify says of a ban that no run outlasts.
-pub const DAY: Duration = Duration::from_secs(86_400);
+/// A ban that is longer than the fault phase of any seed.
+pub const LONG_BAN: Duration = Duration::from_secs(86_400);
 
 pub struct Bans {
     concurrent_calls: usize,
@@ -19,17 +18,17 @@ pub struct Bans {
 #[derive(Default)]
 struct State {
     /// Processes that have called the Web API.
-    known: BTreeSet<String>,
+    processes: BTreeSet<String>,
     bans: Vec<Ban>,
 }
 
 struct Ban {
     until: Instant,
     length: Duration,
-    /// Whose call it answered; nobody's where the token endpoint told it.
-    told: Option<String>,
-    /// Processes that had called before.
-    known: BTreeSet<String>,
+    /// The process whose call was answered with the ban. `None` for the token endpoint.
+    first_process: Option<String>,
+    /// Processes that had called the Web API before the ban.
+    processes_before: BTreeSet<String>,
     calls: BTreeMap<String, usize>,
 }
 
@@ -38,18 +37,18 @@ impl Bans {
         Self { concurrent_calls, state: Mutex::default() }
     }
 
-    /// Counts a call to the Web API, and answers how long the ban lasts that it runs into.
+    /// Counts a call to the Web API. Returns the rest of the current ban.
     pub fn call(&self, process: &str) -> Option<Duration> {
         let mut state = self.state.lock().unwrap();
-        state.known.insert(process.to_owned());
+        state.processes.insert(process.to_owned());
         let now = Instant::now();
         let ban = state.bans.last_mut().filter(|ban| ban.until > now)?;
         *ban.calls.entry(process.to_owned()).or_default() += 1;
         Some(ban.until - now)
     }
 
-    /// From now on, for so long. Not while another ban lasts.
-    pub fn announce(&self, told: Option<&str>, length: Duration) -> bool {
+    /// Starts a ban. Returns `false` if there is one already.
+    pub fn start(&self, first_process: Option<&str>, length: Duration) -> bool {
         let mut state = self.state.lock().unwrap();
         let now = Instant::now();
         if state.bans.last().is_some_and(|ban| ban.until > now) {
@@ -58,42 +57,42 @@ impl Bans {
         let ban = Ban {
             until: now + length,
             length,
-            told: told.map(str::to_owned),
-            known: state.known.clone(),
+            first_process: first_process.map(str::to_owned),
+            processes_before: state.processes.clone(),
             calls: BTreeMap::new(),
         };
         state.bans.push(ban);
         true
     }
 
-    /// The day is over. Answers whether there was one.
-    pub fn lift(&self) -> bool {
+    /// Ends the long bans. Returns whether there was one.
+    pub fn end_long_bans(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         let now = Instant::now();
-        let mut days = state.bans.iter_mut().filter(|ban| ban.length == DAY).peekable();
-        let any = days.peek().is_some();
-        days.for_each(|ban| ban.until = ban.until.min(now));
+        let mut long = state.bans.iter_mut().filter(|ban| ban.length == LONG_BAN).peekable();
+        let any = long.peek().is_some();
+        long.for_each(|ban| ban.until = ban.until.min(now));
         any
     }
 
-    /// Processes that called too often in a ban.
-    pub fn complaints(&self) -> Vec<String> {
+    /// Returns an error for each process that called too often during a ban.
+    pub fn violations(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
-        let complaint = |ban: &Ban, process: &str, calls: usize| {
-            let allowed = match (ban.known.contains(process), ban.told.as_deref()) {
+        let violation = |ban: &Ban, process: &str, calls: usize| {
+            let allowed = match (ban.processes_before.contains(process), &ban.first_process) {
                 (false, _) => 1,
-                (true, Some(told)) if told == process => self.concurrent_calls - 1,
+                (true, Some(first)) if first == process => self.concurrent_calls - 1,
                 (true, _) => self.concurrent_calls,
             };
             (calls > allowed).then(|| {
                 format!(
-                    "in a ban of {:?} {process} called {calls} times, at most {allowed} could not know",
+                    "{process} made {calls} calls during a ban of {:?}; at most {allowed} were in flight",
                     ban.length
                 )
             })
         };
         let all = state.bans.iter().flat_map(|ban| {
-            ban.calls.iter().filter_map(move |(process, calls)| complaint(ban, process, *calls))
+            ban.calls.iter().filter_map(move |(process, calls)| violation(ban, process, *calls))
         });
         all.collect()
     }

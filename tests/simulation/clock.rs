@@ -1,5 +1,5 @@
-//! The storm's time: it passes with each call at the wire and each delivery, so that as much happens
-//! on a slow machine as on a fast one, and a process can end in the middle of a call.
+//! The time of the fault phase. It advances with each call to a stub and each delivery, so that a seed does
+//! the same on slow and fast machines, and a process can end during a call.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ impl Clock {
         self.0.send_modify(|now| *now = now.saturating_add(1));
     }
 
-    /// Nothing is left that could tick.
-    pub fn run_out(&self) {
+    /// Ends all waits, because nothing is left that calls `tick`.
+    pub fn finish(&self) {
         self.0.send_replace(u64::MAX);
     }
 
-    pub async fn reach(&self, moment: u64) {
+    pub async fn wait_until(&self, moment: u64) {
         self.0.subscribe().wait_for(|now| *now >= moment).await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong at the wire while the storm lasts: all that these services have been seen to do.
+//! Faults of the simulated services during the fault phase: all that the real services are known for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,34 +7,34 @@ use std::time::Duration;
 use axum::http::header::RETRY_AFTER;
 use spotify_bq::retry;
 
-use super::bans::{Bans, DAY};
-use super::catalogue::{Shared, process_of};
+use super::bans::{Bans, LONG_BAN};
+use super::catalog::{Shared, process_of};
 use super::clock::Clock;
-use super::dice::Dice;
 use super::plan::Plan;
+use super::random::SeededRandom;
 use super::tables;
 use crate::support::World;
 use crate::support::bigquery::{Fate, error_body};
 use crate::support::wire::{Act, Call, answer, answer_with};
 
-/// Whether things go wrong, and the time by which they do.
+/// Whether faults occur, and the clock of the phase.
 #[derive(Clone)]
-pub struct Weather {
-    stormy: Arc<AtomicBool>,
+pub struct FaultPhase {
+    active: Arc<AtomicBool>,
     pub clock: Clock,
 }
 
-impl Weather {
-    pub fn stormy() -> Self {
-        Self { stormy: Arc::new(AtomicBool::new(true)), clock: Clock::new() }
+impl FaultPhase {
+    pub fn start() -> Self {
+        Self { active: Arc::new(AtomicBool::new(true)), clock: Clock::new() }
     }
 
-    pub fn is_stormy(&self) -> bool {
-        self.stormy.load(Ordering::SeqCst)
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::SeqCst)
     }
 
-    pub fn clear_up(&self) {
-        self.stormy.store(false, Ordering::SeqCst);
+    pub fn end(&self) {
+        self.active.store(false, Ordering::SeqCst);
     }
 }
 
@@ -43,9 +43,9 @@ const QUOTA: &str =
     r#"{"error":{"status":429,"message":"Too many requests","reason":"QUOTA_EXCEEDED"}}"#;
 const PREMIUM: &str = "Active premium subscription required for the owner of the app.";
 const SERVER_ERROR: &str = r#"{"error":{"status":500,"message":"Server error"}}"#;
-const BAN: Duration = Duration::from_secs(1);
+const SHORT_BAN: Duration = Duration::from_secs(1);
 
-/// How jobs fail that were accepted, none of them for their rows' sake.
+/// Errors of accepted jobs. None is about rows.
 const JOB_ERRORS: [&str; 12] = [
     "backendError",
     "stopped",
@@ -61,106 +61,130 @@ const JOB_ERRORS: [&str; 12] = [
     "tableUnavailable",
 ];
 
-/// From now on all of the world goes wrong as planned.
-pub fn begin(world: &World, plan: &Plan, weather: &Weather, bans: &Arc<Bans>, catalogue: &Shared) {
-    let dice = |actor: &str| Dice::new(plan.seed, actor);
-    let faults = plan.faults;
+/// Injects faults into the calls to all services.
+pub fn inject(world: &World, plan: &Plan, phase: &FaultPhase, bans: &Arc<Bans>, catalog: &Shared) {
+    inject_into_spotify(world, plan, phase.clone(), Arc::clone(bans), Arc::clone(catalog));
+    if plan.tables_exist {
+        tables::create(&world.bigquery.state);
+    }
+    inject_into_calls_of_bigquery(world, plan, phase.clone());
+    inject_into_jobs(world, plan, phase.clone());
+    inject_into_pubsub(world, plan, phase);
+}
 
-    let (mut api, mut tokens) = (dice("spotify api"), dice("spotify tokens"));
-    let (bans, catalogue, with_bans) = (Arc::clone(bans), Arc::clone(catalogue), plan.bans);
-    let fair = weather.clone();
+fn inject_into_spotify(
+    world: &World,
+    plan: &Plan,
+    phase: FaultPhase,
+    bans: Arc<Bans>,
+    catalog: Shared,
+) {
+    let mut api = SeededRandom::new(plan.seed, "spotify api");
+    let mut tokens = SeededRandom::new(plan.seed, "spotify tokens");
+    let (faults, with_bans) = (plan.faults, plan.bans);
     world.spotify.stub.on(move |call| {
-        fair.clock.tick();
+        phase.clock.tick();
         let process = process_of(&call.headers);
-        let wrong = |dice: &mut Dice| fair.is_stormy() && dice.chance(faults);
+        let fails = |random: &mut SeededRandom| phase.is_active() && random.chance(faults);
         match process {
             Some(process) => match bans.call(&process) {
-                Some(left) => banned(left, false),
-                None if wrong(&mut api) => {
+                Some(left) => too_many_requests(left, false),
+                None if fails(&mut api) => {
                     let ban = with_bans && api.chance(15);
-                    if ban && let Some(act) = ban_of(&mut api, &bans, Some(&process)) {
+                    if ban && let Some(act) = start_ban(&mut api, &bans, Some(&process)) {
                         return act;
                     }
-                    spotify(&mut api, &catalogue)
+                    api_fault(&mut api, &catalog)
                 }
                 None => Act::Pass,
             },
-            None if wrong(&mut tokens) => {
+            None if fails(&mut tokens) => {
                 let ban = with_bans && tokens.chance(10);
-                if ban && let Some(act) = ban_of(&mut tokens, &bans, None) {
+                if ban && let Some(act) = start_ban(&mut tokens, &bans, None) {
                     return act;
                 }
-                token(&mut tokens)
+                token_fault(&mut tokens)
             }
             None => Act::Pass,
         }
     });
+}
 
-    if plan.tables_exist {
-        tables::create(&world.bigquery.state);
-    }
-    let (mut calls, fair, late) = (dice("bigquery"), weather.clone(), plan.late_uploads);
-    let (mut operator, state) = (dice("operator"), Arc::clone(&world.bigquery.state));
+fn inject_into_calls_of_bigquery(world: &World, plan: &Plan, phase: FaultPhase) {
+    let mut calls = SeededRandom::new(plan.seed, "bigquery");
+    let mut operator = SeededRandom::new(plan.seed, "operator");
+    let (faults, late) = (plan.faults, plan.late_uploads);
+    let state = Arc::clone(&world.bigquery.state);
     world.bigquery.stub.on(move |call| {
-        fair.clock.tick();
-        match fair.is_stormy() {
-            true if operator.chance(faults / 3) => tables::spoil(&mut operator, &state),
+        phase.clock.tick();
+        match phase.is_active() {
+            true if operator.chance(faults / 3) => tables::break_table(&mut operator, &state),
             true if !operator.chance(faults / 4) => {}
             _ => tables::repair(&state),
         }
-        if fair.is_stormy() && calls.chance(faults) {
-            bigquery(&mut calls, call, late)
+        if phase.is_active() && calls.chance(faults) {
+            bigquery_fault(&mut calls, call, late)
         } else {
             Act::Pass
         }
     });
-    let (mut fates, fair, binary) = (dice("jobs"), weather.clone(), plan.binary);
+}
+
+fn inject_into_jobs(world: &World, plan: &Plan, phase: FaultPhase) {
+    let mut random = SeededRandom::new(plan.seed, "jobs");
+    let (faults, binary) = (plan.faults, plan.binary);
     world.bigquery.fate(move |_| {
-        // A storm sees few jobs.
-        let fails = fair.is_stormy() && fates.chance(faults * 2);
-        let fails = fails.then(|| *fates.pick(&JOB_ERRORS));
-        let pending = fair.is_stormy() && fates.chance(faults / 4);
-        // The binary looks every five seconds, as in life.
+        // There are few jobs in a fault phase.
+        let fails = phase.is_active() && random.chance(faults * 2);
+        let fails = fails.then(|| *random.pick(&JOB_ERRORS));
+        let pending = phase.is_active() && random.chance(faults / 4);
+        // The binary polls every five seconds.
         let polls = match pending {
             true if binary => 5,
-            true => fates.number(40..200),
-            false => fates.number(0..4),
+            true => random.number(40..200),
+            false => random.number(0..4),
         };
         Fate { fails, polls: polls as u32 }
     });
+}
 
-    let (mut refused, mut lost) = (dice("publishes"), dice("lost publishes"));
-    let (fair, fair_too) = (weather.clone(), weather.clone());
+fn inject_into_pubsub(world: &World, plan: &Plan, phase: &FaultPhase) {
+    let mut refused = SeededRandom::new(plan.seed, "publishes");
+    let mut lost = SeededRandom::new(plan.seed, "lost publishes");
+    let faults = plan.faults;
     let codes = [
         tonic::Code::Unavailable,
         tonic::Code::Internal,
         tonic::Code::DeadlineExceeded,
         tonic::Code::PermissionDenied,
     ];
+    let phase_of_lost = phase.clone();
+    let phase = phase.clone();
     world.pubsub.on(move |_| {
-        fair.clock.tick();
-        (fair.is_stormy() && refused.chance(faults)).then(|| *refused.pick(&codes))
+        phase.clock.tick();
+        (phase.is_active() && refused.chance(faults)).then(|| *refused.pick(&codes))
     });
     world.pubsub.lose(move |_| {
-        (fair_too.is_stormy() && lost.chance(faults / 2)).then_some(tonic::Code::Unavailable)
+        let is_lost = phase_of_lost.is_active() && lost.chance(faults / 2);
+        is_lost.then_some(tonic::Code::Unavailable)
     });
 }
 
-fn ban_of(dice: &mut Dice, bans: &Bans, told: Option<&str>) -> Option<Act> {
-    let length = *dice.pick(&[BAN, BAN, DAY]);
-    bans.announce(told, length).then(|| banned(length, dice.chance(50)))
+fn start_ban(random: &mut SeededRandom, bans: &Bans, process: Option<&str>) -> Option<Act> {
+    let length = *random.pick(&[SHORT_BAN, SHORT_BAN, LONG_BAN]);
+    bans.start(process, length).then(|| too_many_requests(length, random.chance(50)))
 }
 
-fn banned(left: Duration, quota: bool) -> Act {
+fn too_many_requests(left: Duration, quota: bool) -> Act {
     let seconds = left.as_nanos().div_ceil(1_000_000_000).to_string();
-    // The service must take these seconds for what they are, or the bound on calls means nothing.
+    // The limit on calls assumes that the service waits at least this long.
     debug_assert!(retry::retry_after(&seconds, std::time::SystemTime::now()) >= Some(left));
     let body = if quota { QUOTA } else { "Too many requests" };
     answer_with(429, &[(RETRY_AFTER.as_str(), &seconds)], body)
 }
 
-fn spotify(dice: &mut Dice, catalogue: &Shared) -> Act {
-    match dice.number(0..38) {
+fn api_fault(random: &mut SeededRandom, catalog: &Shared) -> Act {
+    match random.number(0..38) {
         0..3 => answer_with(429, &[(RETRY_AFTER.as_str(), "0")], "Too many requests"),
         3..5 => answer(429, "Too many requests"),
         5 => answer(429, QUOTA),
@@ -175,7 +199,7 @@ fn spotify(dice: &mut Dice, catalogue: &Shared) -> Act {
         19..21 => answer(200, HTML),
         21..23 => answer(200, r#"{"shows":{"items":[{"id":"#),
         23..26 => {
-            catalogue.lock().unwrap().revoke();
+            catalog.lock().unwrap().revoke();
             Act::Pass
         }
         26 => answer(403, PREMIUM),
@@ -188,12 +212,12 @@ fn spotify(dice: &mut Dice, catalogue: &Shared) -> Act {
         35 => answer(403, "Rate limit exceeded"),
         36 => answer(200, r#"{"error":{"status":429,"message":"Too many requests"}}"#),
         37 => answer(200, SERVER_ERROR),
-        _ => Act::Late(dice.millis(1..60)),
+        _ => Act::Late(random.millis(1..60)),
     }
 }
 
-fn token(dice: &mut Dice) -> Act {
-    match dice.number(0..13) {
+fn token_fault(random: &mut SeededRandom) -> Act {
+    match random.number(0..13) {
         0 => answer(503, ""),
         1 => answer(500, HTML),
         2 => answer(400, r#"{"error":"invalid_client","error_description":"Invalid client"}"#),
@@ -202,7 +226,7 @@ fn token(dice: &mut Dice) -> Act {
         5 => answer(200, r#"{"access_tok"#),
         6 => Act::Hang,
         7 => Act::DoneThenCut,
-        8 => Act::Late(dice.millis(1..60)),
+        8 => Act::Late(random.millis(1..60)),
         10 => answer(408, ""),
         11 => answer(403, HTML),
         12 => answer(200, r#"{"error":"server_error"}"#),
@@ -210,12 +234,12 @@ fn token(dice: &mut Dice) -> Act {
     }
 }
 
-fn bigquery(dice: &mut Dice, call: &Call, late: bool) -> Act {
+fn bigquery_fault(random: &mut SeededRandom, call: &Call, late: bool) -> Act {
     let upload = call.path.starts_with("/upload/");
-    if call.method == "PUT" && dice.chance(30) {
-        return lost_session(dice);
+    if call.method == "PUT" && random.chance(30) {
+        return lost_session(random);
     }
-    match dice.number(0..25) {
+    match random.number(0..25) {
         0..3 => answer(503, &error_body(503, "backendError", "Try again")),
         3 => answer(500, &error_body(500, "internalError", "")),
         4 => answer(502, HTML),
@@ -227,24 +251,22 @@ fn bigquery(dice: &mut Dice, call: &Call, late: bool) -> Act {
         11..13 => Act::Cut,
         13..17 => Act::DoneThenCut,
         17 => Act::Hang,
-        18 => match answer(200, r#"{"jobReference":"#) {
-            Act::Answer(broken) if upload => Act::DoneThenAnswer(broken),
-            act => act,
-        },
+        18 => {
+            let incomplete = answer(200, r#"{"jobReference":"#);
+            if upload { incomplete.after_router() } else { incomplete }
+        }
         22 => answer(400, &error_body(400, "tableUnavailable", "Table is unavailable")),
         23 => answer(403, &error_body(403, "billingNotEnabled", "Billing has not been enabled")),
         24 => answer(404, &error_body(404, "notFound", "Not found: Dataset p1:spotify_podcasts")),
-        19 | 20 if upload && late => Act::CutThenDone(dice.millis(1..150)),
-        _ => Act::Late(dice.millis(1..60)),
+        19 | 20 if upload && late => Act::CutThenDone(random.millis(1..150)),
+        _ => Act::Late(random.millis(1..60)),
     }
 }
 
-/// The session is gone, whether its rows had arrived or not.
-fn lost_session(dice: &mut Dice) -> Act {
-    let status = *dice.pick(&[410, 499, 404]);
-    let body = *dice.pick(&["", HTML]);
-    match answer(status, body) {
-        Act::Answer(gone) if dice.chance(50) => Act::DoneThenAnswer(gone),
-        act => act,
-    }
+/// Loses an upload session, before or after its rows arrived.
+fn lost_session(random: &mut SeededRandom) -> Act {
+    let status = *random.pick(&[410, 499, 404]);
+    let body = *random.pick(&["", HTML]);
+    let gone = answer(status, body);
+    if random.chance(50) { gone.after_router() } else { gone }
 }

@@ -1,5 +1,5 @@
-//! Running services: each in a runtime of its own that is dropped whole, which is as near as a test's
-//! tasks come to SIGKILL, or the real binary, which gets the real one.
+//! Running services: tasks in a separate runtime, which is dropped in place of SIGKILL, or the real binary,
+//! which gets SIGKILL.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -24,18 +24,18 @@ pub enum Instance {
     Binary { child: Child, url: String },
 }
 
-/// Settings and durations of the instances.
-pub struct Recipe {
+/// Starts instances.
+pub struct Launcher {
     pub plan: Plan,
     pub settings: BTreeMap<String, String>,
     pub lines: Lines,
 }
 
-/// Lines of the service's log about messages, as [`Log`] collects them.
+/// The service's log lines about messages, as [`Log`] collects them.
 pub type Lines = Arc<Mutex<Vec<Line>>>;
 
-impl Recipe {
-    /// Starts process number `number`, which Spotify knows by its client id.
+impl Launcher {
+    /// Starts process number `number`. Its client id identifies it to the simulated Spotify.
     pub async fn start(&self, number: usize) -> Instance {
         let mut settings = self.settings.clone();
         let credentials = format!(r#"{{"client_id":"process-{number}","client_secret":"s"}}"#);
@@ -60,7 +60,7 @@ impl Recipe {
                 lines.lock().unwrap().push(line.clone());
             }
         });
-        // For as long as the thread lives.
+        // The guard must live as long as the thread.
         builder.on_thread_start(move || std::mem::forget(dispatcher::set_default(&log)));
         let runtime = builder.build().unwrap();
         let app = runtime.spawn(App::start(config)).await.unwrap();
@@ -76,7 +76,7 @@ impl Recipe {
             base_delay: Duration::from_millis(2),
             max_delay: Duration::from_millis(30),
             attempts: 4,
-            max_retry_after: self.plan.patience,
+            max_retry_after: self.plan.max_retry_after,
         };
         timing.first_poll_delay = Duration::from_millis(1);
         timing.max_poll_delay = Duration::from_millis(10);
@@ -86,7 +86,7 @@ impl Recipe {
         timing.google_call_timeout = Duration::from_millis(1500);
         timing.upload_timeout = Duration::from_millis(1500);
         timing.show_ttl = Duration::from_millis(100);
-        timing.reading_ttl = self.plan.reading_memory;
+        timing.reading_ttl = self.plan.reading_ttl;
         timing.incomplete_ttl = Duration::from_millis(60);
         timing.denial_ttl = Duration::from_millis(60);
         timing.token_refresh_margin = Duration::from_secs(1);
@@ -94,7 +94,7 @@ impl Recipe {
     }
 }
 
-/// Ports are not kept for a process that is dead: another may have got it, so each has its own.
+/// Starts the binary on a new port, because another process may have taken the previous one.
 fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     settings.insert("PORT".to_owned(), free.to_string());
@@ -108,8 +108,8 @@ fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance 
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let listens = lines.by_ref().any(|line| line.unwrap().contains(r#""event":"started""#));
-    assert!(listens, "the binary ended before it listened");
-    // Its log must be read on, or it blocks.
+    assert!(listens, "the binary exited before it accepted connections");
+    // If nothing reads the log, the binary blocks.
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             collected.lock().unwrap().extend(line_of_binary(&line));
@@ -118,7 +118,7 @@ fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance 
     Instance::Binary { child, url: format!("http://127.0.0.1:{free}/") }
 }
 
-/// A line about a message, with the fields that the verdict needs as [`Log`] names them.
+/// Returns a line about a message, with the fields that the checks need, as [`Log`] names them.
 fn line_of_binary(line: &str) -> Option<Line> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = [
@@ -130,12 +130,12 @@ fn line_of_binary(line: &str) -> Option<Line> {
         ("skipped_nulls", "skippedNulls"),
         ("shared_reading", "sharedReading"),
     ];
-    let told = |key: &str| match &line[key] {
+    let value = |key: &str| match &line[key] {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     };
-    let line = fields.iter().filter_map(|(ours, key)| Some(((*ours).to_owned(), told(key)?)));
+    let line = fields.iter().filter_map(|(name, key)| Some(((*name).to_owned(), value(key)?)));
     Some(line.collect()).filter(|line: &Line| line.contains_key("outcome"))
 }
 
@@ -147,7 +147,7 @@ impl Instance {
         }
     }
 
-    /// SIGKILL. When this ends, nothing of it is at work any more.
+    /// Ends the instance like SIGKILL, and waits until all of its tasks have ended.
     pub async fn kill(self) {
         match self {
             Self::Tasks { runtime, app } => {
@@ -167,7 +167,7 @@ impl Instance {
         }
     }
 
-    /// SIGTERM, and until it has ended.
+    /// Ends the instance with SIGTERM and waits for it.
     pub async fn terminate(self) {
         match self {
             Self::Tasks { runtime, mut app } => {
@@ -175,7 +175,7 @@ impl Instance {
                 (&mut app.server).await.unwrap();
                 Self::Tasks { runtime, app }.kill().await;
             }
-            // There is no signal but SIGKILL in the standard library.
+            // The standard library can only send SIGKILL.
             binary => Box::pin(binary.kill()).await,
         }
     }

@@ -1,5 +1,5 @@
-//! What each load may have made of its table, whatever Spotify showed: the whole listing as it was at
-//! one moment, or all but what the tolerance allows, said at WARNING.
+//! Checks each load: its rows must be the complete listing of one version, or lack no more than the tolerance
+//! allows, with a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,30 +7,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::catalogue::{Catalogue, TERMS};
-use super::world::Sim;
+use super::catalog::{Catalog, TERMS};
+use super::run::Simulation;
 use crate::support::bigquery::Loaded;
 use crate::support::log::Line;
 
-/// Loads that used the reading of another table, over all seeds.
+/// Loads of all seeds that used the reading of another table.
 pub static SHARED: AtomicUsize = AtomicUsize::new(0);
 
-/// Loads that lacked what the tolerance allows, over all seeds.
+/// Loads of all seeds that lacked rows within the tolerance.
 pub static TOLERATED: AtomicUsize = AtomicUsize::new(0);
 
-/// A load with what the service and its job say of it.
+/// A load with its log line and the labels of its job.
 struct Load<'a> {
     loaded: &'a Loaded,
     kind: &'static str,
     term: usize,
-    /// The line with the outcome `loaded`; none if the process ended before it was written.
+    /// The line with the outcome `loaded`, or `None` if the process ended before it wrote the line.
     line: Option<&'a Line>,
     message: String,
     read_at: SystemTime,
 }
 
-/// What is wrong with any load.
-pub fn complaints(sim: &Sim) -> Vec<String> {
+/// Returns an error for each wrong load.
+pub fn violations(sim: &Simulation) -> Vec<String> {
     let history = sim.world.bigquery.state.lock().unwrap().history.clone().unwrap_or_default();
     let lines = sim.lines.lock().unwrap();
     let lines: BTreeMap<&str, &Line> = lines
@@ -42,44 +42,45 @@ pub fn complaints(sim: &Sim) -> Vec<String> {
         .iter()
         .map(|loaded| Load::new(sim, loaded, lines.get(loaded.job.as_str()).copied()))
         .collect();
-    let mut catalogue = sim.catalogue.lock().unwrap();
-    let mut complaints: Vec<String> = loads
+    let mut catalog = sim.catalog.lock().unwrap();
+    let mut violations: Vec<String> = loads
         .iter()
         .filter_map(|load| {
-            let why = load.check(&mut catalogue, sim).err()?;
-            Some(format!("{}: {why}; its line: {:?}", load.loaded.job, load.line))
+            let why = load.check(&mut catalog, sim).err()?;
+            Some(format!("{}: {why}; log line: {:?}", load.loaded.job, load.line))
         })
         .collect();
     if sim.plan.instances == 1 {
-        complaints.extend(order(&loads, sim.plan.readings_keep_their_order()));
+        violations.extend(reading_violations(&loads, sim.plan.readings_stay_in_order()));
     }
-    complaints
+    violations
 }
 
-/// No table gets one reading by two messages, nor an older reading after a newer one.
-fn order(loads: &[Load<'_>], in_order: bool) -> Vec<String> {
-    let mut complaints = Vec::new();
+/// Returns an error if two messages loaded a table from the same reading, or if an older reading replaced a
+/// newer one.
+fn reading_violations(loads: &[Load<'_>], in_order: bool) -> Vec<String> {
+    let mut violations = Vec::new();
     let mut of_table: BTreeMap<&str, Vec<&Load<'_>>> = BTreeMap::new();
     for load in loads.iter().filter(|load| load.kind != "podcasts") {
-        let earlier = of_table.entry(&load.loaded.table).or_default();
+        let previous = of_table.entry(&load.loaded.table).or_default();
         let again =
             |known: &&&Load<'_>| known.read_at == load.read_at && known.message != load.message;
-        if let Some(known) = earlier.iter().find(again) {
-            complaints.push(format!(
-                "{} and {} use one reading for {}",
+        if let Some(known) = previous.iter().find(again) {
+            violations.push(format!(
+                "{} and {} used the same reading for {}",
                 known.loaded.job, load.loaded.job, load.loaded.table
             ));
         }
-        if in_order && earlier.last().is_some_and(|last| last.read_at > load.read_at) {
-            complaints.push(format!("{} is older than what it replaces", load.loaded.job));
+        if in_order && previous.last().is_some_and(|last| last.read_at > load.read_at) {
+            violations.push(format!("{} replaced a newer reading", load.loaded.job));
         }
-        earlier.push(load);
+        previous.push(load);
     }
-    complaints
+    violations
 }
 
 impl<'a> Load<'a> {
-    fn new(sim: &Sim, loaded: &'a Loaded, line: Option<&'a Line>) -> Self {
+    fn new(sim: &Simulation, loaded: &'a Loaded, line: Option<&'a Line>) -> Self {
         let tables = TERMS.iter().enumerate().flat_map(|(term, of)| {
             let kinds = ["podcasts", "episodes", "mentions"];
             of.tables.into_iter().zip(kinds).map(move |(table, kind)| (table, kind, term))
@@ -93,17 +94,17 @@ impl<'a> Load<'a> {
         Self { loaded, kind, term, line, message, read_at }
     }
 
-    fn check(&self, catalogue: &mut Catalogue, sim: &Sim) -> Result<(), String> {
-        self.is_as_new_as_its_message(sim)?;
+    fn check(&self, catalog: &mut Catalog, sim: &Simulation) -> Result<(), String> {
+        self.check_age(sim)?;
         let ids: BTreeSet<&str> = self.rows().filter_map(|row| row["id"].as_str()).collect();
         if ids.len() != self.loaded.rows.len() {
             return Err(format!("{} rows have {} ids", self.loaded.rows.len(), ids.len()));
         }
-        let since = catalogue.version_at(self.read_at);
-        let with_lies = sim.plan.lies > 0;
+        let since = catalog.version_at(self.read_at);
+        let with_page_faults = sim.plan.page_faults > 0;
         match self.kind {
-            "podcasts" => self.podcasts(catalogue, since, with_lies),
-            _ => self.episodes(catalogue, since, with_lies),
+            "podcasts" => self.check_podcasts(catalog, since, with_page_faults),
+            _ => self.check_episodes(catalog, since, with_page_faults),
         }
     }
 
@@ -111,8 +112,8 @@ impl<'a> Load<'a> {
         self.loaded.rows.iter()
     }
 
-    /// A message reads after it was published, unless it shares a reading.
-    fn is_as_new_as_its_message(&self, sim: &Sim) -> Result<(), String> {
+    /// Checks that the reading is newer than the message, unless it is shared.
+    fn check_age(&self, sim: &Simulation) -> Result<(), String> {
         let Some(line) = self.line else { return Ok(()) };
         if line.get("shared_reading").is_some_and(|shared| shared == "true") {
             SHARED.fetch_add(1, Ordering::Relaxed);
@@ -121,116 +122,114 @@ impl<'a> Load<'a> {
         let messages = sim.settled.iter().map(|(message, _)| message);
         let mut of_it =
             messages.filter(|message| message.push.id.replace(' ', "_") == self.message);
-        // What is told in milliseconds is cut off.
+        // The label has whole milliseconds.
         let is_older = |published: SystemTime| self.read_at + Duration::from_millis(1) < published;
         match of_it.next().map(|message| message.published) {
             Some(published) if is_older(published) => {
-                Err("it was read before its message was published, and shares no reading"
-                    .to_owned())
+                Err("it was read before its message was published, and is not shared".to_owned())
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the rows are those of one moment, less what the line admits.
-    fn episodes(
+    /// Checks that the rows are those of one version, except for what the log line allows to lack.
+    fn check_episodes(
         &self,
-        catalogue: &mut Catalogue,
+        catalog: &mut Catalog,
         since: u64,
-        with_lies: bool,
+        with_page_faults: bool,
     ) -> Result<(), String> {
-        let mut nearest = usize::MAX;
-        for version in since..=catalogue.version {
-            let shown = catalogue.rows(self.kind, self.term, version);
+        let mut fewest_missing = usize::MAX;
+        for version in since..=catalog.version {
+            let shown = catalog.rows(self.kind, self.term, version);
             if shown == self.loaded.rows {
                 return Ok(());
             }
             let by_id = by_id(&shown);
-            let is_true = |row: &Value| by_id.get(id(row)).is_some_and(|shown| *shown == row);
-            if !with_lies || !self.rows().all(is_true) {
+            let is_listed = |row: &Value| by_id.get(id(row)).is_some_and(|shown| *shown == row);
+            if !with_page_faults || !self.rows().all(is_listed) {
                 continue;
             }
-            let lacks = shown.len() - self.loaded.rows.len();
-            let (places, nulls) = catalogue.places(false, self.term, version);
-            if self.line.is_none() || lacks <= self.admitted(nulls, (places * 2 / 100).max(2)) {
+            let missing = shown.len() - self.loaded.rows.len();
+            let (items, nulls) = catalog.item_counts(false, self.term, version);
+            if self.line.is_none() || missing <= self.allowed(nulls, (items * 2 / 100).max(2)) {
                 return Ok(());
             }
-            nearest = nearest.min(lacks);
+            fewest_missing = fewest_missing.min(missing);
         }
-        if with_lies && self.is_tolerated_row_by_row(catalogue, since) {
+        if with_page_faults && self.is_tolerated_row_by_row(catalog, since) {
             return Ok(());
         }
-        let until = catalogue.version;
-        Err(match nearest {
+        let until = catalog.version;
+        Err(match fewest_missing {
             usize::MAX => format!(
-                "{} with {} rows shows no moment of versions {since} to {until}",
+                "the {1} rows of {0} are not those of one version from {since} to {until}",
                 self.loaded.table,
                 self.loaded.rows.len()
             ),
-            lacks => format!("{} lacks {lacks} rows and does not say so", self.loaded.table),
+            missing => format!("{} lacks {missing} rows without a warning", self.loaded.table),
         })
     }
 
-    /// Whether each row shows a moment, and the line admits what is missing. A listing that
-    /// changes and lies at once can come to that: the rule compares ids, not texts.
-    fn is_tolerated_row_by_row(&self, catalogue: &mut Catalogue, since: u64) -> bool {
+    /// Returns whether each row is in a version, and the log line allows the missing rows. If a listing has
+    /// faults while it changes, the service may mix versions, because it compares ids and not texts.
+    fn is_tolerated_row_by_row(&self, catalog: &mut Catalog, since: u64) -> bool {
         if self.line.is_none_or(|line| !line.contains_key("listed")) {
             return false;
         }
-        let versions = since..=catalogue.version;
+        let versions = since..=catalog.version;
         let shown: Vec<Vec<Value>> =
-            versions.map(|version| catalogue.rows(self.kind, self.term, version)).collect();
+            versions.map(|version| catalog.rows(self.kind, self.term, version)).collect();
         let shown: Vec<BTreeMap<&str, &Value>> = shown.iter().map(|rows| by_id(rows)).collect();
-        let is_true = |row: &Value| {
+        let is_listed = |row: &Value| {
             shown.iter().any(|shown| shown.get(id(row)).is_some_and(|shown| *shown == row))
         };
-        let (places, nulls) = catalogue.places(false, self.term, since);
+        let (items, nulls) = catalog.item_counts(false, self.term, since);
         // The reading may end before the next change.
-        let lacks = shown[0].len().saturating_sub(self.loaded.rows.len());
-        self.rows().all(is_true) && lacks <= self.admitted(nulls, (places * 2 / 100).max(2))
+        let missing = shown[0].len().saturating_sub(self.loaded.rows.len());
+        self.rows().all(is_listed) && missing <= self.allowed(nulls, (items * 2 / 100).max(2))
     }
 
-    /// Of a search each row shows a moment, and all are enough.
-    fn podcasts(
+    /// Checks that each row is in a version, and that no more are missing than the log line allows.
+    fn check_podcasts(
         &self,
-        catalogue: &mut Catalogue,
+        catalog: &mut Catalog,
         since: u64,
-        with_lies: bool,
+        with_page_faults: bool,
     ) -> Result<(), String> {
-        let versions = since..=catalogue.version;
-        let catalogue_rows: Vec<Vec<Value>> =
-            versions.map(|version| catalogue.all_shows(self.term, version)).collect();
+        let versions = since..=catalog.version;
+        let catalog_rows: Vec<Vec<Value>> =
+            versions.map(|version| catalog.all_shows(self.term, version)).collect();
         let shown: Vec<BTreeMap<&str, &Value>> =
-            catalogue_rows.iter().map(|rows| by_id(rows)).collect();
-        let is_true = |row: &Value| {
+            catalog_rows.iter().map(|rows| by_id(rows)).collect();
+        let is_listed = |row: &Value| {
             shown.iter().any(|shown| shown.get(id(row)).is_some_and(|shown| *shown == row))
         };
-        if let Some(row) = self.rows().find(|row| !is_true(row)) {
-            return Err(format!("{row} is no show of {}", self.loaded.table));
+        if let Some(row) = self.rows().find(|row| !is_listed(row)) {
+            return Err(format!("{} has {row}, which Spotify did not list", self.loaded.table));
         }
-        let in_place = |(n, row): (usize, &Value)| {
-            catalogue_rows.iter().any(|shown| shown.get(n) == Some(row))
-        };
-        if !with_lies && !self.rows().enumerate().all(in_place) {
+        let is_in_order =
+            |(n, row): (usize, &Value)| catalog_rows.iter().any(|shown| shown.get(n) == Some(row));
+        if !with_page_faults && !self.rows().enumerate().all(is_in_order) {
             return Err(format!("{} is not in Spotify's order", self.loaded.table));
         }
-        let (places, nulls) = catalogue.places(true, self.term, since);
-        let wanted = 50.min(shown[0].len());
-        let lacks = wanted.saturating_sub(self.loaded.rows.len());
-        if self.line.is_some() && lacks > self.admitted(nulls, (places.min(50) / 10).max(2)) {
-            return Err(format!("{} lacks {lacks} of {wanted} shows", self.loaded.table));
+        let (items, nulls) = catalog.item_counts(true, self.term, since);
+        let expected = 50.min(shown[0].len());
+        let missing = expected.saturating_sub(self.loaded.rows.len());
+        if self.line.is_some() && missing > self.allowed(nulls, (items.min(50) / 10).max(2)) {
+            return Err(format!("{} lacks {missing} of {expected} shows", self.loaded.table));
         }
         Ok(())
     }
 
-    /// How many rows may be missing by what the line says.
-    fn admitted(&self, nulls: usize, tolerated: usize) -> usize {
-        let told = |key: &str| self.line.and_then(|line| line.get(key));
-        let number = |key: &str| told(key).map_or(0, |number| number.parse::<usize>().unwrap());
-        let is_warned = told("level").is_some_and(|level| level.starts_with("WARN"))
-            && told("reason")
+    /// Returns how many rows may be missing according to the log line.
+    fn allowed(&self, nulls: usize, tolerated: usize) -> usize {
+        let value = |key: &str| self.line.and_then(|line| line.get(key));
+        let number = |key: &str| value(key).map_or(0, |number| number.parse::<usize>().unwrap());
+        let is_warned = value("level").is_some_and(|level| level.starts_with("WARN"))
+            && value("reason")
                 .is_some_and(|why| ["within_tolerance", "table_shrank"].contains(&why.as_str()));
-        let tolerated = if told("listed").is_some() && is_warned {
+        let tolerated = if value("listed").is_some() && is_warned {
             TOLERATED.fetch_add(1, Ordering::Relaxed);
             tolerated
         } else {

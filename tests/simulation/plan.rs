@@ -1,138 +1,138 @@
-//! What a seed's world is like.
+//! The parameters of a seed.
 
 use std::time::Duration;
 
-use super::catalogue::{self, TERMS, UNKNOWN_SHOW, UNKNOWN_TERM};
-use super::dice::Dice;
-use super::message::{Draft, Wants};
+use super::catalog::{self, TERMS, UNKNOWN_SHOW, UNKNOWN_TERM};
+use super::message::{Draft, Expected};
+use super::random::SeededRandom;
 
-/// One seed in this many runs the real binary, with its durations as they are in life.
+/// One seed in this many runs the real binary, with the durations of production.
 const BINARY_EVERY: u64 = 100;
 
-/// A message's time, in milliseconds: too short to be kept while things go wrong, or long enough on
-/// the slowest machine.
-const SHORT: u64 = 400;
-const LONG: u64 = 30_000;
+/// Message deadlines: one that is too short with faults, and one that is long enough on a slow machine.
+const SHORT_DEADLINE_MS: u64 = 400;
+const LONG_DEADLINE_MS: u64 = 30_000;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// The real binary, killed by SIGKILL, in the place of tasks.
+    /// Whether instances are the real binary instead of tasks.
     pub binary: bool,
     pub instances: usize,
     pub concurrent_calls: usize,
     pub concurrent_messages: usize,
-    /// How many percent of calls go wrong while the storm lasts.
+    /// The percentage of calls that fail in the fault phase.
     pub faults: u32,
-    /// How many percent of pages show what is not true while the storm lasts.
-    pub lies: u32,
-    /// How many percent of deliveries come twice, or again although they were acknowledged.
-    pub doubles: u32,
-    /// How long the storm lasts, on its own clock.
-    pub storm: u64,
-    /// When instances end.
-    pub ends: Vec<u64>,
-    /// When Spotify's catalogue changes.
+    /// The percentage of wrong pages in the fault phase.
+    pub page_faults: u32,
+    /// The percentage of deliveries that are sent twice, or again after an acknowledgement.
+    pub duplicates: u32,
+    /// When the fault phase ends.
+    pub fault_phase_end: u64,
+    /// When instances are restarted.
+    pub restarts: Vec<u64>,
+    /// When the catalog changes.
     pub changes: Vec<u64>,
-    pub patience: Duration,
+    pub max_retry_after: Duration,
     pub message_deadline: Duration,
     pub ack_deadline: Duration,
-    /// The subscription's dead-letter policy; without one deliveries are not counted.
+    /// The maximum of the subscription's dead-letter policy. Without a policy, deliveries are not counted.
     pub attempts: Option<u32>,
-    /// BigQuery may take a job long after the connection was cut.
+    /// Whether BigQuery may accept a job after the connection was closed.
     pub late_uploads: bool,
     pub bans: bool,
-    /// How long a reading is kept for the other table of its show.
-    pub reading_memory: Duration,
-    /// All uploads are resumable, so that sessions can get lost.
+    pub reading_ttl: Duration,
+    /// Whether all uploads are resumable, so that sessions can get lost.
     pub resumable: bool,
-    /// The tables are there at first, so that operators can spoil them before the first load.
+    /// Whether the tables exist at first, so that an operator can change them before the first load.
     pub tables_exist: bool,
 }
 
 impl Plan {
     pub fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "plan");
+        let mut random = SeededRandom::new(seed, "plan");
         let binary = seed % BINARY_EVERY == BINARY_EVERY / 2;
-        let storm = dice.number(40..250);
-        let moments = |dice: &mut Dice, most: u64| -> Vec<u64> {
-            (0..dice.number(0..most)).map(|_| dice.number(0..storm)).collect()
+        let fault_phase_end = random.number(40..250);
+        let moments = |random: &mut SeededRandom, most: u64| -> Vec<u64> {
+            (0..random.number(0..most)).map(|_| random.number(0..fault_phase_end)).collect()
         };
-        let mut lies = Dice::new(seed, "how many lies");
+        let mut page_random = SeededRandom::new(seed, "how many lies");
         Self {
             seed,
             binary,
-            lies: *lies.pick(&[0, 0, 1, 1, 10, 30]),
-            reading_memory: Duration::from_millis(*lies.pick(&[30, 400, 400])),
-            instances: if dice.chance(25) { 2 } else { 1 },
-            concurrent_calls: dice.number(1..6) as usize,
-            concurrent_messages: dice.number(1..9) as usize,
-            faults: *dice.pick(if binary { &[5, 15] } else { &[0, 15, 30, 45] }),
-            doubles: *dice.pick(&[5, 15, 30]),
-            storm,
-            ends: moments(&mut dice, 4),
-            changes: moments(&mut dice, 5),
-            patience: Duration::from_millis(*dice.pick(&[20, 1200])),
-            message_deadline: Duration::from_millis(*dice.pick(&[SHORT, LONG, LONG])),
-            ack_deadline: Duration::from_millis(*dice.pick(&[300, 60_000, 60_000, 60_000])),
-            attempts: *dice.pick(&[None, Some(5), Some(100), Some(100)]),
-            late_uploads: dice.chance(25),
-            bans: dice.chance(50),
-            resumable: dice.chance(50),
-            tables_exist: dice.chance(50),
+            page_faults: *page_random.pick(&[0, 0, 1, 1, 10, 30]),
+            reading_ttl: Duration::from_millis(*page_random.pick(&[30, 400, 400])),
+            instances: if random.chance(25) { 2 } else { 1 },
+            concurrent_calls: random.number(1..6) as usize,
+            concurrent_messages: random.number(1..9) as usize,
+            faults: *random.pick(if binary { &[5, 15] } else { &[0, 15, 30, 45] }),
+            duplicates: *random.pick(&[5, 15, 30]),
+            fault_phase_end,
+            restarts: moments(&mut random, 4),
+            changes: moments(&mut random, 5),
+            max_retry_after: Duration::from_millis(*random.pick(&[20, 1200])),
+            message_deadline: Duration::from_millis(*random.pick(&[
+                SHORT_DEADLINE_MS,
+                LONG_DEADLINE_MS,
+                LONG_DEADLINE_MS,
+            ])),
+            ack_deadline: Duration::from_millis(*random.pick(&[300, 60_000, 60_000, 60_000])),
+            attempts: *random.pick(&[None, Some(5), Some(100), Some(100)]),
+            late_uploads: random.chance(25),
+            bans: random.chance(50),
+            resumable: random.chance(50),
+            tables_exist: random.chance(50),
         }
     }
 
-    /// Whether an older reading can never land on a newer one: that is promised within a process,
-    /// and no process can prevent what BigQuery does with an upload that it gave up.
-    pub fn readings_keep_their_order(&self) -> bool {
+    /// Returns whether an older reading must not replace a newer one. A process guarantees it for its own loads,
+    /// but not for an upload that BigQuery accepts late.
+    pub fn readings_stay_in_order(&self) -> bool {
         self.instances == 1 && !self.late_uploads && !self.binary
     }
 
-    /// The same in fair weather: nothing is cut short that only needs its time.
-    pub fn fair(&self) -> Self {
-        Self { message_deadline: Duration::from_millis(LONG), ..self.clone() }
+    /// Returns the plan for the time after the fault phase, in which every message has enough time.
+    pub fn without_faults(&self) -> Self {
+        Self { message_deadline: Duration::from_millis(LONG_DEADLINE_MS), ..self.clone() }
     }
 
-    /// What is published as the storm begins.
+    /// Returns the messages that are published at the start.
     pub fn drafts(&self) -> Vec<Draft> {
-        let mut dice = Dice::new(self.seed, "messages");
-        let messages = dice.number(3..11);
+        let mut random = SeededRandom::new(self.seed, "messages");
+        let messages = random.number(3..11);
         (0..messages)
-            .map(|_| match dice.number(0..10) {
-                0..7 => table(&mut dice, self.seed),
-                7 => fan_out(&mut dice),
-                _ => poison(&mut dice),
+            .map(|_| match random.number(0..10) {
+                0..7 => table(&mut random, self.seed),
+                7 => fan_out(&mut random),
+                _ => poison(&mut random),
             })
             .collect()
     }
 }
 
-fn table(dice: &mut Dice, seed: u64) -> Draft {
-    let kind = *dice.pick(&["podcasts", "episodes", "mentions"]);
-    // Few terms, so that several messages want the same table.
-    let term = *dice.pick(&[0, 0, 1, 2]);
-    match dice.number(0..4) {
-        0 if kind != "podcasts" => {
-            Draft::table_of_show(kind, term, &catalogue::show_of(seed, term))
-        }
+fn table(random: &mut SeededRandom, seed: u64) -> Draft {
+    let kind = *random.pick(&["podcasts", "episodes", "mentions"]);
+    // There are few terms, so that several messages load the same table.
+    let term = *random.pick(&[0, 0, 1, 2]);
+    match random.number(0..4) {
+        0 if kind != "podcasts" => Draft::table_of_show(kind, term, &catalog::show_of(seed, term)),
         _ => Draft::table(kind, term),
     }
 }
 
-fn fan_out(dice: &mut Dice) -> Draft {
-    let data = match dice.number(0..3) {
-        0 => serde_json::json!({"search_term": TERMS[dice.number(0..3) as usize].text}),
+fn fan_out(random: &mut SeededRandom) -> Draft {
+    let data = match random.number(0..3) {
+        0 => serde_json::json!({"search_term": TERMS[random.number(0..3) as usize].text}),
         1 => serde_json::json!({"search_term": [TERMS[0].text, TERMS[1].text]}),
         _ => {
             serde_json::json!({"table": "mentions", "search_term": [TERMS[2].text, TERMS[1].text]})
         }
     };
-    Draft::new(data.to_string(), Wants::FanOut)
+    Draft::new(data.to_string(), Expected::FanOut)
 }
 
-fn poison(dice: &mut Dice) -> Draft {
-    let (data, reason) = *dice.pick(&[
+fn poison(random: &mut SeededRandom) -> Draft {
+    let (data, reason) = *random.pick(&[
         ("%", "bad_base64"),
         ("{\"table\":", "bad_json"),
         (r#"{"tabel":"episodes"}"#, "refused"),
@@ -150,5 +150,5 @@ fn poison(dice: &mut Dice) -> Draft {
         .to_string(),
         plain => plain.to_owned(),
     };
-    Draft::new(data, Wants::Letter(reason))
+    Draft::new(data, Expected::DeadLetter(reason))
 }

@@ -1,5 +1,5 @@
-//! A Pub/Sub subscription that pushes: at least once, in no order, again after a backoff until it is
-//! acknowledged, and to the dead letters after its last attempt.
+//! A Pub/Sub push subscription: it delivers each message at least once, in any order, retries with backoff
+//! until it is acknowledged, and dead-letters it after the last attempt.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -8,46 +8,50 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::dice::Dice;
-use super::faults::Weather;
+use super::faults::FaultPhase;
 use super::message::{Draft, Message};
 use super::plan::Plan;
+use super::random::SeededRandom;
 use crate::support::Push;
 
-/// Deliveries after the storm, by when a message that can succeed must have. What has passed by then
-/// is a last ban, which is shorter than their backoffs together.
-const ENOUGH: u32 = 150;
+/// The number of deliveries after the fault phase until a message counts as stuck. Their backoffs together are
+/// longer than the last ban.
+const MAX_FAULTLESS_ATTEMPTS: u32 = 150;
 
-/// An acknowledgement deadline that nothing runs into but what never ends.
-const LONG: Duration = Duration::from_secs(60);
+/// The acknowledgement deadline after the fault phase. Only a message that hangs reaches it.
+const LONG_ACK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How a message ended.
+/// What happened to a message in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Outcome {
     Acknowledged,
-    /// Given up by the subscription.
+    /// Dead-lettered by the subscription.
     DeadLettered,
-    /// Not done although nothing goes wrong any more; with the last answer.
+    /// Not acknowledged although there are no more faults. Contains the last response.
     Stuck(String),
 }
 
 pub struct Queue {
     pub plan: Plan,
-    /// The instances' addresses; none where one is down.
+    /// The instances' URLs, or `None` for an instance that is down.
     pub urls: Mutex<Vec<Option<String>>>,
-    /// Deliveries under way that nobody waits for.
-    pub loose: TaskTracker,
-    pub weather: Weather,
+    /// Deliveries in progress whose result is ignored.
+    pub background: TaskTracker,
+    pub phase: FaultPhase,
     pub client: reqwest::Client,
 }
 
 impl Queue {
-    /// Publishes a message, and delivers it until it is settled.
-    pub async fn see_through(self: Arc<Self>, id: String, draft: Draft) -> (Message, End) {
-        let mut dice = Dice::new(self.plan.seed, &format!("message {id}"));
+    /// Publishes a message, and delivers it until it is acknowledged, dead-lettered or stuck.
+    pub async fn deliver_until_settled(
+        self: Arc<Self>,
+        id: String,
+        draft: Draft,
+    ) -> (Message, Outcome) {
+        let mut random = SeededRandom::new(self.plan.seed, &format!("message {id}"));
         let message = Message {
             published: SystemTime::now(),
-            wants: draft.wants,
+            expected: draft.expected,
             push: Push {
                 data: draft.data,
                 id,
@@ -57,51 +61,57 @@ impl Queue {
             },
         };
         let mut attempt = 1;
-        let mut in_fair_weather = 0;
+        let mut faultless_attempts = 0;
         loop {
-            sleep(dice.millis(0..30)).await;
-            let fair = !self.weather.is_stormy();
-            let answer = self.deliver(&message, attempt, &mut dice).await;
-            // An acknowledgement may get lost, too.
-            if answer == "204" && (fair || !dice.chance(self.plan.doubles / 4)) {
-                if dice.chance(self.plan.doubles) {
+            sleep(random.millis(0..30)).await;
+            let is_faultless = !self.phase.is_active();
+            let response = self.deliver(&message, attempt, &mut random).await;
+            // An acknowledgement may get lost.
+            if response == "204" && (is_faultless || !random.chance(self.plan.duplicates / 4)) {
+                if random.chance(self.plan.duplicates) {
                     let (queue, message) = (Arc::clone(&self), message.clone());
-                    let mut dice = Dice::new(self.plan.seed, &format!("late {}", message.push.id));
-                    self.loose.spawn(async move {
-                        sleep(dice.millis(0..300)).await;
-                        queue.deliver(&message, attempt, &mut dice).await;
+                    let mut random =
+                        SeededRandom::new(self.plan.seed, &format!("late {}", message.push.id));
+                    self.background.spawn(async move {
+                        sleep(random.millis(0..300)).await;
+                        queue.deliver(&message, attempt, &mut random).await;
                     });
                 }
-                return (message, End::Acknowledged);
+                return (message, Outcome::Acknowledged);
             }
             attempt += 1;
-            if self.plan.attempts.is_some_and(|attempts| attempt > attempts) && !fair {
-                return (message, End::DeadLettered);
+            if self.plan.attempts.is_some_and(|attempts| attempt > attempts) && !is_faultless {
+                return (message, Outcome::DeadLettered);
             }
-            in_fair_weather += u32::from(fair);
-            if in_fair_weather == ENOUGH {
-                return (message, End::Stuck(answer));
+            faultless_attempts += u32::from(is_faultless);
+            if faultless_attempts == MAX_FAULTLESS_ATTEMPTS {
+                return (message, Outcome::Stuck(response));
             }
             let scale = if self.plan.binary { 40 } else { 4 };
-            sleep(dice.millis(0..scale << attempt.min(6))).await;
+            sleep(random.millis(0..scale << attempt.min(6))).await;
         }
     }
 
-    /// One delivery, or two at once; the answer to the first.
-    async fn deliver(self: &Arc<Self>, message: &Message, attempt: u32, dice: &mut Dice) -> String {
-        self.weather.clock.tick();
+    /// Delivers a message once, or twice concurrently. Returns the response to one of them.
+    async fn deliver(
+        self: &Arc<Self>,
+        message: &Message,
+        attempt: u32,
+        random: &mut SeededRandom,
+    ) -> String {
+        self.phase.clock.tick();
         let counted = self.plan.attempts.map(|_| attempt);
-        if dice.chance(self.plan.doubles) {
-            drop(self.loose.spawn(self.post(message.envelope(counted), dice)));
+        if random.chance(self.plan.duplicates) {
+            drop(self.background.spawn(self.post(message.envelope(counted), random)));
         }
-        let mut push = self.loose.spawn(self.post(message.envelope(counted), dice));
-        let fair = !self.weather.is_stormy();
-        let deadline = if fair { LONG } else { self.plan.ack_deadline };
+        let mut push = self.background.spawn(self.post(message.envelope(counted), random));
+        let is_active = self.phase.is_active();
+        let deadline = if is_active { self.plan.ack_deadline } else { LONG_ACK_DEADLINE };
         match timeout(deadline, &mut push).await {
-            Ok(answer) => answer.unwrap(),
+            Ok(response) => response.unwrap(),
             Err(_) => {
-                // Whether the connection is cut with it, or stays with the front end.
-                if dice.chance(50) {
+                // The front end may keep the connection or close it.
+                if random.chance(50) {
                     push.abort();
                 }
                 "ack deadline".to_owned()
@@ -109,19 +119,23 @@ impl Queue {
         }
     }
 
-    fn post(&self, body: String, dice: &mut Dice) -> impl Future<Output = String> + use<> {
-        let url = dice.pick(&self.urls.lock().unwrap()).clone();
+    fn post(
+        &self,
+        body: String,
+        random: &mut SeededRandom,
+    ) -> impl Future<Output = String> + use<> {
+        let url = random.pick(&self.urls.lock().unwrap()).clone();
         let client = self.client.clone();
         async move {
             let Some(url) = url else { return "down".to_owned() };
             let sent = client.post(url).body(body).send().await;
             match sent {
-                Ok(answer) if answer.status() == 204 => "204".to_owned(),
-                Ok(answer) => {
-                    let status = answer.status().as_u16();
-                    format!("{status} {}", answer.text().await.unwrap_or_default())
+                Ok(response) if response.status() == 204 => "204".to_owned(),
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    format!("{status} {}", response.text().await.unwrap_or_default())
                 }
-                Err(_) => "cut".to_owned(),
+                Err(_) => "connection closed".to_owned(),
             }
         }
     }

@@ -444,6 +444,15 @@ fn job_response(id: &str, job: &Job) -> Value {
     })
 }
 
+/// Returns the schema of a kind of table, from Terraform's files.
+pub fn schema(kind: &str) -> Value {
+    let fields = match kind {
+        "podcasts" => include_str!("../../terraform/schemas/podcasts.json"),
+        _ => include_str!("../../terraform/schemas/episodes.json"),
+    };
+    json!({"fields": serde_json::from_str::<Value>(fields).unwrap()})
+}
+
 /// Returns an error body as Google's APIs write it.
 pub fn error_body(status: u16, reason: &str, message: &str) -> String {
     json!({"error": {

@@ -1,8 +1,7 @@
-//! The binary itself, as a host would run it: settings by environment, and every byte that it
-//! prints.
+//! Runs the binary with settings from the environment, and collects its output.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,42 +17,56 @@ pub struct Binary {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// A command with these settings and no others.
+/// Returns a command with only these settings.
 pub fn command(arguments: &[&str], settings: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spotify-bq"));
     command.args(arguments).env_clear().envs(settings).kill_on_drop(true).stdin(Stdio::null());
     command
 }
 
-/// What a command printed, on either stream.
+/// Runs a command. Returns its standard output and standard error.
 pub async fn output(arguments: &[&str], settings: &BTreeMap<String, String>) -> String {
     let output = command(arguments, settings).output().await.unwrap();
     String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
 impl Binary {
-    /// Starts the service on a free port and waits until it answers.
+    /// Starts the service on a free port and waits until it accepts connections.
     pub async fn start(settings: &BTreeMap<String, String>) -> Self {
+        Self::start_command(command(&["serve"], settings)).await
+    }
+
+    /// Starts the service with at most `max_files` open files.
+    pub async fn start_with_max_files(settings: &BTreeMap<String, String>, max_files: u32) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {max_files} && exec \"$0\" serve")]);
+        shell.arg(env!("CARGO_BIN_EXE_spotify-bq")).env_clear().envs(settings).kill_on_drop(true);
+        Self::start_command(shell).await
+    }
+
+    async fn start_command(mut command: Command) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let mut settings = settings.clone();
-        settings.insert("PORT".to_owned(), port.to_string());
-        let mut command = command(&["serve"], &settings);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.env("PORT", port.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let printed = Arc::default();
         let readers = vec![
             tokio::spawn(collect(child.stdout.take().unwrap(), Arc::clone(&printed))),
             tokio::spawn(collect(child.stderr.take().unwrap(), Arc::clone(&printed))),
         ];
         let mut binary = Self { url: format!("http://127.0.0.1:{port}/"), child, printed, readers };
-        binary.wait_until_it_answers(port).await;
+        binary.wait_until_it_accepts(port).await;
         binary
     }
 
-    async fn wait_until_it_answers(&mut self, port: u16) {
+    async fn wait_until_it_accepts(&mut self, port: u16) {
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.printed());
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "the service exited: {}",
+                self.printed()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -62,7 +75,7 @@ impl Binary {
         String::from_utf8(self.printed.lock().unwrap().clone()).unwrap()
     }
 
-    /// The most memory that it has held, in MiB.
+    /// Returns the peak memory in MiB.
     pub fn peak_mib(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
@@ -70,19 +83,32 @@ impl Binary {
         peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
-    /// Ends it and gives all that it printed.
+    /// Kills the process. Returns its output.
     pub async fn end(mut self) -> String {
-        self.child.kill().await.unwrap();
+        self.child.start_kill().unwrap();
+        self.wait().await.1
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
+        );
+    }
+
+    /// Waits until the process exits. Returns its output.
+    pub async fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().await.unwrap();
         for reader in std::mem::take(&mut self.readers) {
             reader.await.unwrap();
         }
-        self.printed()
+        (status, self.printed())
     }
 }
 
 async fn collect(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = [0; 8192];
-    // A line is written at once, so the two streams mix only between lines.
+    // Each line is written at once, so a line of one stream does not contain part of the other.
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         into.lock().unwrap().extend_from_slice(&buffer[..length]);
     }

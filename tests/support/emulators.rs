@@ -1,5 +1,5 @@
-//! Google's Pub/Sub emulator and a BigQuery emulator, spoken to in their own REST, so that nothing
-//! here is the service's view of them. Each test has a project of its own.
+//! Google's Pub/Sub emulator and a BigQuery emulator. The tests call their REST APIs and do not use the
+//! service's code. Each test has its own project.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::World;
 use super::spotify::Spotify;
 
-/// A project in the emulators, with dataset, topics and the subscription of the dead letters, and a
-/// world whose settings point there.
+/// A project in the emulators, with dataset, topics and the subscription for dead letters, and settings for
+/// it.
 pub struct Cloud {
     pub world: World,
     project: String,
@@ -62,7 +62,7 @@ impl Cloud {
         self.send("PUT", &format!("{}/subscriptions/{name}", self.pubsub), subscription).await;
     }
 
-    /// A push subscription of the trigger topic, which redelivers soon.
+    /// Creates a push subscription of the trigger topic with a short backoff.
     pub async fn push_to(&self, url: &str) {
         let subscription = json!({
             "topic": self.topic("trigger"), "pushConfig": {"pushEndpoint": url},
@@ -72,7 +72,7 @@ impl Cloud {
         self.subscribe("push", &subscription).await;
     }
 
-    /// Publishes to the trigger topic and answers the message's id.
+    /// Publishes to the trigger topic. Returns the id of the message.
     pub async fn publish(&self, data: &Value) -> String {
         self.publish_to("trigger", &data.to_string(), &json!({})).await
     }
@@ -95,7 +95,7 @@ impl Cloud {
         self.send("PUT", &url, &json!({})).await;
     }
 
-    /// Takes this many messages from a subscription, and returns their data.
+    /// Pulls and acknowledges this many messages. Returns their data.
     pub async fn take(&self, subscription: &str, count: usize) -> Vec<String> {
         let url = format!("{}/subscriptions/{subscription}", self.pubsub);
         let mut taken = Vec::new();
@@ -112,7 +112,7 @@ impl Cloud {
         taken
     }
 
-    /// The dead letters that are there now: data and attributes. They stay.
+    /// Returns data and attributes of the dead letters, without acknowledging them.
     pub async fn letters(&self) -> Vec<(String, BTreeMap<String, String>)> {
         let url = format!("{}/subscriptions/letters-kept", self.pubsub);
         let ask = json!({"maxMessages": 100, "returnImmediately": true});
@@ -132,8 +132,8 @@ impl Cloud {
         received.iter().map(letter).collect()
     }
 
-    /// A table's rows by id, every value in the text that BigQuery's answers have; nothing where
-    /// there is no such table.
+    /// Returns the rows of a table by id, with all values as strings, as in BigQuery's responses. Returns `None`
+    /// if the table does not exist.
     pub async fn rows(&self, table: &str) -> Option<Vec<Value>> {
         let query = format!("SELECT * FROM spotify_podcasts.{table} ORDER BY id");
         let query = json!({"query": query, "useLegacySql": false, "maxResults": 100_000});
@@ -155,7 +155,7 @@ impl Cloud {
         )
     }
 
-    /// How many load jobs there were.
+    /// Returns the number of load jobs.
     pub async fn load_jobs(&self) -> usize {
         let url = format!("{}/jobs?projection=full&maxResults=1000", self.bigquery);
         let answer = self.client.get(url).send().await.unwrap().bytes().await.unwrap();
@@ -164,7 +164,7 @@ impl Cloud {
         jobs.iter().filter(|job| !job["configuration"]["load"].is_null()).count()
     }
 
-    /// Waits until the tables hold this.
+    /// Waits until the tables have these rows.
     pub async fn until_filled(&self, tables: &[(&str, Vec<Value>)]) {
         for (table, expected) in tables {
             eventually(table, || async {
@@ -174,7 +174,7 @@ impl Cloud {
         }
     }
 
-    /// Runs the real binary with these arguments.
+    /// Runs the binary with these arguments.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spotify-bq"));
         command.env_clear().envs(&self.world.settings).args(arguments);
@@ -191,7 +191,7 @@ impl Cloud {
     }
 }
 
-/// Asks until there is an answer. The bound is for a test that would never end.
+/// Calls `ask` until it returns a value. Panics after two minutes.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
@@ -202,11 +202,11 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("it never came to this: {what}");
+    panic!("timed out: {what}");
 }
 
-/// What the query must answer for these rows: sorted by id, every value in BigQuery's text.
-pub fn in_bigquerys_text(mut rows: Vec<Value>) -> Vec<Value> {
+/// Returns rows as a query returns them: sorted by id, with all values as strings.
+pub fn as_query_result(mut rows: Vec<Value>) -> Vec<Value> {
     rows.sort_by(|one, other| one["id"].as_str().cmp(&other["id"].as_str()));
     for value in rows.iter_mut().flat_map(|row| row.as_object_mut().unwrap().values_mut()) {
         if value.is_number() || value.is_boolean() {
@@ -217,6 +217,6 @@ pub fn in_bigquerys_text(mut rows: Vec<Value>) -> Vec<Value> {
 }
 
 fn host(variable: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "the service's own reading is what is tested")]
+    #[expect(clippy::disallowed_methods, reason = "a setting of the test")]
     std::env::var(variable).unwrap_or_else(|_| panic!("this test needs {variable}"))
 }

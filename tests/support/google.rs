@@ -1,4 +1,4 @@
-//! A metadata server and token endpoints, as Google's: each token is another one.
+//! Simulated metadata server and token endpoints of Google. Each token is different.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,12 +29,12 @@ impl Google {
                         "access_token": metadata("metadata"), "expires_in": 3599,
                         "token_type": "Bearer",
                     });
-                    async move { flavored(&headers, &token.to_string()) }
+                    async move { with_flavor(&headers, &token.to_string()) }
                 }),
             )
             .route(
                 "/computeMetadata/v1/project/project-id",
-                get(|headers: HeaderMap| async move { flavored(&headers, "p1") }),
+                get(|headers: HeaderMap| async move { with_flavor(&headers, "p1") }),
             )
             .route(
                 "/token",
@@ -63,7 +63,7 @@ impl Google {
         Self { stub: Stub::start(router).await }
     }
 
-    /// `host:port`, as GCE_METADATA_HOST has it.
+    /// Returns the value of GCE_METADATA_HOST.
     pub fn host(&self) -> &str {
         self.stub.url.trim_start_matches("http://")
     }
@@ -84,8 +84,8 @@ fn oauth(token: &str) -> Value {
     })
 }
 
-/// Google's metadata server refuses requests without the header, so that no browser gets a token.
-fn flavored(headers: &HeaderMap, answer: &str) -> Response {
+/// The metadata server rejects requests without the header, so that browsers do not get a token.
+fn with_flavor(headers: &HeaderMap, answer: &str) -> Response {
     if headers.get("metadata-flavor").is_some_and(|flavor| flavor == "Google") {
         return answer.to_owned().into_response();
     }

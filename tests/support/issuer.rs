@@ -1,5 +1,5 @@
-//! A token issuer of our own: its keys, made anew in each run, and the tokens that it and others
-//! sign. Tokens are put together by hand, so that a bad one can be bad in any way.
+//! A token issuer with new keys in each run. Tokens are built by hand, so that they can be invalid in any
+//! way.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,30 +18,30 @@ use super::wire::Stub;
 pub const AUDIENCE: &str = "https://spotify-bq.example/";
 pub const ACCOUNT: &str = "push@p1.iam.gserviceaccount.com";
 
-/// The issuer's key, and one that is not its own.
-pub static OURS: LazyLock<KeyPair> = LazyLock::new(key);
-pub static OTHERS: LazyLock<KeyPair> = LazyLock::new(key);
+/// The issuer's key, and another one.
+pub static ISSUER_KEY: LazyLock<KeyPair> = LazyLock::new(key);
+pub static OTHER_KEY: LazyLock<KeyPair> = LazyLock::new(key);
 
 fn key() -> KeyPair {
     KeyPair::generate(KeySize::Rsa2048).unwrap()
 }
 
-/// Serves the issuer's keys, and counts who asks for them.
+/// Serves the issuer's keys.
 pub struct Issuer {
     pub stub: Stub,
     keys: Arc<Mutex<Value>>,
 }
 
 impl Issuer {
-    /// An issuer whose one key is known as `kid`.
+    /// Starts an issuer whose key has the id `kid`.
     pub async fn start(kid: &str) -> Self {
-        let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &OURS)]})));
+        let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &ISSUER_KEY)]})));
         let served = Arc::clone(&keys);
         let answer = move || async move { axum::Json(served.lock().unwrap().clone()) };
         Self { stub: Stub::start(Router::new().route("/certs", get(answer))).await, keys }
     }
 
-    /// From now on the issuer has these keys.
+    /// Replaces the issuer's keys.
     pub fn set(&self, keys: &[Value]) {
         *self.keys.lock().unwrap() = json!({ "keys": keys });
     }
@@ -51,7 +51,7 @@ impl Issuer {
     }
 }
 
-/// A key as an issuer publishes it.
+/// Returns a key as an issuer publishes it.
 pub fn jwk(kid: &str, key: &KeyPair) -> Value {
     let key = key.public_key();
     json!({
@@ -65,7 +65,7 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The claims of a push of ours, with these instead of or beside them; null takes one away.
+/// Returns valid claims with `changes`. Null removes a claim.
 pub fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "https://accounts.google.com", "aud": AUDIENCE, "azp": "1", "sub": "1",
@@ -78,7 +78,7 @@ pub fn claims(changes: Value) -> Value {
     claims
 }
 
-/// A token: what it says, signed with `key`.
+/// Returns a token that is signed with `key`.
 pub fn token(header: &Value, claims: &Value, key: &KeyPair) -> String {
     let signed = unsigned(&header.to_string(), &claims.to_string());
     let mut signature = vec![0; key.public_modulus_len()];
@@ -86,12 +86,12 @@ pub fn token(header: &Value, claims: &Value, key: &KeyPair) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// What is signed of a token.
+/// Returns the part of a token that is signed.
 pub fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
 }
 
-/// A token of ours, but for these claims, signed with the issuer's key `kid`.
-pub fn ours(kid: &str, changes: Value) -> String {
-    token(&json!({"alg": "RS256", "typ": "JWT", "kid": kid}), &claims(changes), &OURS)
+/// Returns a valid token with changed claims, signed with the issuer's key `kid`.
+pub fn valid_token(kid: &str, changes: Value) -> String {
+    token(&json!({"alg": "RS256", "typ": "JWT", "kid": kid}), &claims(changes), &ISSUER_KEY)
 }

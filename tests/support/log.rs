@@ -1,5 +1,5 @@
-//! What the service logs: the lines of this thread, which with tokio's one-threaded test runtime are
-//! all lines of one test.
+//! The service's log lines: those of the current thread, which are all lines of a test with tokio's
+//! single-threaded runtime.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// A line's fields; its text is `message`.
+/// The fields of a line. Its text is `message`.
 pub type Line = BTreeMap<String, String>;
 
 pub struct Log {
@@ -19,35 +19,35 @@ pub struct Log {
 }
 
 impl Log {
-    /// Collects lines from now on.
+    /// Starts to collect lines.
     pub fn start() -> Self {
         Self::start_with(|_| {})
     }
 
-    /// Collects lines, and lets `watch` see each before it counts.
+    /// Starts to collect lines, and calls `watch` for each before it is collected.
     pub fn start_with(watch: impl Fn(&Line) + Send + Sync + 'static) -> Self {
         let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
-        LazyLock::force(&ELSEWHERE);
+        LazyLock::force(&OTHER_SUBSCRIBERS);
         let layer = Collect { lines: Arc::clone(&lines), watch };
         let subscriber = tracing_subscriber::registry().with(layer);
         Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// A subscriber for other threads, which hands each line over.
+    /// Returns a subscriber for other threads that calls `watch` for each line.
     pub fn dispatch(watch: impl Fn(&Line) + Send + Sync + 'static) -> Dispatch {
-        LazyLock::force(&ELSEWHERE);
+        LazyLock::force(&OTHER_SUBSCRIBERS);
         let layer = Collect { lines: Arc::default(), watch };
         Dispatch::new(tracing_subscriber::registry().with(layer))
     }
 
-    /// The lines about an event of the service's.
+    /// Returns the lines with this `event`.
     pub fn lines(&self, event: &str) -> Vec<Line> {
         let mut lines = self.lines.lock().unwrap().clone();
         lines.retain(|line| line.get("event").is_some_and(|is| is == event));
         lines
     }
 
-    /// The one line that tells a message's outcome, the last of its deliveries'.
+    /// Returns the line with the outcome of a message's last delivery.
     pub fn outcome(&self, message_id: &str) -> Line {
         let lines = self.lines("message");
         let of_it = |line: &&Line| line.get("message_id").is_some_and(|id| id == message_id);
@@ -55,9 +55,9 @@ impl Log {
     }
 }
 
-/// tracing remembers whether anybody wants a line, and where it knows of one subscriber only it asks
-/// the thread that comes first, which may be another test's. With these it always knows of more.
-static ELSEWHERE: LazyLock<[Dispatch; 2]> =
+/// tracing caches whether a line is enabled. With a single subscriber, it would ask only the first thread's,
+/// which may be that of another test. So there are always more.
+static OTHER_SUBSCRIBERS: LazyLock<[Dispatch; 2]> =
     LazyLock::new(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
 
 struct Collect<W> {

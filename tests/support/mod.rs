@@ -1,4 +1,4 @@
-//! Boots the real app on a free port, with settings as an operator would give them.
+//! Starts the real app on a free port, with settings and simulated services.
 
 pub mod bigquery;
 pub mod binary;
@@ -30,14 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 use bigquery::BigQuery;
 use pubsub::PubSub;
-use spotify::Spotify;
+use spotify::{Spotify, episode_rows};
 
-/// The configured tables, by their default names.
+/// The default names of the tables.
 pub const PODCASTS: &str = "tb_datahackers_limitada";
 pub const EPISODES: &str = "tb_datahackers_episodios_total";
 pub const MENTIONS: &str = "tb_datahackers_episodios_boticario";
 
-/// The world around the service.
+/// The simulated services, and settings with their addresses.
 pub struct World {
     pub spotify: Spotify,
     pub bigquery: BigQuery,
@@ -54,7 +54,7 @@ pub struct App {
     pub server: tokio::task::JoinHandle<()>,
 }
 
-/// What the service answered.
+/// The service's response to a push.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -75,7 +75,7 @@ pub struct Push {
 
 static IDS: AtomicU32 = AtomicU32::new(1);
 
-/// A message of its own with this data, at its first delivery.
+/// Returns a new message with this data, at its first delivery.
 pub fn message(data: &Value) -> Push {
     Push {
         data: data.to_string(),
@@ -86,13 +86,13 @@ pub fn message(data: &Value) -> Push {
     }
 }
 
-/// A message for one of the configured term's tables.
+/// Returns a new message for a table of the configured term.
 pub fn table(table: &str) -> Push {
     message(&json!({ "table": table }))
 }
 
 impl Push {
-    /// The same message, delivered again.
+    /// Returns a later delivery of the message.
     pub fn again(&self, attempt: u32) -> Self {
         Self { attempt: Some(attempt), ..self.clone() }
     }
@@ -115,7 +115,6 @@ impl Push {
 }
 
 impl World {
-    /// A world in which Spotify shows `spotify`, and settings point the service at it.
     pub async fn new(spotify: Spotify) -> Self {
         spotify_bq::install_tls_provider();
         let bigquery = BigQuery::start().await;
@@ -142,7 +141,7 @@ impl World {
         self
     }
 
-    /// The settings as the service reads them, with durations scaled down.
+    /// Returns the configuration of the settings, with short pauses.
     pub fn config(&self) -> Config {
         let get = |name: &str| self.settings.get(name).cloned();
         let mut config = Config::read(&get, None, Purpose::Serve).unwrap();
@@ -160,15 +159,21 @@ impl World {
     pub async fn app(&self) -> App {
         App::start(self.config()).await
     }
+
+    /// Returns how often the table of episodes was replaced. Checks that it has what Spotify shows.
+    pub fn episode_loads(&self) -> u32 {
+        assert_eq!(self.bigquery.rows(EPISODES), episode_rows(self.spotify.episodes()));
+        self.bigquery.table(EPISODES).unwrap().loads
+    }
 }
 
 impl Answer {
-    /// Status and outcome, as tests compare them.
-    pub fn told(&self) -> (u16, &str) {
+    /// Returns status and outcome.
+    pub fn result(&self) -> (u16, &str) {
         (self.status, &self.outcome)
     }
 
-    /// Why, in the service's words.
+    /// Returns why the message failed.
     pub fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }
@@ -190,7 +195,7 @@ impl App {
         Self { url, client: client(), signal, server: tokio::spawn(server), service }
     }
 
-    /// Pushes a message and waits for the answer.
+    /// Pushes a message and waits for the response.
     pub async fn push(&self, push: &Push) -> Answer {
         self.try_push(push).await.unwrap()
     }
@@ -199,12 +204,12 @@ impl App {
         self.post(push.envelope().to_string()).await
     }
 
-    /// Posts a body as it is.
+    /// Posts a body.
     pub async fn post(&self, body: impl Into<reqwest::Body>) -> reqwest::Result<Answer> {
         self.post_with(&[], body).await
     }
 
-    /// Posts a body as it is, with these headers.
+    /// Posts a body with these headers.
     pub async fn post_with(
         &self,
         headers: &[(&str, &str)],
@@ -224,17 +229,24 @@ impl App {
         Ok(Answer { status, outcome, retry_after, body })
     }
 
-    /// What SIGTERM does.
+    /// Shuts down, as after SIGTERM.
     pub fn terminate(&self) {
         self.signal.cancel();
     }
 }
 
-/// A client without a pool: each push is a connection, as from many senders. One for all, since
-/// making one reads the system's certificates.
+/// Waits until a condition is true.
+pub async fn until(is_true: impl Fn() -> bool) {
+    while !is_true() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Returns a client that opens a connection for each request, as many senders do. There is one client, because
+/// creating it reads the system's certificates.
 pub fn client() -> reqwest::Client {
     static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "a client that is not the service's")]
+        #[expect(clippy::disallowed_methods, reason = "this is not one of the service's clients")]
         reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
     });
     CLIENT.clone()

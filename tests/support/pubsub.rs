@@ -1,5 +1,5 @@
-//! A simulated Pub/Sub: gRPC by hand, since the crate has no server. Publishing is here, pulling in
-//! `subscriber`.
+//! A simulated Pub/Sub with publishing; `subscriber` has pulling. gRPC is implemented by hand, because the
+//! crate has no server.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::subscriber::State;
 
-/// A message that was published.
+/// A published message.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub topic: String,
@@ -34,17 +34,17 @@ type Hook = Box<dyn FnMut(&str) -> Option<tonic::Code> + Send>;
 pub struct PubSub {
     pub host: String,
     published: Arc<Mutex<Vec<Published>>>,
-    /// How many messages each publish had.
+    /// The number of messages of each call.
     pub publishes: Arc<Mutex<Vec<usize>>>,
     hook: Arc<Mutex<Hook>>,
     lost: Arc<Mutex<Hook>>,
-    /// The header of each call, empty where it had none.
+    /// The `authorization` header of each call, or an empty string.
     pub authorizations: Arc<Mutex<Vec<String>>>,
-    /// May refuse a message by its data.
+    /// May reject a message by its data.
     pub refuses: Arc<Mutex<Hook>>,
-    /// The one subscription.
+    /// The only subscription.
     pub subscription: Arc<Mutex<State>>,
-    /// Changes when something was published.
+    /// Notifies about each publish.
     pub news: watch::Sender<()>,
 }
 
@@ -80,12 +80,12 @@ impl PubSub {
         pubsub
     }
 
-    /// From now on `hook` may refuse a publish to a topic with a code.
+    /// Lets `hook` reject later publishes to a topic with a code.
     pub fn on(&self, hook: impl FnMut(&str) -> Option<tonic::Code> + Send + 'static) {
         *self.hook.lock().unwrap() = Box::new(hook);
     }
 
-    /// From now on `hook` may put a code in the place of the answer to a publish that was taken.
+    /// Lets `hook` replace the response to an accepted publish with a code.
     pub fn lose(&self, hook: impl FnMut(&str) -> Option<tonic::Code> + Send + 'static) {
         *self.lost.lock().unwrap() = Box::new(hook);
     }
@@ -108,9 +108,9 @@ impl PubSub {
         self.authorizations.lock().unwrap().push(authorization);
         let mut code = Some(tonic::Code::Cancelled);
         let mut frames = Vec::new();
-        // The caller may have gone away meanwhile.
+        // The caller may have disconnected.
         if let Ok(body) = request.into_body().collect().await {
-            // A frame of gRPC: a flag, four bytes of length, the message.
+            // A gRPC frame: a flag, four bytes of length, the message.
             let body = &body.to_bytes()[5..];
             code = if method == "Publish" {
                 self.publish(PublishRequest::decode(body).unwrap(), &mut frames)

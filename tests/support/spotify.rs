@@ -1,11 +1,11 @@
-//! A simulated Spotify: the demo's, with a catalogue of the test's own.
+//! A simulated Spotify: that of the demo, with the catalog of a test.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spotify_bq::demo::{Catalog, id, router};
 
-use super::wire::{Act, Stub, answer};
+use super::wire::{Act, Call, Stub, answer};
 
 pub struct Spotify {
     pub stub: Stub,
@@ -17,19 +17,44 @@ impl Spotify {
         Self { stub: Stub::start(router(Arc::new(catalog.clone()))).await, catalog }
     }
 
-    /// A search that finds `shows` shows, the first of which has `episodes` episodes.
+    /// Starts a Spotify whose search returns `shows` shows, the first of which has `episodes` episodes.
     pub async fn showing(shows: usize, episodes: usize) -> Self {
         Self::start(catalog(shows, episodes)).await
     }
 
-    /// The episodes of the first show.
+    /// Returns the episodes of the first show.
     pub fn episodes(&self) -> &[Value] {
         &self.catalog.episodes[self.catalog.shows[0]["id"].as_str().unwrap()]
     }
 
-    /// The calls to the Web API, in the order in which they came.
-    pub fn api_calls(&self) -> Vec<super::wire::Call> {
+    /// Returns the episodes of the first show that mention the sponsor.
+    pub fn mentions(&self) -> Vec<Value> {
+        self.episodes().iter().step_by(3).cloned().collect()
+    }
+
+    /// Returns the calls to the Web API in their order.
+    pub fn api_calls(&self) -> Vec<Call> {
         self.stub.calls_to("GET", "/v1/")
+    }
+
+    /// Adds an episode to the first show at the start of each reading, from 101 episodes on.
+    pub fn grow_with_each_reading(&self) {
+        let episodes: Vec<Value> = (0..120).map(episode).collect();
+        let mut readings = 0;
+        self.stub.on(move |call| {
+            if !call.path.ends_with("/episodes") {
+                return Act::Pass;
+            }
+            readings += usize::from(call.number("offset") == 0);
+            let listed = &episodes[20 - readings..];
+            episode_page(piece(listed, call.number("offset"), call.number("limit")), listed.len())
+        });
+    }
+
+    /// Returns how often the episodes were read from the start.
+    pub fn readings(&self) -> usize {
+        let calls = self.stub.calls_to("GET", "/episodes");
+        calls.iter().filter(|call| call.number("offset") == 0).count()
     }
 }
 
@@ -43,6 +68,15 @@ pub fn catalog(shows: usize, episodes: usize) -> Catalog {
     catalog
 }
 
+/// Returns a catalog with a show whose episodes all have this description.
+pub fn catalog_with(episodes: usize, description: &str) -> Catalog {
+    let mut catalog = catalog(1, episodes);
+    for episode in catalog.episodes.values_mut().flatten() {
+        episode["description"] = json!(description);
+    }
+    catalog
+}
+
 pub fn show(n: usize) -> Value {
     json!({
         "id": id(&format!("show {n}")), "name": format!("Programa {n}"),
@@ -51,7 +85,7 @@ pub fn show(n: usize) -> Value {
     })
 }
 
-/// Every third episode mentions the sponsor, in one of three spellings.
+/// Returns an episode. Every third one mentions the sponsor, in one of three spellings.
 pub fn episode(n: usize) -> Value {
     let mention = ["Grupo Boticário", "GRUPO\u{a0}BOTICARIO", "grupo Botica\u{301}rio"][n / 3 % 3];
     let description =
@@ -65,32 +99,37 @@ pub fn episode(n: usize) -> Value {
     })
 }
 
-/// The answer to a search: a page of these shows.
+/// Returns the response to a search with these shows.
 pub fn search_page(shows: &[Value], total: usize) -> Act {
     answer(200, &json!({ "shows": page(shows, total) }).to_string())
 }
 
-/// The answer to a listing of episodes: a page of these.
+/// Returns the response to a listing with these episodes.
 pub fn episode_page(episodes: &[Value], total: usize) -> Act {
     answer(200, &page(episodes, total).to_string())
+}
+
+/// Returns an error body of the Web API.
+pub fn error_body(status: u16, message: &str) -> String {
+    json!({"error": {"status": status, "message": message}}).to_string()
 }
 
 fn page(items: &[Value], total: usize) -> Value {
     json!({"items": items, "total": total, "limit": 50, "offset": 0, "next": null})
 }
 
-/// The piece of a listing from `offset` on, at most `limit` long.
+/// Returns at most `limit` items of a listing from `offset` on.
 pub fn piece(all: &[Value], offset: usize, limit: usize) -> &[Value] {
     let from = offset.min(all.len());
     &all[from..(from + limit).min(all.len())]
 }
 
-/// What the table must hold of these shows.
+/// Returns the rows of these shows.
 pub fn podcast_rows(shows: &[Value]) -> Vec<Value> {
     pick(shows, &["name", "description", "id", "total_episodes"])
 }
 
-/// What the table must hold of these episodes.
+/// Returns the rows of these episodes.
 pub fn episode_rows(episodes: &[Value]) -> Vec<Value> {
     pick(
         episodes,

@@ -1,5 +1,5 @@
-//! The simulated Pub/Sub's one subscription: letters that are pulled, held, given back and
-//! acknowledged; and what topics and subscriptions say of themselves.
+//! The subscription of the simulated Pub/Sub: dead letters are pulled, leased, released and acknowledged. Also
+//! serves the properties of topics and subscriptions.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use tonic::Code;
 type Refusal = Box<dyn FnMut(&str) -> Option<Code> + Send>;
 
 pub struct State {
-    /// In the order in which they are pulled; a held one is not.
+    /// In the order in which they are pulled. Leased ones are not pulled.
     pub letters: Vec<Letter>,
-    /// How many of the next pulls bring nothing.
+    /// The number of pulls that return nothing.
     pub empty_pulls: usize,
-    /// May refuse the acknowledgment of the letter with this id.
+    /// May reject the acknowledgment of the letter with this id.
     pub refuses_acknowledgment: Refusal,
-    /// May refuse a call by its method.
+    /// May reject a call by its method.
     pub refuses: Refusal,
     pub subscription: Subscription,
-    /// What topics name as their subscriptions.
+    /// The subscriptions that topics list.
     pub subscriptions: Vec<String>,
     pulls: usize,
 }
@@ -53,7 +53,6 @@ impl Default for State {
 }
 
 impl State {
-    /// Puts a letter there.
     pub fn add(&mut self, data: &str, attributes: &[(&str, &str)], published: i64) {
         let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         let id = format!("l{}", self.letters.len());
@@ -94,7 +93,7 @@ impl State {
                 Ok(Vec::new())
             }
             "Acknowledge" => self.acknowledge(&AcknowledgeRequest::decode(body).unwrap()),
-            other => panic!("no method of ours: {other}"),
+            other => panic!("unexpected method: {other}"),
         }
     }
 
@@ -104,8 +103,10 @@ impl State {
         if self.empty_pulls > 0 {
             self.empty_pulls -= 1;
         } else {
-            let most = request.max_messages as usize;
-            for letter in self.letters.iter_mut().filter(|letter| !letter.is_held).take(most) {
+            let max_messages = request.max_messages as usize;
+            for letter in
+                self.letters.iter_mut().filter(|letter| !letter.is_held).take(max_messages)
+            {
                 letter.is_held = true;
                 let mut message = PubsubMessage {
                     data: letter.data.clone().into_bytes(),
@@ -117,7 +118,7 @@ impl State {
                 if let Some(time) = &mut message.publish_time {
                     time.seconds = letter.published;
                 }
-                // Another each time, as the real one's.
+                // Each pull has new ids, as in production.
                 let ack_id = format!("{}/{}", self.pulls, letter.id);
                 let message = Some(message);
                 received_messages.push(ReceivedMessage { ack_id, message, delivery_attempt: 0 });

@@ -1,9 +1,10 @@
-//! A stub at the wire: it records each call, and a hook may answer in the router's place, cut the
-//! connection, or say nothing.
+//! An HTTP stub: it records each call, and a hook may respond instead of the router, close the connection, or
+//! not respond.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// A call as it arrived.
+/// A request that the stub received.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub method: String,
@@ -38,41 +39,63 @@ impl Call {
     }
 }
 
-/// What a hook makes of a call.
+/// How a hook handles a call.
 pub enum Act {
-    /// The router answers.
+    /// The router responds.
     Pass,
-    /// This is the answer.
+    /// Sends this response.
     Answer(Response<Body>),
-    /// The connection is cut, and nothing was done.
+    /// Closes the connection. The router does not get the call.
     Cut,
-    /// What was asked is done, and the connection is cut before the answer.
+    /// Lets the router handle the call, and closes the connection instead of responding.
     DoneThenCut,
-    /// What was asked is done, and this is the answer all the same.
+    /// Lets the router handle the call, and sends this response.
     DoneThenAnswer(Response<Body>),
-    /// The connection is cut, and what was asked is done this much later.
-    CutThenDone(std::time::Duration),
-    /// There is no answer.
+    /// Closes the connection, and lets the router handle the call later.
+    CutThenDone(Duration),
+    /// Never responds.
     Hang,
-    /// The router answers after this long.
-    Late(std::time::Duration),
-    /// This is the answer after this long.
-    LateAnswer(std::time::Duration, Response<Body>),
-    /// The router answers once this is cancelled.
+    /// The router responds later.
+    Late(Duration),
+    /// Sends this response later.
+    LateAnswer(Duration, Response<Body>),
+    /// The router responds when the token is cancelled.
     Held(CancellationToken),
-    /// This is the answer, once this is cancelled.
+    /// Sends this response when the token is cancelled.
     HeldAnswer(CancellationToken, Response<Body>),
 }
 
-/// A call's failure, made anew for each call.
+impl Act {
+    /// Delays a response.
+    pub fn after(self, wait: Duration) -> Self {
+        Self::LateAnswer(wait, self.response())
+    }
+
+    /// Holds a response until the token is cancelled.
+    pub fn held(self, until: CancellationToken) -> Self {
+        Self::HeldAnswer(until, self.response())
+    }
+
+    /// Sends a response after the router has handled the call.
+    pub fn after_router(self) -> Self {
+        Self::DoneThenAnswer(self.response())
+    }
+
+    fn response(self) -> Response<Body> {
+        let Self::Answer(response) = self else { panic!("only a response can be delayed") };
+        response
+    }
+}
+
+/// Creates the failure of a call.
 pub type Fault = fn() -> Act;
 
-/// An answer with a body.
+/// Returns a response with a body.
 pub fn answer(status: u16, body: &str) -> Act {
     answer_with(status, &[], body)
 }
 
-/// An answer with headers and a body.
+/// Returns a response with headers and a body.
 pub fn answer_with(status: u16, headers: &[(&str, &str)], body: &str) -> Act {
     let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
     for (name, value) in headers {
@@ -117,17 +140,17 @@ impl Stub {
         stub
     }
 
-    /// From now on `hook` decides about each call.
+    /// Lets `hook` decide about each later call.
     pub fn on(&self, hook: impl FnMut(&Call) -> Act + Send + 'static) {
         *self.hook.lock().unwrap() = Box::new(hook);
     }
 
-    /// From now on the router answers.
+    /// Removes the hook.
     pub fn heal(&self) {
         self.on(|_| Act::Pass);
     }
 
-    /// The next `times` calls to a path with `path` in it meet `act`; after them the router answers.
+    /// Handles the next `times` calls to paths that contain `path` with `act`.
     pub fn next(&self, times: usize, path: &'static str, act: impl Fn() -> Act + Send + 'static) {
         let mut left = times;
         self.on(move |call| {
@@ -139,9 +162,22 @@ impl Stub {
         });
     }
 
-    /// From now on every call to a path with `path` in it meets `act`.
+    /// Handles all later calls to paths that contain `path` with `act`.
     pub fn always(&self, path: &'static str, act: impl Fn() -> Act + Send + 'static) {
         self.next(usize::MAX, path, act);
+    }
+
+    /// Holds all later calls to paths that contain `path` until the token is cancelled.
+    pub fn hold(&self, path: &'static str) -> CancellationToken {
+        self.hold_next(usize::MAX, path)
+    }
+
+    /// Holds the next `times` calls to paths that contain `path` until the token is cancelled.
+    pub fn hold_next(&self, times: usize, path: &'static str) -> CancellationToken {
+        let held = CancellationToken::new();
+        let until = held.clone();
+        self.next(times, path, move || Act::Held(until.clone()));
+        held
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -180,10 +216,10 @@ impl Stub {
         match act {
             Act::Pass => routed().await,
             Act::Answer(response) => Ok(response),
-            Act::Cut => Err("cut".to_owned()),
+            Act::Cut => Err("closed".to_owned()),
             Act::DoneThenCut => {
                 routed().await?;
-                Err("cut".to_owned())
+                Err("closed".to_owned())
             }
             Act::DoneThenAnswer(response) => routed().await.map(|_| response),
             Act::CutThenDone(wait) => {
@@ -191,7 +227,7 @@ impl Stub {
                     tokio::time::sleep(wait).await;
                     routed().await
                 });
-                Err("cut".to_owned())
+                Err("closed".to_owned())
             }
             Act::Hang => std::future::pending().await,
             Act::Late(wait) => {

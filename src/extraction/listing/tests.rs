@@ -171,7 +171,6 @@ fn episodes() -> Rules {
         max_offset: u32::MAX,
         max_concurrent_requests: 8,
         all_at_once: false,
-        first_page_only: false,
         max_missing_percent: 2,
     }
 }

@@ -1,14 +1,14 @@
 //! Whether a reading is whole, the listing is read again, or the missing items decide (step 4).
 
-use super::Listing;
 use super::page::CurrentPage;
 use super::reading::Reading;
+use super::{Listing, Rules};
 use crate::rows::Rows;
 
 /// How often a listing is read before it counts as incomplete: two readings, and one if those differ.
 pub(super) const MAX_READINGS: usize = 3;
 
-/// This many missing items are tolerated at any `max_missing_percent`.
+/// This many missing items are tolerated at any `max_missing_percent`, if at least as many were shown.
 const ALWAYS_TOLERATED: u64 = 2;
 
 /// What the evidence says about a listing.
@@ -96,7 +96,8 @@ impl Listing {
     }
 
     fn has_read_first_page_only(&self) -> bool {
-        self.rules.first_page_only && self.page.offset >= self.rules.page_size
+        let Rules { page_size, max_offset, .. } = self.rules;
+        max_offset == page_size && self.page.offset >= page_size
     }
 
     fn max_items(&self) -> u64 {
@@ -114,7 +115,7 @@ impl Listing {
             return Verdict::Incomplete(format!("all items are null: {evidence}"));
         }
         let is_total_false = self.largest_total < reading.shown();
-        // A gap counts as a whole page at least, if there are items after it.
+        // A gap counts as a whole page at least, if there are items after it or the total is false.
         let gaps = reading.gaps.iter().filter(|gap| is_total_false || gap.has_items_after).count();
         let in_gaps = gaps as u64 * u64::from(self.rules.page_size);
         // Nulls do not count toward `max_items`: the total of a search may be far above it.

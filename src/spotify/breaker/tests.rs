@@ -48,7 +48,8 @@ impl Run {
 }
 
 fn failure(detail: &str) -> Failure {
-    Failure::SpotifyUnavailable { call: String::new(), detail: detail.to_owned(), after: None }
+    let (call, detail) = (String::new(), detail.to_owned());
+    Failure::SpotifyUnavailable { call, status: None, detail, after: None }
 }
 
 #[test]

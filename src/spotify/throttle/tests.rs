@@ -22,7 +22,8 @@ async fn acquire(throttle: &Arc<Throttle>, context: &Context) -> Result<Permit, 
 }
 
 fn failure() -> Failure {
-    Failure::SpotifyUnavailable { call: "x".to_owned(), detail: "500".to_owned(), after: None }
+    let (call, detail) = ("x".to_owned(), "500".to_owned());
+    Failure::SpotifyUnavailable { call, status: Some(500), detail, after: None }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Obstacle};
-use crate::http;
 use crate::spotify::error_kind::{ErrorKind, classify};
+use crate::spotify::exchange;
 use crate::spotify::throttle::{Permit, Throttle};
 use crate::spotify::wire::{self, TokenResponse, Unreadable, error_message};
 
@@ -59,11 +58,6 @@ pub(super) enum Response {
         failure: Failure,
         retry_after: Option<Duration>,
     },
-    /// A 429, which the throttle of the Web API has recorded.
-    Throttled {
-        wait: Duration,
-        quota: bool,
-    },
     /// A failure that lasts until someone fixes its cause.
     Permanent(Failure),
 }
@@ -83,24 +77,12 @@ impl Request {
         let sent_at = Instant::now();
         let id = self.credentials.client_id.expose_secret();
         let secret = self.credentials.client_secret.expose_secret();
-        let sent = self
-            .builder
-            .basic_auth(id, Some(secret))
-            .form(&[("grant_type", "client_credentials")])
-            .send()
-            .await;
-        let response = match sent {
+        let form = [("grant_type", "client_credentials")];
+        let request = self.builder.basic_auth(id, Some(secret)).form(&form);
+        let sent = exchange::send(request, MAX_BODY_BYTES, self.retry_after_unit).await;
+        let exchange::Response { status, retry_after, body } = match sent {
             Ok(response) => response,
-            Err(error) => return transient(http::describe(&error), None),
-        };
-        let status = response.status();
-        let retry_after = http::retry_after(response.headers());
-        let retry_after =
-            retry_after.map(|pause| pause.mul_f64(self.retry_after_unit.as_secs_f64()));
-        let body = match http::read_body(response, MAX_BODY_BYTES).await {
-            Ok(body) => body,
-            Err(error) if status.is_success() => return transient(error.to_string(), None),
-            Err(_) => Bytes::new(),
+            Err(why) => return transient(None, why, None),
         };
         let mut error_status = Some(status.as_u16());
         if status.is_success() {
@@ -126,22 +108,19 @@ impl Request {
         let is_html = body.trim_ascii_start().starts_with(b"<");
         let status = error_status.unwrap_or_default();
         match classify_token_error(status, &message, reason.as_deref(), is_html) {
-            TokenErrorKind::Credentials => Response::Permanent(Failure::SpotifyCredentials(
-                format!("Spotify answers {detail} to the client id and secret of {}", self.setting),
-            )),
-            TokenErrorKind::Other(ErrorKind::Throttled { quota }) => {
-                Response::Throttled { wait: api.cool_down(retry_after, quota), quota }
+            ErrorKind::Unauthorized => Response::Permanent(Failure::SpotifyCredentials(format!(
+                "Spotify answers {detail} to the client id and secret of {}",
+                self.setting
+            ))),
+            ErrorKind::Throttled { quota } => {
+                let wait = api.cool_down(retry_after, quota);
+                let failure = Failure::Throttled { wait, quota };
+                Response::Transient { failure, retry_after: Some(wait) }
             }
-            TokenErrorKind::Other(ErrorKind::Transient { is_odd: false }) => {
-                transient(detail, retry_after)
-            }
-            TokenErrorKind::Other(ErrorKind::Transient { is_odd: true }) => {
-                odd(detail, retry_after)
-            }
-            TokenErrorKind::Other(ErrorKind::Premium) => {
-                Response::Permanent(Failure::Premium(detail))
-            }
-            TokenErrorKind::Other(kind) => {
+            ErrorKind::Transient { is_odd: false } => transient(Some(status), detail, retry_after),
+            ErrorKind::Transient { is_odd: true } => odd(detail, retry_after),
+            ErrorKind::Premium => Response::Permanent(Failure::Premium(detail)),
+            kind => {
                 let obstacle = match kind {
                     ErrorKind::Permanent(obstacle) => obstacle,
                     _ => Obstacle::Address,
@@ -153,13 +132,6 @@ impl Request {
     }
 }
 
-#[derive(Debug, PartialEq)]
-enum TokenErrorKind {
-    /// Spotify does not accept the client id and secret.
-    Credentials,
-    Other(ErrorKind),
-}
-
 /// Classifies a response without a token. `status` is 0 for an error in a 200 that has none. The error
 /// codes are those of OAuth (RFC 6749, section 5.2).
 fn classify_token_error(
@@ -167,32 +139,30 @@ fn classify_token_error(
     words: &str,
     reason: Option<&str>,
     is_html: bool,
-) -> TokenErrorKind {
+) -> ErrorKind {
     let says = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
     if status < 500 && says(&["invalid_client", "invalid client", "unauthorized_client"]) {
-        return TokenErrorKind::Credentials;
+        return ErrorKind::Unauthorized;
     }
     if says(&["server_error", "temporarily_unavailable"]) {
-        return TokenErrorKind::Other(ErrorKind::Transient { is_odd: false });
+        return ErrorKind::Transient { is_odd: false };
     }
     match (classify(status, words, reason), status) {
-        (ErrorKind::InvalidToken | ErrorKind::Permanent(_), 400 | 403) if is_html => {
-            // The page of a proxy, not a response of the endpoint.
-            TokenErrorKind::Other(ErrorKind::Transient { is_odd: true })
+        // The page of a proxy, not a response of the endpoint.
+        (ErrorKind::Unauthorized | ErrorKind::Permanent(_), 400 | 403) if is_html => {
+            ErrorKind::Transient { is_odd: true }
         }
-        (ErrorKind::InvalidToken, _) | (ErrorKind::Permanent(_), 400 | 403) => {
-            TokenErrorKind::Credentials
-        }
-        (other, _) => TokenErrorKind::Other(other),
+        (ErrorKind::Permanent(_), 400 | 403) => ErrorKind::Unauthorized,
+        (other, _) => other,
     }
 }
 
-pub(super) fn unavailable(detail: String, after: Option<Duration>) -> Failure {
-    Failure::SpotifyUnavailable { call: CALL.to_owned(), detail, after }
+pub(super) fn unavailable(status: Option<u16>, detail: String, after: Option<Duration>) -> Failure {
+    Failure::SpotifyUnavailable { call: CALL.to_owned(), status, detail, after }
 }
 
-fn transient(detail: String, retry_after: Option<Duration>) -> Response {
-    Response::Transient { failure: unavailable(detail, retry_after), retry_after }
+fn transient(status: Option<u16>, detail: String, retry_after: Option<Duration>) -> Response {
+    Response::Transient { failure: unavailable(status, detail, retry_after), retry_after }
 }
 
 fn odd(detail: String, retry_after: Option<Duration>) -> Response {
@@ -206,14 +176,13 @@ mod tests {
 
     #[test]
     fn only_a_refusal_of_the_client_is_about_the_credentials() {
-        let transient = |is_odd| TokenErrorKind::Other(ErrorKind::Transient { is_odd });
-        let throttled = TokenErrorKind::Other(ErrorKind::Throttled { quota: false });
-        let permanent = |obstacle| TokenErrorKind::Other(ErrorKind::Permanent(obstacle));
+        let transient = |is_odd| ErrorKind::Transient { is_odd };
+        let throttled = ErrorKind::Throttled { quota: false };
         for (status, words, is_html, expected) in [
-            (400, "invalid_client: Invalid client", false, TokenErrorKind::Credentials),
-            (401, "", false, TokenErrorKind::Credentials),
-            (403, "Forbidden", false, TokenErrorKind::Credentials),
-            (0, "invalid_client", false, TokenErrorKind::Credentials),
+            (400, "invalid_client: Invalid client", false, ErrorKind::Unauthorized),
+            (401, "", false, ErrorKind::Unauthorized),
+            (403, "Forbidden", false, ErrorKind::Unauthorized),
+            (0, "invalid_client", false, ErrorKind::Unauthorized),
             (400, "", true, transient(true)),
             (403, "", true, transient(true)),
             (400, "temporarily_unavailable", false, transient(false)),
@@ -223,8 +192,8 @@ mod tests {
             (408, "", false, transient(false)),
             (425, "", false, transient(true)),
             (429, "", false, throttled),
-            (302, "", true, permanent(Obstacle::Address)),
-            (404, "", true, TokenErrorKind::Other(ErrorKind::NotFound)),
+            (302, "", true, ErrorKind::Permanent(Obstacle::Address)),
+            (404, "", true, ErrorKind::NotFound),
         ] {
             let kind = classify_token_error(status, words, None, is_html);
             assert_eq!(kind, expected, "{status} {words}");

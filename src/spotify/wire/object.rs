@@ -2,27 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The value of one key as a type, and the values of other keys as JSON text.
-pub(super) type Values<'a, T, const N: usize> = (Option<T>, [Option<&'a str>; N]);
-
-/// Reads an object: the value of `typed_key`, if any, as a type, and the values of `keys` as JSON text.
-/// If a key occurs twice, the last one counts, as in most JSON parsers.
-pub(super) fn object<'de, D, T, const N: usize>(
+/// Reads the values of an object's `keys` as JSON text. If a key occurs twice, the last one counts, as in
+/// most JSON parsers.
+pub(super) fn object<'de, D: Deserializer<'de>, const N: usize>(
     deserializer: D,
-    typed_key: Option<&'static str>,
     keys: &'static [&'static str; N],
-) -> Result<Values<'de, T, N>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_map(Object { typed_key, keys, of: PhantomData })
+) -> Result<[Option<&'de str>; N], D::Error> {
+    deserializer.deserialize_map(Object(keys))
 }
 
 /// Returns the values of `keys` as JSON text.
@@ -30,37 +21,28 @@ pub(super) fn values<'a, const N: usize>(
     json: &'a str,
     keys: &'static [&'static str; N],
 ) -> serde_json::Result<[Option<&'a str>; N]> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let (_, values) = object::<_, IgnoredAny, N>(&mut deserializer, None, keys)?;
-    Ok(values)
+    object(&mut serde_json::Deserializer::from_str(json), keys)
 }
 
-struct Object<T, const N: usize> {
-    typed_key: Option<&'static str>,
-    keys: &'static [&'static str; N],
-    of: PhantomData<T>,
-}
+struct Object<const N: usize>(&'static [&'static str; N]);
 
-impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Object<T, N> {
-    type Value = Values<'de, T, N>;
+impl<'de, const N: usize> Visitor<'de> for Object<N> {
+    type Value = [Option<&'de str>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut typed = None;
         let mut values = [None; N];
         while let Some(Key(key)) = map.next_key()? {
-            if self.typed_key == Some(&*key) {
-                typed = Some(map.next_value()?);
-            } else if let Some(at) = self.keys.iter().position(|known| *known == key) {
+            if let Some(at) = self.0.iter().position(|known| *known == key) {
                 values[at] = Some(map.next_value::<&RawValue>()?.get());
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok((typed, values))
+        Ok(values)
     }
 }
 

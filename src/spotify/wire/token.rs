@@ -2,8 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::body::members;
-use super::unreadable::{Unreadable, error_or_missing};
+use super::unreadable::{Unreadable, error_or_missing, members};
 use super::{clean, fields, number};
 
 pub(crate) struct TokenResponse {

@@ -26,13 +26,13 @@ async fn nulls_inside_pages_are_skipped_and_counted() {
     let app = world.app().await;
 
     let push = table("podcasts");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&world.spotify.catalog.shows[..56]));
     assert_eq!(world.bigquery.rows(PODCASTS).len(), 50);
     assert_eq!(log.outcome(&push.id)["skipped_nulls"], "6");
 
     let push = table("episodes");
-    assert_eq!(app.push(&push).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&push).await.result(), (204, "loaded"));
     let mut expected = world.spotify.episodes().to_vec();
     expected[60] = Value::Null;
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(&expected));
@@ -54,14 +54,14 @@ async fn a_listing_of_nulls_only_is_retried() {
     // `mentions` would share the reading of the first `episodes`.
     for name in ["podcasts", "episodes", "episodes"] {
         assert_eq!(
-            app.push(&table(name)).await.told(),
+            app.push(&table(name)).await.result(),
             (503, "retry listing_incomplete"),
             "{name}"
         );
     }
     // A service that has to find the show sees only nulls, too.
     let fresh = world.app().await;
-    assert_eq!(fresh.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(fresh.push(&table("episodes")).await.result(), (503, "retry listing_incomplete"));
     assert_eq!(world.bigquery.rows(PODCASTS).len(), 5);
     assert_eq!(world.bigquery.rows(EPISODES).len(), 5);
 }
@@ -74,9 +74,9 @@ async fn an_empty_listing_with_a_total_is_retried() {
         "/v1/search" => search_page(&[], 341),
         _ => Act::Pass,
     });
-    assert_eq!(app.push(&table("podcasts")).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(app.push(&table("podcasts")).await.result(), (503, "retry listing_incomplete"));
     world.spotify.stub.always("/episodes", || episode_page(&[], 70));
-    assert_eq!(app.push(&table("episodes")).await.told(), (503, "retry listing_incomplete"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (503, "retry listing_incomplete"));
     assert!(world.bigquery.accepted().is_empty());
 }
 
@@ -126,7 +126,7 @@ async fn a_total_that_drifts_does_not_end_a_search() {
             search_page(piece(&listed, offset, call.number("limit")), total)
         });
         let app = world.app().await;
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"), "{totals:?}");
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"), "{totals:?}");
         assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&shows), "{totals:?}");
     }
 }
@@ -176,7 +176,7 @@ async fn a_search_ends_at_offset_1000() {
     let app = world.app().await;
     // 34 of 50 shows are not within tolerance.
     let answer = app.push(&table("podcasts")).await;
-    assert_eq!(answer.told(), (503, "retry listing_incomplete"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("16 of 50 items are missing"), "{}", answer.detail());
     let calls = world.spotify.api_calls();
     let furthest = calls.iter().map(|call| call.number("offset") + call.number("limit")).max();
@@ -200,7 +200,7 @@ async fn a_404_past_the_end_of_a_search_is_its_end() {
     let app = world.app().await;
     // The first search of a process goes page by page; the second requests all pages at once.
     for _ in 0..2 {
-        assert_eq!(app.push(&table("podcasts")).await.told(), (204, "loaded"));
+        assert_eq!(app.push(&table("podcasts")).await.result(), (204, "loaded"));
         assert_eq!(world.bigquery.rows(PODCASTS), podcast_rows(&world.spotify.catalog.shows));
     }
 }
@@ -299,6 +299,6 @@ async fn a_page_that_fails_at_full_size_is_read_in_halves() {
         if fails { crate::support::wire::answer(500, "") } else { Act::Pass }
     });
     let app = world.app().await;
-    assert_eq!(app.push(&table("episodes")).await.told(), (204, "loaded"));
+    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), episode_rows(world.spotify.episodes()));
 }

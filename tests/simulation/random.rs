@@ -1,5 +1,5 @@
-//! The seed's choices. Each actor has dice of its own, so that one that draws once more or less does
-//! not change what the others draw.
+//! Random choices by seed. Each part of the simulation has its own generator, so that one more choice in a
+//! part does not change the others.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
 
-pub struct Dice(StdRng);
+pub struct SeededRandom(StdRng);
 
-impl Dice {
-    pub fn new(seed: u64, actor: &str) -> Self {
-        let hash = Sha256::digest(format!("{seed} {actor}"));
+impl SeededRandom {
+    pub fn new(seed: u64, part: &str) -> Self {
+        let hash = Sha256::digest(format!("{seed} {part}"));
         Self(StdRng::from_seed(hash.into()))
     }
 
