@@ -4,7 +4,6 @@
 mod deadline;
 mod meter;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +42,7 @@ impl Context {
 
     /// Says how far the work has come. It states facts and guesses no cause.
     pub(crate) fn describe_progress(&self) -> String {
-        let (stage, job) = self.progress.lock().clone();
+        let Position { stage, job, read, listed } = self.progress.lock().clone();
         if let Some(FollowedJob { id, state, since }) = job {
             return format!(
                 "the load job {id} has been {state} since {}; the next delivery waits for it",
@@ -51,7 +50,6 @@ impl Context {
             );
         }
         let (pages, calls) = (self.meter.pages.get(), self.meter.calls.get());
-        let (read, listed) = self.progress.items();
         match (stage, listed) {
             (Stage::Waiting, _) => "it was waiting for other messages".to_owned(),
             (Stage::LookingUp, _) => "its earlier loads were being looked up".to_owned(),
@@ -72,11 +70,15 @@ impl Context {
 
 /// How far the work on a message has come.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
-    stage: Mutex<(Stage, Option<FollowedJob>)>,
+pub(crate) struct Progress(Mutex<Position>);
+
+#[derive(Clone, Debug, Default)]
+struct Position {
+    stage: Stage,
+    job: Option<FollowedJob>,
     /// Items of the current listing: those that were read, and those that it says it has.
-    read: AtomicU64,
-    listed: AtomicU64,
+    read: u64,
+    listed: u64,
 }
 
 /// What a message is doing.
@@ -108,31 +110,27 @@ pub(crate) struct FollowedJob {
 impl Progress {
     /// Records what the message is doing now.
     pub(crate) fn enter(&self, stage: Stage) {
-        self.lock().0 = stage;
+        self.lock().stage = stage;
     }
 
     /// Records the load job whose end the message waits for, if any.
     pub(crate) fn follow(&self, job: Option<FollowedJob>) {
-        self.lock().1 = job;
+        self.lock().job = job;
     }
 
     /// Returns the id of the load job whose end the message waits for.
     pub(crate) fn followed(&self) -> Option<String> {
-        self.lock().1.as_ref().map(|job| job.id.clone())
+        self.lock().job.as_ref().map(|job| job.id.clone())
     }
 
     /// Records how many items of the current listing were read, and how many it says it has.
     pub(crate) fn set_items(&self, (read, listed): (u64, u64)) {
-        self.read.store(read, Relaxed);
-        self.listed.store(listed, Relaxed);
+        let mut position = self.lock();
+        (position.read, position.listed) = (read, listed);
     }
 
-    fn items(&self) -> (u64, u64) {
-        (self.read.load(Relaxed), self.listed.load(Relaxed))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Stage, Option<FollowedJob>)> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Position> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

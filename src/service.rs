@@ -166,9 +166,10 @@ impl Service {
             return self.already_loaded(&task.load, loaded, context).await;
         }
         let (rows, origin) = (extracted.rows.count(), extracted.origin);
-        loaded.rows = Some(rows);
+        // Unlike the job's labels, this has the show's name.
+        (loaded.rows, loaded.origin) = (Some(rows), Some(origin.clone()));
         context.progress.enter(Stage::Publishing);
-        self.topics.publish_event(&task.load, &loaded, Some(&origin)).await?;
+        self.topics.publish_event(&task.load, &loaded).await?;
         let rows_before = table_state.rows();
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
     }
@@ -203,7 +204,7 @@ impl Service {
         context: &Context,
     ) -> Result<Outcome, Failure> {
         context.progress.enter(Stage::Publishing);
-        self.topics.publish_event(load, &loaded, None).await?;
+        self.topics.publish_event(load, &loaded).await?;
         let CompletedLoad { job_id, rows, origin, .. } = loaded;
         Ok(Outcome::AlreadyLoaded { job_id, rows, origin })
     }

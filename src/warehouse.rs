@@ -53,7 +53,7 @@ impl Warehouse {
     /// Returns the BigQuery dataset, or `None` for a SQLite file.
     pub(crate) fn dataset(&self) -> Option<&Dataset> {
         match self {
-            Self::BigQuery(bigquery) => Some(bigquery.dataset()),
+            Self::BigQuery(bigquery) => Some(&bigquery.dataset),
             #[cfg(feature = "local")]
             Self::Sqlite(_) => None,
         }
@@ -62,7 +62,7 @@ impl Warehouse {
     /// Returns `project.dataset`, or the path of the SQLite file.
     pub fn name(&self) -> String {
         match self {
-            Self::BigQuery(bigquery) => bigquery.dataset().id(),
+            Self::BigQuery(bigquery) => bigquery.dataset.id(),
             #[cfg(feature = "local")]
             Self::Sqlite(sqlite) => sqlite.name(),
         }
@@ -85,7 +85,7 @@ impl Warehouse {
     /// whether the job replaced the table.
     pub async fn wait_for_job(&self, job_id: &str) -> bool {
         match self {
-            Self::BigQuery(bigquery) => bigquery.dataset().wait_for_job(job_id).await,
+            Self::BigQuery(bigquery) => bigquery.dataset.wait_for_job(job_id).await,
             // A SQLite file has no jobs.
             #[cfg(feature = "local")]
             Self::Sqlite(_) => false,
@@ -96,7 +96,7 @@ impl Warehouse {
     /// out more.
     pub fn fail_if_denied(&self, load: &Load) -> Result<(), Failure> {
         match self {
-            Self::BigQuery(bigquery) => bigquery.fail_if_denied(load),
+            Self::BigQuery(bigquery) => bigquery.denials.fail_if_denied(&load.job.table),
             #[cfg(feature = "local")]
             Self::Sqlite(_) => Ok(()),
         }
@@ -106,7 +106,7 @@ impl Warehouse {
     /// warehouse denied checking or creating the table recently.
     pub fn must_check_first(&self, load: &Load) -> bool {
         match self {
-            Self::BigQuery(bigquery) => bigquery.must_check_first(load),
+            Self::BigQuery(bigquery) => bigquery.denials.must_check_first(&load.job.table),
             #[cfg(feature = "local")]
             Self::Sqlite(_) => false,
         }

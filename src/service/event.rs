@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::publisher::Outgoing;
 use crate::text;
-use crate::warehouse::{CompletedLoad, Load, Origin};
+use crate::warehouse::{CompletedLoad, Load};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,10 +25,10 @@ struct Data<'a> {
     loaded_at: String,
 }
 
-/// Builds the event of a load: from `own` if this delivery did the load, else from the labels of the load job.
-/// The two differ only in the show's name, which is not in the labels.
-pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad, own: Option<&Origin>) -> Outgoing {
-    let origin = own.filter(|_| !loaded.by_earlier_delivery).or(loaded.origin.as_ref());
+/// Builds the event of a load. If an earlier delivery did it, the show's name is unknown: it is not in the labels of
+/// the load job.
+pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad) -> Outgoing {
+    let origin = loaded.origin.as_ref();
     let show = origin.and_then(|origin| origin.show.as_ref());
     let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
     let (table, kind) = (load.job.table.as_str(), load.job.kind.name());
@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use crate::job::Job;
     use crate::names::{ChosenShow, Kind, ShowId, ShowMatch, Term};
+    use crate::warehouse::Origin;
 
     fn job(kind: Kind) -> Job {
         Job {
@@ -96,15 +97,14 @@ mod tests {
             let show = ChosenShow { id: id(), name, matched_by: Some(ShowMatch::Name) };
             Origin { show: Some(show), read_at: at(1), shared: Some(true), listed: None }
         };
-        let (own, labels) = (named(Some("Café")), named(None));
         let mut loaded = CompletedLoad {
             job_id: "j_0".to_owned(),
             by_earlier_delivery: false,
             rows: Some(75),
             ended_at: Some(at(9)),
-            origin: Some(labels),
+            origin: Some(named(Some("Café"))),
         };
-        let first = loaded_event(&load, &loaded, Some(&own));
+        let first = loaded_event(&load, &loaded);
         let mut expected = json!({
             "table": "episodes_cafe", "kind": "episodes", "term": "Café",
             "showId": "1oMIHOXsrLFENAeM743g93", "show": "Café", "rows": 75, "jobId": "j_0",
@@ -117,13 +117,10 @@ mod tests {
         assert_eq!((kind.as_str(), episodes.as_str()), ("kind", "episodes"));
         assert_eq!((table.as_str(), name.as_str()), ("table", "episodes_cafe"));
 
-        // What a later delivery reads itself is not what was loaded.
-        loaded.by_earlier_delivery = true;
+        // The job's labels have all but the show's name.
+        loaded.origin = Some(named(None));
         expected["show"] = Value::Null;
-        let later = Origin { show: None, read_at: at(70), shared: Some(false), listed: None };
-        for own in [None, Some(&later)] {
-            assert_eq!(data(&loaded_event(&load, &loaded, own)), expected);
-        }
+        assert_eq!(data(&loaded_event(&load, &loaded)), expected);
     }
 
     #[test]
@@ -137,7 +134,7 @@ mod tests {
             ended_at: None,
             origin: None,
         };
-        let data = data(&loaded_event(&load, &loaded, None));
+        let data = data(&loaded_event(&load, &loaded));
         for key in ["showId", "show", "rows", "readAt", "sharedReading"] {
             assert_eq!(data.get(key), Some(&Value::Null), "{key}");
         }

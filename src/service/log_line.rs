@@ -1,7 +1,5 @@
 //! The log line of a message: exactly one, whatever becomes of it.
 
-use std::fmt;
-
 use super::Outcome;
 use crate::context::Context;
 use crate::envelope::Envelope;
@@ -133,16 +131,26 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
     );
     match outcome {
         Outcome::Loaded { rows, .. } => {
-            let loaded =
-                format!("{table} was replaced by {rows} row{}", if *rows == 1 { "" } else { "s" });
+            let s = if *rows == 1 { "" } else { "s" };
+            let loaded = format!("{table} was replaced by {rows} row{s}");
             match LoadWarning::of(outcome) {
+                None => loaded,
                 Some(LoadWarning::Shrunk { before }) => {
                     format!(
                         "{table} shrank from {before} to {rows} rows: if Spotify did not remove that many, restore them as docs/restore.md describes"
                     )
                 }
-                Some(warning) => format!("{loaded}, but {warning}"),
-                None => loaded,
+                Some(LoadWarning::WithinTolerance { listed }) => {
+                    format!(
+                        "{loaded}, but Spotify did not show all of the {listed} items that it lists"
+                    )
+                }
+                Some(LoadWarning::FirstShow(ChosenShow { id, name, .. })) => {
+                    let name = name.unwrap_or_default();
+                    format!(
+                        "{loaded}, but no show has the term as its name: these are the episodes of the first result, {name:?} ({id})"
+                    )
+                }
             }
         }
         Outcome::AlreadyLoaded { .. } => {
@@ -177,15 +185,12 @@ enum LoadWarning {
 
 impl LoadWarning {
     fn of(outcome: &Outcome) -> Option<Self> {
-        let origin = outcome.origin()?;
-        match outcome {
-            Outcome::Loaded { rows, rows_before: Some(before), .. }
-                if *rows < before.div_ceil(2) =>
-            {
-                return Some(Self::Shrunk { before: *before });
-            }
-            _ => {}
+        if let Outcome::Loaded { rows, rows_before: Some(before), .. } = outcome
+            && *rows < before.div_ceil(2)
+        {
+            return Some(Self::Shrunk { before: *before });
         }
+        let origin = outcome.origin()?;
         if let Some(listed) = origin.listed {
             return Some(Self::WithinTolerance { listed });
         }
@@ -211,25 +216,6 @@ impl LoadWarning {
             }
             Self::FirstShow(_) => {
                 "check that this is the show you want; if not, publish the message with the show_id of the right one"
-            }
-        }
-    }
-}
-
-impl fmt::Display for LoadWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shrunk { before } => write!(f, "it had {before} rows before"),
-            Self::WithinTolerance { listed } => {
-                write!(f, "Spotify did not show all of the {listed} items that it lists")
-            }
-            Self::FirstShow(show) => {
-                let name = show.name.as_deref().unwrap_or_default();
-                write!(
-                    f,
-                    "no show has the term as its name: these are the episodes of the first result, {name:?} ({})",
-                    show.id
-                )
             }
         }
     }

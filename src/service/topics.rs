@@ -13,7 +13,7 @@ use crate::google::GoogleCredentials;
 use crate::job::TriggerMessage;
 use crate::letter;
 use crate::publisher::{Outgoing, Publisher};
-use crate::warehouse::{CompletedLoad, Load, Origin};
+use crate::warehouse::{CompletedLoad, Load};
 
 /// A dead letter is published even if the message's own deadline has passed, but not for longer than
 /// this: the subscription's ack deadline (600 s) is 60 s later than the message's.
@@ -58,10 +58,9 @@ impl Topics {
         &self,
         load: &Load,
         loaded: &CompletedLoad,
-        own: Option<&Origin>,
     ) -> Result<(), Failure> {
         let Some(topic) = &self.names.loaded_topic else { return Ok(()) };
-        let event = loaded_event(load, loaded, own);
+        let event = loaded_event(load, loaded);
         let published = self.publisher.publish(topic, vec![event]).await;
         published.map(drop).map_err(|why| Failure::EventNotPublished {
             table: load.job.table.clone(),

@@ -47,8 +47,8 @@ const MAX_LOAD_JOBS: u32 = 1000;
 /// Loads the tables of one dataset.
 #[derive(Debug)]
 pub struct BigQuery {
-    dataset: Dataset,
-    denials: Denials,
+    pub(super) dataset: Dataset,
+    pub(super) denials: Denials,
     backoff: Backoff,
 }
 
@@ -63,18 +63,6 @@ impl BigQuery {
             denials: Denials::new(config.timing.denial_ttl),
             backoff: config.timing.backoff,
         })
-    }
-
-    pub(super) fn dataset(&self) -> &Dataset {
-        &self.dataset
-    }
-
-    pub(super) fn fail_if_denied(&self, load: &Load) -> Result<(), Failure> {
-        self.denials.fail_if_denied(&load.job.table)
-    }
-
-    pub(super) fn must_check_first(&self, load: &Load) -> bool {
-        self.denials.must_check_first(&load.job.table)
     }
 
     /// Looks up the load jobs of the message's earlier deliveries. Waits for one that has not ended.
@@ -112,7 +100,7 @@ impl BigQuery {
         });
         // A missing table still has to be created, which may be denied.
         if let Ok(TableState::Existing { .. }) = state {
-            self.denials.table_check_succeeded(table);
+            self.denials.succeeded(table, Call::TableCheck);
         }
         state.map_err(|failure| self.denials.remember(table, Call::TableCheck, failure))
     }
@@ -132,7 +120,7 @@ impl BigQuery {
         let table = &load.job.table;
         match self.dataset.create_table(load.job.kind, table).await {
             Ok(()) => {
-                self.denials.table_check_succeeded(table);
+                self.denials.succeeded(table, Call::TableCheck);
                 Ok(())
             }
             // Another process created it.
@@ -162,13 +150,15 @@ impl BigQuery {
         }
         match self.run_load_jobs(load, first, rows, origin, context).await {
             Ok(loaded) => {
-                self.denials.load_succeeded(table);
+                self.denials.succeeded(table, Call::LoadJob);
                 Ok(loaded)
             }
             Err(failure) => {
                 let call = match &failure {
                     // Unless the location is configured, the next check looks up the dataset, too.
-                    Failure::DatasetMissing { .. } if !self.dataset.has_configured_location() => {
+                    Failure::DatasetMissing { .. }
+                        if self.dataset.configured_location.is_none() =>
+                    {
                         Call::TableCheck
                     }
                     _ => Call::LoadJob,

@@ -40,9 +40,11 @@ pub(super) fn labels(load: &Load, origin: &Origin) -> HashMap<String, String> {
     if let Some(matched_by) = show.matched_by {
         labels.insert("show_match".to_owned(), matched_by.name().to_owned());
     }
-    // No label is better than a wrong show.
-    if let Some(label) = show_label(&show.id) {
-        labels.insert("show".to_owned(), label);
+    // In hex, since labels have no upper-case letters. Spotify's ids have 22 characters; for a longer one, no label
+    // is better than a wrong show.
+    let show_label = hex(show.id.as_str().as_bytes());
+    if show_label.len() <= MAX_LABEL_LENGTH {
+        labels.insert("show".to_owned(), show_label);
     }
     labels
 }
@@ -83,24 +85,10 @@ fn message_label(message_id: &str) -> String {
     format!("{HASHED_ID_PREFIX}{}", hex(&digest[..16]))
 }
 
-/// Returns a show's id as a label: in hex, since labels have no upper-case letters. Returns `None` if the id
-/// is too long; Spotify's ids have 22 characters.
-fn show_label(show: &ShowId) -> Option<String> {
-    let label = hex(show.as_str().as_bytes());
-    (label.len() <= MAX_LABEL_LENGTH).then_some(label)
-}
-
 fn parse_show(label: &str) -> Option<ShowId> {
-    let digits: Vec<u8> = label
-        .chars()
-        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect::<Option<_>>()?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-    rest.is_empty()
-        .then(|| String::from_utf8(bytes).ok())
-        .flatten()
-        .and_then(|id| ShowId::from_spotify(&id))
+    let byte = |start| u8::from_str_radix(label.get(start..start + 2)?, 16).ok();
+    let bytes = (0..label.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    ShowId::from_spotify(&String::from_utf8(bytes).ok()?)
 }
 
 fn is_allowed(byte: u8) -> bool {

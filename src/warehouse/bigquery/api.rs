@@ -25,8 +25,8 @@ use crate::retry::{self, Backoff};
 const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) struct Api {
-    base: Url,
-    client: Client,
+    pub(super) base: Url,
+    pub(super) client: Client,
     credentials: Arc<GoogleCredentials>,
     backoff: Backoff,
     upload_timeout: Duration,
@@ -99,14 +99,6 @@ impl Api {
     /// Builds a request whose body is rows, with a longer timeout.
     pub(super) fn upload(&self, method: Method, url: &Url) -> RequestBuilder {
         self.client.request(method, url.clone()).timeout(self.upload_timeout)
-    }
-
-    pub(super) fn base(&self) -> &Url {
-        &self.base
-    }
-
-    pub(super) fn client(&self) -> &Client {
-        &self.client
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Dataset {
     pub(super) api: Api,
     pub(super) timing: Timing,
     pub(super) max_multipart_bytes: usize,
-    configured_location: Option<String>,
+    pub(super) configured_location: Option<String>,
     /// What BigQuery returned last, or `None` before the first call. The inner option is `None` if
     /// BigQuery names no location, as emulators do.
     known_location: Mutex<Option<Option<String>>>,
@@ -92,10 +92,6 @@ impl Dataset {
         if let Ok(mut known) = self.known_location.try_lock() {
             *known = None;
         }
-    }
-
-    pub(super) fn has_configured_location(&self) -> bool {
-        self.configured_location.is_some()
     }
 
     /// Returns the failure of a call. If the dataset may have been recreated in another location, forgets

@@ -49,7 +49,7 @@ struct Denied {
 
 /// The denials of this process.
 #[derive(Debug)]
-pub(super) struct Denials {
+pub(in crate::warehouse) struct Denials {
     ttl: Duration,
     by_scope: Mutex<HashMap<Scope, Denied>>,
 }
@@ -60,12 +60,12 @@ impl Denials {
     }
 
     /// Returns whether the table must be checked before Spotify is read.
-    pub(super) fn must_check_first(&self, table: &str) -> bool {
+    pub(in crate::warehouse) fn must_check_first(&self, table: &str) -> bool {
         self.find(table, Call::TableCheck).is_some()
     }
 
     /// Fails if a load job into this table was denied, until that denial expires.
-    pub(super) fn fail_if_denied(&self, table: &str) -> Result<(), Failure> {
+    pub(in crate::warehouse) fn fail_if_denied(&self, table: &str) -> Result<(), Failure> {
         self.find(table, Call::LoadJob).map_or(Ok(()), Err)
     }
 
@@ -106,23 +106,12 @@ impl Denials {
         failure
     }
 
-    /// Forgets the denials that a successful check of this table disproves.
-    pub(super) fn table_check_succeeded(&self, table: &str) {
-        self.forget(table, |denied| denied.call == Call::TableCheck);
-    }
-
-    /// Forgets the denials that a successful load of this table disproves.
-    pub(super) fn load_succeeded(&self, table: &str) {
-        self.forget(table, |_| true);
-    }
-
-    fn forget(&self, table: &str, is_disproved: impl Fn(&Denied) -> bool) {
+    /// Forgets the denials that a successful call about this table disproves: a load disproves all of them.
+    pub(super) fn succeeded(&self, table: &str, call: Call) {
         self.by_scope().retain(|scope, denied| {
-            let applies = match scope {
-                Scope::Table(name) => name == table,
-                Scope::Dataset | Scope::LoadJobs => true,
-            };
-            !(applies && is_disproved(denied))
+            let applies = !matches!(scope, Scope::Table(name) if name != table);
+            let is_disproved = call == Call::LoadJob || denied.call == Call::TableCheck;
+            !(applies && is_disproved)
         });
     }
 
@@ -230,18 +219,18 @@ mod tests {
     async fn a_success_ends_the_denials_that_it_disproves() {
         let denials = Denials::new(TTL);
         denials.remember("a", Call::TableCheck, foreign());
-        denials.table_check_succeeded("b");
+        denials.succeeded("b", Call::TableCheck);
         assert_eq!(reaction(&denials, "a"), "check first");
-        denials.table_check_succeeded("a");
+        denials.succeeded("a", Call::TableCheck);
         assert_eq!(reaction(&denials, "a"), "read Spotify");
 
         denials.remember("a", Call::LoadJob, rights("Access Denied: Project p"));
-        denials.table_check_succeeded("a");
+        denials.succeeded("a", Call::TableCheck);
         assert_eq!(reaction(&denials, "b"), "503 for 300 s");
-        denials.load_succeeded("b");
+        denials.succeeded("b", Call::LoadJob);
         assert_eq!(reaction(&denials, "a"), "read Spotify");
         denials.remember("a", Call::LoadJob, rights("Access Denied: Table p:d.a"));
-        denials.load_succeeded("b");
+        denials.succeeded("b", Call::LoadJob);
         assert_eq!(reaction(&denials, "a"), "503 for 300 s");
     }
 

@@ -135,15 +135,11 @@ pub(super) fn obstacle(reason: &str, message: &str) -> Option<Obstacle> {
 /// Returns whether a job's messages are about its rows. The first message that is about rows or about the
 /// table decides.
 pub(super) fn is_about_rows(messages: &[String]) -> bool {
-    matches!(messages.iter().find_map(|message| subject(message)), Some(Subject::Rows))
+    messages.iter().find_map(|message| is_about_rows_or_table(message)).unwrap_or(false)
 }
 
-enum Subject {
-    Rows,
-    Table,
-}
-
-fn subject(message: &str) -> Option<Subject> {
+/// Returns whether a message is about rows rather than the table, or `None` if it names neither.
+fn is_about_rows_or_table(message: &str) -> Option<bool> {
     let message = message.to_ascii_lowercase();
     let (has_prefix, message) = match message.split_once(ROW_ERROR_PREFIX) {
         Some((_, rest)) => (true, rest),
@@ -152,11 +148,9 @@ fn subject(message: &str) -> Option<Subject> {
     let position =
         |phrases: &[&str]| phrases.iter().filter_map(|phrase| message.find(phrase)).min();
     match (position(&ROW_PHRASES), position(&TABLE_PHRASES)) {
-        (None, None) => has_prefix.then_some(Subject::Rows),
-        (Some(_), None) => Some(Subject::Rows),
-        (None, Some(_)) => Some(Subject::Table),
-        (Some(rows), Some(table)) if rows < table => Some(Subject::Rows),
-        (Some(_), Some(_)) => Some(Subject::Table),
+        (None, None) => has_prefix.then_some(true),
+        (Some(rows), Some(table)) => Some(rows < table),
+        (rows, _) => Some(rows.is_some()),
     }
 }
 

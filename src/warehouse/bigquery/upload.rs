@@ -103,7 +103,7 @@ impl Dataset {
         url.set_query(Some("uploadType=resumable"));
         let start = || {
             self.api
-                .client()
+                .client
                 .post(url.clone())
                 .header(CONTENT_TYPE, "application/json; charset=UTF-8")
                 .header("X-Upload-Content-Type", "application/octet-stream")
@@ -138,7 +138,7 @@ impl Dataset {
 
     /// Returns the session's URL if the token may be sent there: to the API itself or to Google.
     fn trusted_session(&self, location: &str) -> Option<Url> {
-        let api = self.api.base();
+        let api = &self.api.base;
         let session = api.join(location).ok()?;
         let is_google_host = session.scheme() == "https"
             && session.domain().is_some_and(|domain| domain.ends_with(".googleapis.com"));
