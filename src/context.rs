@@ -4,7 +4,7 @@
 mod deadline;
 mod meter;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub struct Context {
     /// For the log line.
     pub(crate) meter: Meter,
     /// The show whose episodes the message asks for, once it is known. For the log line.
-    pub(crate) show: OnceLock<ChosenShow>,
+    pub(crate) show: Mutex<Option<ChosenShow>>,
     pub(crate) progress: Progress,
 }
 
@@ -35,7 +35,7 @@ impl Context {
             deadline: Deadline::new(time),
             cancelled: CancellationToken::new(),
             meter: Meter::default(),
-            show: OnceLock::new(),
+            show: Mutex::default(),
             progress: Progress::default(),
         }
     }

@@ -51,7 +51,7 @@ pub struct Extractor {
 
 /// The rows of a job's table.
 #[derive(Debug)]
-pub struct Extracted {
+pub struct ExtractedTable {
     /// Rows with unique IDs, in Spotify's order.
     pub rows: Rows,
     pub origin: Origin,
@@ -81,7 +81,7 @@ impl Extractor {
         job: &Job,
         message_id: &str,
         context: &Context,
-    ) -> Result<Extracted, Failure> {
+    ) -> Result<ExtractedTable, Failure> {
         let start = Instant::now();
         let extracted = match job.kind {
             Kind::Podcasts => self.extract_podcasts(job, context).await,

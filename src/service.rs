@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Timing};
 use crate::context::{Context, Stage};
 use crate::envelope::{Envelope, Message};
-use crate::extraction::{Extracted, Extractor};
+use crate::extraction::{ExtractedTable, Extractor};
 use crate::failure::{Decision, Failure};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Action, Job};
@@ -180,7 +180,7 @@ impl Service {
         &self,
         load: &Load,
         context: &Context,
-    ) -> Result<(Extracted, TableState), Failure> {
+    ) -> Result<(ExtractedTable, TableState), Failure> {
         context.progress.enter(Stage::Reading);
         let extract = async {
             context.deadline.check_time_left()?;

@@ -7,12 +7,13 @@ use futures_util::TryFutureExt;
 
 use super::listing::{Page, Rules, Verdict};
 use super::shared_readings::SharedReading;
-use super::{Extracted, Extractor, add_counters, fetch, items};
+use super::{ExtractedTable, Extractor, add_counters, fetch, items};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::names::{ChosenShow, Kind, ShowId, ShowMatch};
 use crate::spotify::CallError;
+use crate::sync;
 use crate::warehouse::Origin;
 
 /// The largest page of episodes that Spotify returns.
@@ -31,7 +32,7 @@ impl Extractor {
         job: &Job,
         message_id: &str,
         context: &Context,
-    ) -> Result<Extracted, Failure> {
+    ) -> Result<ExtractedTable, Failure> {
         let (show, AssignedReading { reading, is_shared }) =
             self.read_show(job, message_id, context).await?;
         let complete = &reading.complete;
@@ -55,7 +56,7 @@ impl Extractor {
             shared: Some(is_shared),
             listed: complete.wanted_if_missing(),
         };
-        Ok(Extracted { rows, origin })
+        Ok(ExtractedTable { rows, origin })
     }
 
     /// Reads the show that the message names, otherwise the term's show.
@@ -68,7 +69,7 @@ impl Extractor {
         if let Some(id) = &job.show {
             let matched_by = Some(ShowMatch::ShowId);
             let show = ChosenShow { id: id.clone(), name: None, matched_by };
-            let _ = context.show.set(show.clone());
+            *sync::lock(&context.show) = Some(show.clone());
             let reading = self.read_episodes(id, job, message_id, context).await?;
             return Ok((show, reading.ok_or_else(|| Failure::NoSuchShow(id.clone()))?));
         }
@@ -76,7 +77,7 @@ impl Extractor {
         loop {
             let (show, was_searched) =
                 self.find_show(&job.term, job.max_missing_percent, context).await?;
-            let _ = context.show.set(show.clone());
+            *sync::lock(&context.show) = Some(show.clone());
             if let Some(reading) = self.read_episodes(&show.id, job, message_id, context).await? {
                 return Ok((show, reading));
             }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Extracted, Extractor, add_counters, show};
+use super::{ExtractedTable, Extractor, add_counters, show};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::job::Job;
@@ -13,7 +13,7 @@ impl Extractor {
         &self,
         job: &Job,
         context: &Context,
-    ) -> Result<Extracted, Failure> {
+    ) -> Result<ExtractedTable, Failure> {
         // This search also finds the term's show, so messages that need the show wait for it. If another
         // message is already searching for the show, this message does not cache it.
         let lock = self.search_locks.get(job.term.folded());
@@ -30,6 +30,6 @@ impl Extractor {
         }
         let listed = complete.wanted_if_missing();
         let origin = Origin { show: None, read_at, shared: Some(false), listed };
-        Ok(Extracted { rows: complete.rows, origin })
+        Ok(ExtractedTable { rows: complete.rows, origin })
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, TableLock};
 use crate::context::Context;
-use crate::extraction::{Extracted, Extractor};
+use crate::extraction::{ExtractedTable, Extractor};
 use crate::failure::Failure;
 use crate::telemetry::traced;
 use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
@@ -41,7 +41,7 @@ impl LoadTask {
         self: &Arc<Self>,
         n: u32,
         table_state: TableState,
-        extracted: &Extracted,
+        extracted: &ExtractedTable,
     ) -> Result<CompletedLoad, Failure> {
         let task = Arc::clone(self);
         let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());

@@ -6,6 +6,7 @@ use crate::envelope::Envelope;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::names::{ChosenShow, ShowMatch};
+use crate::sync;
 use crate::text;
 
 /// Pub/Sub's message ids are shorter; another sender's may not be.
@@ -39,7 +40,8 @@ impl<'a> LogLine<'a> {
         let text = text(outcome, *job);
         let (failure, origin) = (outcome.failure(), outcome.origin());
         let warning = LoadWarning::of(outcome);
-        let show = origin.and_then(|origin| origin.show.as_ref()).or(context.show.get());
+        let known_show = sync::lock(&context.show).clone();
+        let show = origin.and_then(|origin| origin.show.as_ref()).or(known_show.as_ref());
         let advice = match (failure, &warning) {
             (Some(failure), _) => Some(failure.advice()),
             (None, Some(warning)) => Some(warning.advice().to_owned()),
