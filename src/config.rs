@@ -112,8 +112,8 @@ impl Config {
             google: google::read(&mut reader),
             push_auth: pubsub::read_push_auth(&mut reader),
             max_concurrent_messages: reader.number("MAX_CONCURRENT_MESSAGES", 1..=1000) as usize,
-            // The ack deadline is at most 600 s. The request's body may take 10 s, and the dead
-            // letter another 20 s.
+            // At most 570 s: the ack deadline is at most 600 s, of which reading the request may take 10 s
+            // and publishing the dead letter 20 s.
             timing: Timing::new(Duration::from_secs(
                 reader.number("MESSAGE_DEADLINE_SECONDS", 10..=570),
             )),
@@ -124,14 +124,14 @@ impl Config {
         reader.finish(config)
     }
 
-    /// Returns whether the project is not set and the metadata server knows it.
+    /// Returns whether to look up the project: it is not set, and there is a metadata server.
     pub fn needs_project_lookup() -> bool {
         let reader = Reader::new(&env);
         let is_on_google_cloud = reader.is_set("K_SERVICE") || reader.is_set("GCE_METADATA_HOST");
         !reader.is_set("GOOGLE_CLOUD_PROJECT") && is_on_google_cloud
     }
 
-    /// Returns whether OpenSSL's variables say where the trusted certificates are.
+    /// Returns whether OpenSSL's variables name the trusted certificates.
     pub(crate) fn sets_certificate_paths() -> bool {
         let reader = Reader::new(&env);
         reader.is_set("SSL_CERT_FILE") || reader.is_set("SSL_CERT_DIR")

@@ -26,8 +26,8 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// The time to get a token, for all attempts together. Google's libraries have no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A token endpoint or metadata server that fails for a moment is asked again. No setting: neither
-/// counts calls.
+/// The retries of a token request. There is no setting for them, because neither the token endpoint nor the
+/// metadata server limits the number of calls.
 const BACKOFF: Backoff = Backoff {
     base_delay: Duration::from_millis(200),
     max_delay: Duration::from_secs(2),
@@ -147,7 +147,7 @@ impl DefaultCredentials {
         match token.await {
             Ok(token) => Ok(state.token.insert(token).secret.clone()),
             Err(why) => match &mut state.token {
-                // The old token is still valid for some minutes.
+                // The old token is still valid for a few minutes.
                 Some(token) if token.is_valid() => {
                     token.refresh_later();
                     Ok(token.secret.clone())
@@ -162,13 +162,13 @@ impl DefaultCredentials {
     async fn file_token(&self, state: &mut State) -> Result<SecretString, String> {
         let token = attempts(|attempt| {
             if attempt > 1 {
-                // The library repeats a failure for 10 s; new credentials ask again.
+                // The library returns the same failure for 10 s, so the next attempt loads the credentials again.
                 state.file = None;
             }
             let file = self.file(state);
             async move {
                 file?.token().await.map_err(|(why, is_transient)| {
-                    // A first failure may pass, too, if the library calls it permanent.
+                    // The first failure may be transient even if the library calls it permanent.
                     retry::Error::transient_if(is_transient || attempt == 1, why)
                 })
             }

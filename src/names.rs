@@ -87,7 +87,7 @@ impl Naming {
     }
 
     /// Returns the kind that `table` in a message stands for: its name, its legacy name or its
-    /// configured table. A configured table may have the name of another kind; then the name counts.
+    /// configured table. If a configured table has the name of another kind, the kind takes precedence.
     pub fn parse_kind(&self, table: &str) -> Option<Kind> {
         let find = |is: &dyn Fn(&Kind) -> bool| Kind::ALL.into_iter().find(is);
         find(&|kind| table == kind.name() || table == kind.legacy_name())

@@ -5,8 +5,8 @@
 //! - It fails concurrent calls while it fetches keys, so it gets one call at a time.
 //! - It waits for the keys forever, so it gets a timeout.
 //! - It accepts a token without the claims that it checks, so they are checked here too.
-//! - It fetches the keys again for each unknown key id, and anyone can invent those. So after a failed
-//!   fetch the list of the issuer's key ids decides for a while which tokens it gets.
+//! - It fetches the keys again for each unknown key id, and a token can have any. So after a failed
+//!   fetch, it gets only tokens with one of the issuer's key ids, from a list that is kept for a while.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,10 +32,10 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 /// How much the clocks of the issuer and this machine may differ.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Google's tokens have about 1 kB.
+/// The largest token. Google's have about 1 kB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Google's list of keys has about 2 kB.
+/// The largest list of keys. Google's has about 2 kB.
 const MAX_JWKS_BYTES: usize = 256 * 1024;
 
 /// Verifies pushes.
@@ -114,7 +114,7 @@ impl PushAuth {
         if let Some(list) = &state.key_list
             && list.fetched_at.elapsed() < self.key_list_ttl
         {
-            list.require(key_id)?;
+            list.require_key(key_id)?;
         }
         let why = match timeout(self.fetch_timeout, state.verifier.verify(token)).await {
             Ok(Ok(claims)) => return Ok(claims),
@@ -126,7 +126,7 @@ impl PushAuth {
         };
         // The error does not say whether the keys could not be fetched or this one does not exist.
         let list = KeyList { fetched_at: Instant::now(), ids: self.fetch_key_ids().await };
-        let result = list.require(key_id);
+        let result = list.require_key(key_id);
         state.key_list = Some(list);
         result?;
         Err(Failure::KeysUnreachable(why))
@@ -179,7 +179,7 @@ impl PushAuth {
 
 impl KeyList {
     /// Fails if the issuer has no key with this id, or if that is unknown.
-    fn require(&self, key_id: &str) -> Result<(), Failure> {
+    fn require_key(&self, key_id: &str) -> Result<(), Failure> {
         match &self.ids {
             Ok(ids) if ids.contains(key_id) => Ok(()),
             Ok(_) => Err(unauthenticated("the token's key is not one of the issuer's")),
@@ -188,7 +188,7 @@ impl KeyList {
     }
 }
 
-/// Returns null if the header can't be decoded.
+/// Returns the token's header, or null if it can't be decoded.
 fn decode_header(token: &str) -> Value {
     let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
     header.and_then(|header| serde_json::from_slice(&header).ok()).unwrap_or_default()

@@ -146,7 +146,7 @@ fn response(outcome: &Outcome) -> Response {
     response
 }
 
-/// Rounds up, so that no retry comes too early.
+/// Returns the duration in whole seconds, rounded up so that no retry is too early.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

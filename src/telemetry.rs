@@ -20,7 +20,7 @@ use crate::config::{Config, Log};
 
 /// The type that makes Error Reporting accept a line. Without it, the line needs a stack trace in a
 /// known format (<https://cloud.google.com/error-reporting/docs/formatting-error-messages>).
-const REPORTED: &str =
+const REPORTED_ERROR_TYPE: &str =
     "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent";
 
 tokio::task_local! {
@@ -29,7 +29,7 @@ tokio::task_local! {
 
 thread_local! {
     /// The location of the panic that is being logged.
-    static PANIC: Cell<Option<(String, u32)>> = const { Cell::new(None) };
+    static PANIC_LOCATION: Cell<Option<(String, u32)>> = const { Cell::new(None) };
     static IN_HOOK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -74,13 +74,13 @@ fn log_panic(info: &PanicHookInfo<'_>) {
         return;
     }
     IN_HOOK.set(true);
-    PANIC.set(location);
+    PANIC_LOCATION.set(location);
     tracing::error!(
         event = "panic",
         advice = "report this bug to the maintainers of spotify-bq; Pub/Sub redelivers the message",
         "panic at {at}: {payload}"
     );
-    PANIC.set(None);
+    PANIC_LOCATION.set(None);
     IN_HOOK.set(false);
 }
 
@@ -141,7 +141,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonWriter<M> {
 
 /// Returns the fields of an error report, to append to the fields of a JSON object.
 fn error_report(meta: &Metadata<'_>, service: &str) -> String {
-    let (function, location) = match PANIC.take() {
+    let (function, location) = match PANIC_LOCATION.take() {
         Some(location) => ("panic", Some(location)),
         None => (meta.target(), meta.file().map(str::to_owned).zip(meta.line())),
     };
@@ -149,7 +149,9 @@ fn error_report(meta: &Metadata<'_>, service: &str) -> String {
     let location = json!({"filePath": file, "lineNumber": line, "functionName": function});
     let service = json!({"service": service, "version": env!("CARGO_PKG_VERSION")});
     let context = json!({ "reportLocation": location });
-    format!(",\"@type\":\"{REPORTED}\",\"serviceContext\":{service},\"context\":{context}")
+    format!(
+        ",\"@type\":\"{REPORTED_ERROR_TYPE}\",\"serviceContext\":{service},\"context\":{context}"
+    )
 }
 
 struct LineWriter<W> {

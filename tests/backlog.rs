@@ -1,4 +1,4 @@
-//! How often a message is delivered if many are published at once. A model of the subscription, Cloud Run
+//! How many times a message is delivered if many are published at once. A model of the subscription, Cloud Run
 //! and admission, without real time. docs/performance.md has its figures.
 
 use std::cmp::Reverse;

@@ -14,7 +14,7 @@ use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Action, Job, TriggerMessage};
 use crate::names::Kind;
-use crate::publisher::{Outgoing, Publisher};
+use crate::publisher::{OutgoingMessage, Publisher};
 use crate::push;
 
 #[derive(Debug, clap::Args)]
@@ -142,7 +142,7 @@ async fn publish(
 ) -> Result<Vec<String>, Error> {
     let outgoing = messages
         .iter()
-        .map(|message| Outgoing { data: message.to_data(), ..Outgoing::default() })
+        .map(|message| OutgoingMessage { data: message.to_data(), ..OutgoingMessage::default() })
         .collect();
     let published = publisher.publish(topic, outgoing).await;
     let ids = published.map_err(|failure| failure.explain_at_terminal())?;

@@ -20,7 +20,7 @@ use crate::retry::PollInterval;
 use crate::text;
 use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
 
-/// The pauses between two looks at the jobs.
+/// The first and the longest pause between two polls of the jobs.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -41,8 +41,8 @@ impl LoadWatcher {
         Ok(Self { warehouse, since })
     }
 
-    /// Prints the load of each job in `pending`, by message ID. Returns whether all are loaded. Gives up
-    /// after a time without a load in which the service would have given up a message.
+    /// Prints the load of each job in `pending`, by message ID. Returns whether all are loaded. Gives up if
+    /// there is no load within the time after which the service gives up a message.
     pub(super) async fn wait(
         self,
         config: &Config,
@@ -130,7 +130,7 @@ fn print_loaded(message_id: &str, job: &Job, load: &JobInfo, json: bool) {
         let read_at = OffsetDateTime::from(origin.read_at);
         read_at.replace_millisecond(read_at.millisecond()).unwrap_or(read_at).format(&Rfc3339).ok()
     });
-    // Labels hold no name of the show; the service's log does.
+    // The labels do not contain the show's name; the service's log does.
     let line = json!({
         "event": "loaded", "messageId": message_id, "table": job.table, "kind": job.kind.name(),
         "term": job.term.text(), "rows": load.rows, "jobId": load.id,

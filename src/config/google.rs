@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::reader::Reader;
 
-/// A longer value is no path but the credentials themselves.
+/// The longest path. A longer value is not a path but the credentials themselves.
 const MAX_PATH_BYTES: usize = 1024;
 
 /// The sources of Google's credentials, in the order in which they are tried.
@@ -20,7 +20,7 @@ pub struct Google {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Google {
     let file = reader.optional("GOOGLE_APPLICATION_CREDENTIALS");
-    // Errors show the path, so it must not be the key itself, as JSON or in base64.
+    // Rejects the key itself, as JSON or in base64, because errors show the path.
     let credentials_file = file.filter(|file| {
         let is_path = file.len() <= MAX_PATH_BYTES && !file.contains(['{', '\n']);
         if !is_path {

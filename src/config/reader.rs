@@ -10,7 +10,7 @@ use super::settings::{PLATFORM, SETTINGS, default};
 /// The largest name of a dataset, in bytes (<https://cloud.google.com/bigquery/quotas>).
 const MAX_IDENTIFIER_BYTES: usize = 1024;
 
-/// Every problem of the settings.
+/// All problems of the settings.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<String>,
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         self.problems.push(format!("{name} {what}"));
     }
 
-    /// Returns the value or else the default, without white space around it. An empty variable
+    /// Returns the value, otherwise the default, without white space around it. An empty variable
     /// counts as not set, because Cloud Run, compose files and shells unset variables that way.
     pub(super) fn optional(&self, name: &str) -> Option<String> {
         let setting = SETTINGS.iter().chain(PLATFORM).find(|setting| setting.name == name);

@@ -54,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>, purpose: Purpose) -> Spotify {
 fn read_credentials(reader: &mut Reader<'_>, purpose: Purpose) -> Option<Credentials> {
     let file = reader.optional("SPOTIFY_CREDENTIALS_FILE");
     let json = reader.optional("SPOTIFY_CREDENTIALS").map(SecretString::from);
-    // Errors show the path, so it must not be the secret itself.
+    // Rejects the secret itself, because errors show the path.
     if file.as_ref().is_some_and(|file| file.starts_with('{')) {
         reader.problem(
             "SPOTIFY_CREDENTIALS_FILE",

@@ -32,7 +32,7 @@ pub struct Timing {
     pub reading_ttl: Duration,
     /// How long a listing that was incomplete is not read again.
     pub incomplete_ttl: Duration,
-    /// How long a denial by BigQuery is remembered. A quota that is used up: twice as long.
+    /// How long a denial by BigQuery is remembered. An exceeded quota is remembered twice as long.
     pub denial_ttl: Duration,
     /// How long a list of the token issuer's key ids is trusted.
     pub key_list_ttl: Duration,

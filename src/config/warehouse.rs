@@ -22,7 +22,7 @@ pub struct BigQuery {
     /// The project of the dataset and the load jobs.
     pub project: String,
     pub dataset: String,
-    /// The dataset's location. If `None`, BigQuery is asked.
+    /// The dataset's location. If `None`, the service reads it from BigQuery.
     pub location: Option<String>,
     /// The API's base URL, without a trailing slash.
     pub url: String,

@@ -18,7 +18,7 @@ use crate::text;
 pub const CREDENTIAL_TYPES: [&str; 4] =
     ["authorized_user", "service_account", "impersonated_service_account", "external_account"];
 
-/// The longest error text of the library that is repeated.
+/// The longest excerpt of the library's error text in an error.
 const MAX_ERROR_BYTES: usize = 800;
 
 /// Credentials from a file. The library caches and refreshes their token.
@@ -137,7 +137,7 @@ impl Secrets {
     fn of(content: &Value) -> Self {
         let mut secrets = Vec::new();
         collect(content, false, &mut secrets);
-        // The longest first, in case one secret is part of another.
+        // Replaces the longest first, in case one secret is part of another.
         secrets.sort_by_key(|secret: &String| std::cmp::Reverse(secret.len()));
         Self(secrets.into_iter().map(SecretString::from).collect())
     }

@@ -1,6 +1,6 @@
-//! Asks the metadata server for the project and for tokens of the service account
+//! Reads the project and tokens of the service account from the metadata server
 //! (<https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys>), without a proxy. The
-//! caller retries all errors, because the server sometimes answers 403, 404 or 500 for a moment.
+//! caller retries all errors, because the server sometimes returns 403, 404 or 500 for a moment.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::text;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Responses have a few hundred bytes.
+/// The largest response. Most have a few hundred bytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// How long before its expiry a token is refreshed. The server has a new one 4 to 5 minutes before.

@@ -5,7 +5,7 @@ use std::fmt;
 /// The length of the ids that Spotify gives.
 const SHOW_ID_CHARACTERS: usize = 22;
 
-/// Bounds the ids that this service accepts from Spotify, should their format change.
+/// The longest ID that the service accepts from Spotify. Longer than today's, in case the format changes.
 const MAX_SHOW_ID_CHARACTERS: usize = 64;
 
 /// The id of a Spotify show.

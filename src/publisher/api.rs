@@ -31,7 +31,7 @@ impl PubSubError {
         )
     }
 
-    /// Returns whether the call failed transiently, in all attempts.
+    /// Returns whether every attempt failed with a transient error.
     pub fn is_transient(&self) -> bool {
         self.code.is_some_and(is_transient)
     }
@@ -57,7 +57,7 @@ impl From<PubSubError> for Failure {
     }
 }
 
-/// Makes calls, with what they share.
+/// Makes calls, and holds the state that they share.
 #[derive(Debug)]
 pub(super) struct Api {
     url: String,

@@ -51,7 +51,7 @@ impl BodyReader {
     /// Reads a whole body. The timeout is for all of it, so that a slow sender can't extend it byte by
     /// byte.
     pub(super) async fn read(&self, body: Body) -> Result<PushBody, BodyError> {
-        // The announced length, if there is one.
+        // The Content-Length, if there is one.
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(BodyError::TooLong);
         }
@@ -60,7 +60,7 @@ impl BodyReader {
     }
 
     async fn read_limited(&self, mut body: Limited<Body>) -> Result<PushBody, BodyError> {
-        // The announced length, or else the limit.
+        // The Content-Length if there is one, otherwise the limit.
         let max_length = body.size_hint().upper().and_then(|length| u32::try_from(length).ok());
         // One buffer: a list of frames would take up many times the memory of frames of one byte.
         let mut bytes = BytesMut::new();
@@ -70,7 +70,7 @@ impl BodyReader {
                 true => BodyError::TooLong,
                 false => BodyError::Truncated,
             })?;
-            // Trailers have no use here.
+            // Ignores trailers.
             let Ok(data) = frame.into_data() else { continue };
             if permit.is_none() && bytes.len() + data.len() > MAX_SHORT_BODY_BYTES {
                 let length = max_length.unwrap_or(MAX_BODY_BYTES as u32);
@@ -79,7 +79,7 @@ impl BodyReader {
             }
             bytes.extend_from_slice(&data);
         }
-        // A body without an announced length releases what it did not need.
+        // Releases the part of the permit that a body without a Content-Length did not need.
         if let Some(permit) = &mut permit {
             drop(permit.split(permit.num_permits().saturating_sub(bytes.len())));
         }

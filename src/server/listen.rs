@@ -16,11 +16,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::service::Service;
 
-/// Concurrent connections. Cloud Run sends at most as many requests as its concurrency (80). Further
+/// The maximum number of concurrent connections. Cloud Run sends at most as many requests as its concurrency (80). Further
 /// connections wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1000;
 
-/// The buffer for a request's head. Google's front end sends some kilobytes.
+/// The buffer for a request's head. Google's front end sends a few kilobytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// The pause after a connection could not be accepted.
@@ -52,7 +52,7 @@ pub async fn serve(
         let (stream, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // The cause may last, like too many open files; the pause avoids a busy loop.
+                // The pause avoids a busy loop if the cause persists, for example too many open files.
                 tracing::warn!(event = "accept", "a connection could not be accepted: {error}");
                 sleep(ACCEPT_PAUSE).await;
                 continue;

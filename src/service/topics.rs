@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::TriggerMessage;
 use crate::letter;
-use crate::publisher::{Outgoing, Publisher};
+use crate::publisher::{OutgoingMessage, Publisher};
 use crate::warehouse::{CompletedLoad, Load};
 
 /// A dead letter is published even if the message's own deadline has passed, but not for longer than
@@ -47,7 +47,10 @@ impl Topics {
         };
         let messages = messages
             .iter()
-            .map(|message| Outgoing { data: message.to_data(), ..Outgoing::default() })
+            .map(|message| OutgoingMessage {
+                data: message.to_data(),
+                ..OutgoingMessage::default()
+            })
             .collect();
         let published = self.publisher.publish(topic, messages).await?;
         Ok(published.len() as u64)
@@ -79,7 +82,7 @@ impl Topics {
         let Some(topic) = &self.names.dead_letter_topic else {
             return Err("DEAD_LETTER_TOPIC is not set".to_owned());
         };
-        let dead_letter = Outgoing {
+        let dead_letter = OutgoingMessage {
             data: message.data.as_bytes().to_vec(),
             attributes: letter::attributes(message, failure),
         };

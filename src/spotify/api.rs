@@ -32,7 +32,7 @@ struct ErrorResponse {
     retry_after: Option<Duration>,
 }
 
-/// Makes calls, with what they share.
+/// Makes calls, and holds the state that they share.
 #[derive(Debug)]
 pub(super) struct Api {
     client: reqwest::Client,
@@ -89,7 +89,7 @@ impl Api {
     ) -> Result<T, retry::Error<CallError>> {
         self.tokens.ensure_token(&self.client, &self.throttle, context).await?;
         let permit = self.throttle.acquire(start, context).await?;
-        // Another call may have replaced the token meanwhile.
+        // If another call has just discarded a refused token, the next attempt requests a new one.
         let Some(token) = self.tokens.latest() else { return Err(retry::Error::Again) };
         context.meter.calls.add(1);
         // A task of its own sends the request: if the message is cancelled, the task still records the
@@ -102,15 +102,15 @@ impl Api {
         };
         match response {
             Ok(value) => {
-                self.tokens.accepted(&token);
+                self.tokens.record_accepted(&token);
                 Ok(value)
             }
-            Err(error) => Err(self.failed(call, start, &token, error, permit)),
+            Err(error) => Err(self.handle_failure(call, start, &token, error, permit)),
         }
     }
 
-    /// Decides whether an attempt that failed is repeated, and records a failure that is not yet recorded.
-    fn failed(
+    /// Decides whether a failed attempt is repeated, and records a failure that `send` has not recorded.
+    fn handle_failure(
         &self,
         call: &Call<'_>,
         start: CallStart,
@@ -124,7 +124,9 @@ impl Api {
             ErrorKind::Throttled { .. } => return retry::Error::Again,
             // A new token helps, unless this one has just replaced a refused one: Spotify at times
             // refuses a valid token and accepts it after a pause.
-            ErrorKind::Unauthorized if self.tokens.refused(token) => return retry::Error::Again,
+            ErrorKind::Unauthorized if self.tokens.record_refused(token) => {
+                return retry::Error::Again;
+            }
             ErrorKind::Unauthorized => {
                 odd(call, format!("{detail} (the token has just been issued)"))
             }

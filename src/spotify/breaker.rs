@@ -9,7 +9,7 @@
 //!   starts half-open.
 //!
 //! So a rate limit or an outage costs the process one call at a time, not one per message. If it lasts
-//! for as many calls as one call has attempts, all calls that wait fail at once with the last failure.
+//! for as many failures as one call has attempts, all calls that wait fail at once with the last failure.
 //! One call that fails again and again while others succeed does not open the breaker.
 
 mod failures;
@@ -51,12 +51,12 @@ enum State {
     HalfOpen,
     /// The probe is in flight.
     Probing,
-    /// After a 429.
+    /// No call is made until `until`, after a 429.
     CoolingDown {
         until: Instant,
         quota: bool,
     },
-    /// After failures.
+    /// No call is made until `until`, after transient failures.
     BackingOff {
         until: Instant,
     },
@@ -73,9 +73,9 @@ pub(super) struct CallStart {
 /// The calls that a failure is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Scope {
-    /// Other calls may succeed.
+    /// The failure concerns one call; others may succeed.
     One(CallStart),
-    /// All calls make the same request, so all would fail.
+    /// The failure concerns all calls, because they make the same request.
     All(CallStart),
 }
 
@@ -234,7 +234,8 @@ impl Breaker {
         }
         let is_long = retry_after.is_some_and(|retry_after| retry_after > max_retry_after);
         if !matches!(self.state, State::CoolingDown { .. }) {
-            // The message is answered with a long pause. The next call finds out whether it still holds.
+            // A long `Retry-After` is returned with the message's 503 instead. The next call shows whether it
+            // still applies.
             let retry_after = retry_after.filter(|_| !is_long).unwrap_or_default();
             let pause = self.backoff.jittered_delay(self.failures.in_a_row()).max(retry_after);
             self.state = State::BackingOff { until: now + pause };
@@ -289,7 +290,7 @@ impl Breaker {
         has_changed
     }
 
-    /// Fails all calls that wait, for their turn or between two attempts.
+    /// Fails all waiting calls: those that wait for permission, and those between two attempts.
     fn fail_waiting(&mut self, failure: Failure) -> Failure {
         self.shared_failures += 1;
         self.shared_failure = Some(failure.clone());

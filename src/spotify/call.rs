@@ -46,7 +46,7 @@ impl Call<'_> {
 
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// The resource does not exist; with Spotify's words.
+    /// The resource does not exist. The text is Spotify's message.
     NotFound(String),
     Failed(Failure),
 }

@@ -22,7 +22,7 @@ pub(super) enum ErrorKind {
     SearchTerm,
     /// A transient failure; `is_odd` if Spotify is up but its response makes no sense.
     Transient { is_odd: bool },
-    /// The call fails until someone changes what the subject names.
+    /// The call fails until someone changes what the obstacle names.
     Permanent(Obstacle),
 }
 

@@ -1,4 +1,4 @@
-//! One request to Spotify, and its response as it is.
+//! Sends one request to Spotify, and returns the response unparsed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::http;
 pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
-    /// Empty if an error's body was cut off: the status is enough then.
+    /// Empty if an error's body was cut off, because its status is enough.
     pub(super) body: Bytes,
 }
 

@@ -1,4 +1,4 @@
-//! The token of the client-credentials flow. The process has one, and renews it before it expires or when
+//! The token of the client-credentials flow. The process has one, and replaces it before it expires or when
 //! Spotify refuses it. Concurrent callers share one request for it, and its failure. Each request reads
 //! the client id and secret again, so a rotated secret needs no restart.
 
@@ -25,7 +25,7 @@ use request::{ClientCredentials, Request, Response, unavailable};
 pub(super) struct Tokens {
     url: url::Url,
     credentials: Option<Credentials>,
-    /// How long before its end a token is renewed.
+    /// How long before its expiry a token is replaced.
     margin: Duration,
     backoff: Backoff,
     retry_after_unit: Duration,
@@ -68,7 +68,7 @@ impl Tokens {
     }
 
     /// Records that Spotify accepted the token.
-    pub(super) fn accepted(&self, token: &Token) {
+    pub(super) fn record_accepted(&self, token: &Token) {
         let mut state = self.state();
         if state.token.as_ref().is_some_and(|current| current.is(token)) {
             state.is_in_doubt = false;
@@ -78,7 +78,7 @@ impl Tokens {
     /// Records that Spotify refused the token. Returns whether to try another one at once. A token that
     /// has just replaced a refused one is kept for one more attempt after a pause, since Spotify at
     /// times refuses a valid token.
-    pub(super) fn refused(&self, token: &Token) -> bool {
+    pub(super) fn record_refused(&self, token: &Token) -> bool {
         let mut state = self.state();
         match &state.token {
             Some(current) if current.is(token) => {}

@@ -1,4 +1,4 @@
-//! Spotify's responses, as far as the service uses them. A field may be missing, unknown or of another
+//! Parses the parts of Spotify's responses that the service uses. A field may be missing, unknown or of another
 //! type than documented; only a response without a list of items is unreadable.
 
 mod clean;

@@ -75,7 +75,7 @@ fn is_invisible(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// The same without the fast path for ASCII.
+    /// Folds a text without the fast path for ASCII.
     fn fold_slowly(text: &str) -> String {
         let mut folded = String::new();
         text.chars().for_each(|character| fold_character(character, |part| folded.push(part)));

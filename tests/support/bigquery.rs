@@ -54,7 +54,7 @@ pub struct Table {
     pub schema: Value,
     pub description: Value,
     pub rows: Vec<Value>,
-    /// How often its rows were replaced.
+    /// How many times its rows were replaced.
     pub loads: u32,
     /// The type, if it is not a table: `VIEW`, for example.
     pub r#type: Option<&'static str>,

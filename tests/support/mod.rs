@@ -160,7 +160,7 @@ impl World {
         App::start(self.config()).await
     }
 
-    /// Returns how often the table of episodes was replaced. Checks that it has what Spotify shows.
+    /// Returns how many times the table of episodes was replaced. Checks that it has what Spotify shows.
     pub fn episode_loads(&self) -> u32 {
         assert_eq!(self.bigquery.rows(EPISODES), episode_rows(self.spotify.episodes()));
         self.bigquery.table(EPISODES).unwrap().loads

@@ -51,7 +51,7 @@ impl Spotify {
         });
     }
 
-    /// Returns how often the episodes were read from the start.
+    /// Returns how many times the episodes were read from the start.
     pub fn readings(&self) -> usize {
         let calls = self.stub.calls_to("GET", "/episodes");
         calls.iter().filter(|call| call.number("offset") == 0).count()

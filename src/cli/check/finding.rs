@@ -1,4 +1,4 @@
-//! The result of one check, for people and for scripts.
+//! The result of one check, printed as text or as JSON.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ pub(super) struct Goal {
 /// What was done with a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Another reason, above the limit, or republished before.
+    /// Not selected: it has another reason, exceeds the limit, or was republished before.
     NotSelected,
     /// Selected, but not republished.
     Failed,

@@ -1,6 +1,6 @@
 //! Pulls dead letters, republishes them one by one, and acknowledges each after it is published. So none
-//! is lost. One that is published but not acknowledged is republished again by the next run, and loads
-//! the same table twice.
+//! is lost. If one is published but not acknowledged, the next run republishes it again, and its table is
+//! loaded twice.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use super::progress::{Counts, Goal, Status};
 use crate::cli::age::format_age;
 use crate::failure::Failure;
 use crate::letter::{self, Republished};
-use crate::publisher::{Outgoing, PubSubError, Publisher, PulledMessage};
+use crate::publisher::{OutgoingMessage, PubSubError, Publisher, PulledMessage};
 use crate::retry::Backoff;
 use crate::text;
 
-/// Messages in the first pull. A pull that is too large or too slow is repeated with fewer.
+/// The number of messages in the first pull. A pull that is too large or too slow is repeated with fewer.
 const MAX_PULLED_MESSAGES: i32 = 100;
 
-/// Pulls in a row that return nothing new before the subscription counts as empty, and the pauses
-/// between them. Pub/Sub may return no message although there are some.
+/// The number of pulls in a row without a new message after which the subscription counts as empty, and
+/// the pauses between them. Pub/Sub may return no message although there are some.
 const EMPTY_PULLS: Backoff = Backoff {
     base_delay: Duration::from_millis(100),
     max_delay: Duration::from_secs(1),
@@ -32,11 +32,10 @@ const EMPTY_PULLS: Backoff = Backoff {
 /// by one. Pub/Sub's maximum.
 const ACK_DEADLINE_SECONDS: i32 = 600;
 
-/// Ack IDs in one request, which has at most 512 KiB (<https://cloud.google.com/pubsub/quotas>).
+/// The maximum number of ack IDs in one request, which has at most 512 KiB (<https://cloud.google.com/pubsub/quotas>).
 const MAX_ACK_IDS: usize = 500;
 
-/// Messages in a row that Pub/Sub was unavailable for, each after all attempts, before the command gives
-/// up.
+/// The command gives up after this many messages in a row for which Pub/Sub was unavailable in all attempts.
 const MAX_OUTAGES: u32 = 3;
 
 /// The reason that selects dead letters without a `reason`.
@@ -144,11 +143,11 @@ impl<'a> Redriver<'a> {
 
     async fn republish(&mut self, message: &PulledMessage) -> Result<Status, Failure> {
         say!("{}", describe(message));
-        let original = Outgoing {
+        let original = OutgoingMessage {
             attributes: letter::original_attributes(message.message.attributes.clone()),
             data: message.message.data.clone(),
         };
-        if original == Outgoing::default() {
+        if original == OutgoingMessage::default() {
             say!(
                 "    not republished: Pub/Sub rejects a message with neither data nor attributes. To delete it, pull it with `gcloud pubsub subscriptions pull --auto-ack`"
             );
@@ -160,7 +159,7 @@ impl<'a> Redriver<'a> {
         match self.publisher.publish_one(self.topic, original).await {
             Ok(id) => {
                 self.outages = 0;
-                let Outgoing { data, attributes } = &message.message;
+                let OutgoingMessage { data, attributes } = &message.message;
                 self.republished.record(id, data, attributes, message.published);
                 Ok(self.acknowledge(message).await)
             }
@@ -193,7 +192,7 @@ impl<'a> Redriver<'a> {
         }
     }
 
-    /// Returns the messages that stay to the subscription, for other clients to pull.
+    /// Makes the messages that are not acknowledged available to other clients at once.
     pub(super) async fn release(&self) -> Result<(), PubSubError> {
         let ack_ids: Vec<String> = self.ack_ids.values().cloned().collect();
         for ids in ack_ids.chunks(MAX_ACK_IDS) {

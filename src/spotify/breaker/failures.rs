@@ -59,8 +59,8 @@ impl Failures {
         self.calls == FailedCalls::Several
     }
 
-    /// Returns whether several calls have failed, since this one began, as often as one call has
-    /// `attempts`. Remembers the outage if so.
+    /// Returns whether at least `attempts` failures, of several calls, have been counted since this call began.
+    /// If an outage was known then and has not ended, one failure is enough. Records the outage.
     pub(super) fn detect_outage(&mut self, since: Snapshot, attempts: u32) -> bool {
         let failures = self.total - self.total_at_success.max(since.total);
         let enough = if since.is_outage && self.is_outage { 1 } else { attempts };

@@ -15,10 +15,10 @@ use crate::spotify::exchange;
 use crate::spotify::throttle::{Permit, Throttle};
 use crate::spotify::wire::{self, TokenResponse, Unreadable, error_message};
 
-/// The largest response body. A token's has some hundred bytes.
+/// The largest response body. A response with a token has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The longest that a token is used, whatever its response says.
+/// The longest time that a token is used, regardless of its `expires_in`.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The call's name in errors.

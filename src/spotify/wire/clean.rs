@@ -4,8 +4,7 @@
 
 use std::borrow::Cow;
 
-/// The byte order mark.
-const MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The length of `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
@@ -13,14 +12,18 @@ const ESCAPE_BYTES: usize = 6;
 /// Returns the body as text: without a byte order mark and U+0000, and with U+FFFD for anything that is
 /// not a character. Borrows if nothing has to change.
 pub(super) fn body(bytes: &[u8]) -> Cow<'_, str> {
-    // Much faster than the standard library for text with accents.
+    // simdutf8 is much faster than the standard library for text with accents.
     let text = match simdutf8::basic::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     };
     match text {
-        Cow::Borrowed(text) if !text.contains('\0') => escapes(text.trim_start_matches(MARK)),
-        text => Cow::Owned(escapes(text.replace('\0', "").trim_start_matches(MARK)).into_owned()),
+        Cow::Borrowed(text) if !text.contains('\0') => {
+            escapes(text.trim_start_matches(BYTE_ORDER_MARK))
+        }
+        text => Cow::Owned(
+            escapes(text.replace('\0', "").trim_start_matches(BYTE_ORDER_MARK)).into_owned(),
+        ),
     }
 }
 

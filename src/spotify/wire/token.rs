@@ -11,8 +11,8 @@ pub(crate) struct TokenResponse {
     pub(crate) expires_in: u64,
 }
 
-/// The life of a token if the response does not name it, as Spotify documents it. If the token expires
-/// earlier, Spotify refuses it and it is replaced.
+/// The lifetime that Spotify documents, for a token whose response has none. If the token expires earlier,
+/// Spotify refuses it and it is replaced.
 const DEFAULT_EXPIRES_IN: u64 = 3600;
 
 /// Parses the response. The error does not repeat the body, which may contain a token.

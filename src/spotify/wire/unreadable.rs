@@ -11,7 +11,7 @@ use super::{number, object};
 /// contain a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It is not JSON; with serde's words.
+    /// The body is not JSON. The text is serde's error.
     NotJson(String),
     /// A required field is missing or has the wrong type.
     Missing { what: &'static str, found: &'static str },
