@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use api::Api;
 pub use api::PubSubError;
-pub use message::OutgoingMessage;
+pub use message::MessageContent;
 pub use subscription::{DELETED_TOPIC, PulledMessage, Subscription};
 
 /// A client for Pub/Sub. The first call makes the connection.
@@ -38,7 +38,7 @@ impl Publisher {
     pub async fn publish(
         &self,
         topic: &str,
-        messages: Vec<OutgoingMessage>,
+        messages: Vec<MessageContent>,
     ) -> Result<Vec<String>, Failure> {
         Ok(self.publish_all(topic, messages).await?)
     }
@@ -47,7 +47,7 @@ impl Publisher {
     pub async fn publish_one(
         &self,
         topic: &str,
-        message: OutgoingMessage,
+        message: MessageContent,
     ) -> Result<String, PubSubError> {
         let ids = self.publish_all(topic, vec![message]).await?;
         Ok(ids.into_iter().next().unwrap_or_default())
@@ -56,7 +56,7 @@ impl Publisher {
     async fn publish_all(
         &self,
         topic: &str,
-        messages: Vec<OutgoingMessage>,
+        messages: Vec<MessageContent>,
     ) -> Result<Vec<String>, PubSubError> {
         let messages: Vec<PubsubMessage> = messages.into_iter().map(Into::into).collect();
         let request = PublishRequest { topic: topic.to_owned(), messages };

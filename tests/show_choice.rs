@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::log::Log;
 use crate::support::spotify::{Spotify, catalog, episode, episode_rows, search_page, show};
 use crate::support::wire::{Act, answer};
 use crate::support::{EPISODES, Push, World, message, table};
@@ -128,6 +129,25 @@ async fn a_show_that_was_just_found_but_does_not_exist_is_retried() {
     world.spotify.stub.heal();
     assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(world.bigquery.rows(EPISODES), rows_of_show(0));
+}
+
+#[tokio::test]
+async fn the_log_line_names_the_show_that_was_requested_last() {
+    let log = Log::start();
+    let world = World::new(Spotify::start(three_shows()).await).await;
+    let app = world.app().await;
+    app.push(&table("episodes")).await;
+    let shows = world.spotify.catalog.shows.clone();
+    let found_later = shows[1]["id"].as_str().unwrap().to_owned();
+    world.spotify.stub.on(move |call| match call.path.as_str() {
+        "/v1/search" => search_page(&shows[1..], 2),
+        _ => not_found(),
+    });
+    let push = table("episodes");
+    assert_eq!(app.push(&push).await.result(), (503, "retry show_vanished"));
+    let line = log.outcome(&push.id);
+    assert_eq!(line["show_id"], found_later);
+    assert!(line["message"].contains(&found_later), "{line:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::envelope::{Data, Message};
 use crate::google::GoogleCredentials;
 use crate::job::{self, Action, Job, TriggerMessage};
 use crate::names::Kind;
-use crate::publisher::{OutgoingMessage, Publisher};
+use crate::publisher::{MessageContent, Publisher};
 use crate::push;
 
 #[derive(Debug, clap::Args)]
@@ -142,7 +142,7 @@ async fn publish(
 ) -> Result<Vec<String>, Error> {
     let outgoing = messages
         .iter()
-        .map(|message| OutgoingMessage { data: message.to_data(), ..OutgoingMessage::default() })
+        .map(|message| MessageContent { data: message.to_data(), ..MessageContent::default() })
         .collect();
     let published = publisher.publish(topic, outgoing).await;
     let ids = published.map_err(|failure| failure.explain_at_terminal())?;

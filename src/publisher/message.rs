@@ -1,17 +1,18 @@
-//! A message to publish.
+//! The content of a message, to publish or pulled.
 
 use std::collections::BTreeMap;
 
 use google_cloud_googleapis::pubsub::v1::PubsubMessage;
 
+/// The data and attributes of a Pub/Sub message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutgoingMessage {
+pub struct MessageContent {
     pub data: Vec<u8>,
     pub attributes: BTreeMap<String, String>,
 }
 
-impl From<OutgoingMessage> for PubsubMessage {
-    fn from(message: OutgoingMessage) -> Self {
+impl From<MessageContent> for PubsubMessage {
+    fn from(message: MessageContent) -> Self {
         Self {
             data: message.data,
             attributes: message.attributes.into_iter().collect(),

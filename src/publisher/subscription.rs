@@ -2,7 +2,7 @@
 
 use google_cloud_googleapis::pubsub::v1::{self as api, ReceivedMessage};
 
-use super::message::OutgoingMessage;
+use super::message::MessageContent;
 
 /// The topic of a subscription whose topic was deleted. A new topic of the same name does not get the
 /// subscription back (<https://cloud.google.com/pubsub/docs/delete-topic>).
@@ -40,7 +40,7 @@ pub struct PulledMessage {
     pub id: String,
     /// When it was published to the dead-letter topic, by Pub/Sub's clock: seconds since 1970.
     pub published: i64,
-    pub message: OutgoingMessage,
+    pub message: MessageContent,
 }
 
 impl PulledMessage {
@@ -50,7 +50,7 @@ impl PulledMessage {
             ack_id: received.ack_id,
             id: message.message_id,
             published: message.publish_time.map_or(0, |time| time.seconds),
-            message: OutgoingMessage {
+            message: MessageContent {
                 data: message.data,
                 attributes: message.attributes.into_iter().collect(),
             },

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::publisher::OutgoingMessage;
+use crate::publisher::MessageContent;
 use crate::text;
 use crate::warehouse::{CompletedLoad, Load};
 
@@ -27,7 +27,7 @@ struct Data<'a> {
 
 /// Builds the event of a load. If an earlier delivery did it, the show's name is unknown: it is not in the labels of
 /// the load job.
-pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad) -> OutgoingMessage {
+pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad) -> MessageContent {
     let origin = loaded.origin.as_ref();
     let show = origin.and_then(|origin| origin.show.as_ref());
     let show_id = show.map(|show| &show.id).or(load.job.show.as_ref());
@@ -45,7 +45,7 @@ pub(super) fn loaded_event(load: &Load, loaded: &CompletedLoad) -> OutgoingMessa
         shared_reading: origin.and_then(|origin| origin.shared),
         loaded_at: text::rfc3339(loaded.ended_at.unwrap_or_else(SystemTime::now)),
     };
-    OutgoingMessage {
+    MessageContent {
         // Strings, numbers and booleans always serialize.
         data: serde_json::to_vec(&data).unwrap_or_default(),
         attributes: BTreeMap::from(
@@ -80,7 +80,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 999)
     }
 
-    fn data(event: &OutgoingMessage) -> Value {
+    fn data(event: &MessageContent) -> Value {
         serde_json::from_slice(&event.data).unwrap()
     }
 

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::google::GoogleCredentials;
 use crate::job::TriggerMessage;
 use crate::letter;
-use crate::publisher::{OutgoingMessage, Publisher};
+use crate::publisher::{MessageContent, Publisher};
 use crate::warehouse::{CompletedLoad, Load};
 
 /// A dead letter is published even if the message's own deadline has passed, but not for longer than
@@ -47,10 +47,7 @@ impl Topics {
         };
         let messages = messages
             .iter()
-            .map(|message| OutgoingMessage {
-                data: message.to_data(),
-                ..OutgoingMessage::default()
-            })
+            .map(|message| MessageContent { data: message.to_data(), ..MessageContent::default() })
             .collect();
         let published = self.publisher.publish(topic, messages).await?;
         Ok(published.len() as u64)
@@ -82,7 +79,7 @@ impl Topics {
         let Some(topic) = &self.names.dead_letter_topic else {
             return Err("DEAD_LETTER_TOPIC is not set".to_owned());
         };
-        let dead_letter = OutgoingMessage {
+        let dead_letter = MessageContent {
             data: message.data.as_bytes().to_vec(),
             attributes: letter::attributes(message, failure),
         };

@@ -12,7 +12,7 @@ use super::progress::{Counts, Goal, Status};
 use crate::cli::age::format_age;
 use crate::failure::Failure;
 use crate::letter::{self, Republished};
-use crate::publisher::{OutgoingMessage, PubSubError, Publisher, PulledMessage};
+use crate::publisher::{MessageContent, PubSubError, Publisher, PulledMessage};
 use crate::retry::Backoff;
 use crate::text;
 
@@ -143,11 +143,11 @@ impl<'a> Redriver<'a> {
 
     async fn republish(&mut self, message: &PulledMessage) -> Result<Status, Failure> {
         say!("{}", describe(message));
-        let original = OutgoingMessage {
+        let original = MessageContent {
             attributes: letter::original_attributes(message.message.attributes.clone()),
             data: message.message.data.clone(),
         };
-        if original == OutgoingMessage::default() {
+        if original == MessageContent::default() {
             say!(
                 "    not republished: Pub/Sub rejects a message with neither data nor attributes. To delete it, pull it with `gcloud pubsub subscriptions pull --auto-ack`"
             );
@@ -159,7 +159,7 @@ impl<'a> Redriver<'a> {
         match self.publisher.publish_one(self.topic, original).await {
             Ok(id) => {
                 self.outages = 0;
-                let OutgoingMessage { data, attributes } = &message.message;
+                let MessageContent { data, attributes } = &message.message;
                 self.republished.record(id, data, attributes, message.published);
                 Ok(self.acknowledge(message).await)
             }
