@@ -21,9 +21,9 @@ pub fn rows(kind: Kind, body: &[u8], phrases: &Phrases) -> Result<Rows, String> 
         }
     };
     let mut rows = Rows::default();
-    let most = if kind == Kind::Podcasts { 50 } else { usize::MAX };
+    let max_ids = if kind == Kind::Podcasts { 50 } else { usize::MAX };
     let page = page.map_err(|unreadable| unreadable.detail(body, &[]))?;
-    page.append_to(&mut rows, &mut HashSet::new(), most);
+    page.append_to(&mut rows, &mut HashSet::new(), max_ids);
     if kind == Kind::Mentions {
         rows = items::mentions(&rows, phrases).0;
     }

@@ -60,7 +60,7 @@ impl LoadWatcher {
             let ids: Vec<String> = pending.keys().cloned().collect();
             let loads = match dataset.list_loads(self.since, ids.iter().map(String::as_str)).await {
                 Ok(loads) => loads,
-                // Transient, and the messages are published.
+                // Continues after a transient failure, because the messages are already published.
                 Err(
                     failure
                     @ (Failure::WarehouseUnavailable { .. } | Failure::GoogleCredentials(_)),
@@ -117,7 +117,7 @@ fn is_load_of(load: &JobInfo, job: &Job) -> bool {
 fn print_loaded(message_id: &str, job: &Job, load: &JobInfo, json: bool) {
     let origin = labels::origin(&load.labels);
     let show = origin.as_ref().and_then(|origin| origin.show.as_ref());
-    // Jobs of earlier versions do not have it.
+    // Jobs of earlier versions have no label for it.
     let matched_by = show.and_then(|show| show.matched_by);
     let matched_by = matched_by.or(job.show.as_ref().map(|_| ShowMatch::ShowId));
     let show = show.map(|show| &show.id);

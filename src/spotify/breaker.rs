@@ -91,7 +91,7 @@ pub(super) enum Admission {
 pub(super) struct Cooldown {
     pub(super) remaining: Duration,
     /// Whether it is too long to be waited for, unlike the cooldown before it.
-    pub(super) is_new_ban: bool,
+    pub(super) has_become_long: bool,
 }
 
 impl Breaker {
@@ -262,7 +262,7 @@ impl Breaker {
         now: Instant,
     ) -> Cooldown {
         let previous_end = match self.state {
-            // Another call that was in flight when the cooldown began.
+            // The 429 of a call that was in flight when the cooldown began extends it.
             State::CoolingDown { until, .. } if until > now => until,
             _ => {
                 self.cooldowns += 1;
@@ -273,12 +273,12 @@ impl Breaker {
         let until = (now + pause).max(previous_end);
         let remaining = until - now;
         let max_retry_after = self.backoff.max_retry_after;
-        let is_new_ban = remaining > max_retry_after && previous_end - now <= max_retry_after;
+        let has_become_long = remaining > max_retry_after && previous_end - now <= max_retry_after;
         self.state = State::CoolingDown { until, quota };
         if self.cooldowns >= MAX_COOLDOWNS {
             self.fail_waiting(Failure::Throttled { wait: remaining, quota });
         }
-        Cooldown { remaining, is_new_ban }
+        Cooldown { remaining, has_become_long }
     }
 
     /// Records that a call ended without a result. Returns whether the state changed.

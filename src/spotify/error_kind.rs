@@ -1,4 +1,4 @@
-//! Classifies responses that are not a success. Pure. Words that name the cause take precedence over the
+//! Classifies responses that are not a success. Pure. A message that names the cause takes precedence over the
 //! status, because Spotify sends the same refusal with several statuses.
 
 use crate::failure::Obstacle;
@@ -28,9 +28,9 @@ pub(super) enum ErrorKind {
 
 /// Classifies a response with this status, or an error with this status in the body of a 200. The status
 /// is 0 if such an error has none.
-pub(super) fn classify(status: u16, words: &str, reason: Option<&str>) -> ErrorKind {
-    let words = words.to_lowercase();
-    let says = |part: &str| words.contains(part);
+pub(super) fn classify(status: u16, message: &str, reason: Option<&str>) -> ErrorKind {
+    let message = message.to_lowercase();
+    let says = |part: &str| message.contains(part);
     let any = |parts: &[&str]| parts.iter().any(|part| says(part));
 
     let quota = reason.is_some_and(|reason| reason.eq_ignore_ascii_case(QUOTA_REASON))
@@ -83,7 +83,7 @@ mod tests {
         use ErrorKind::*;
         let (rate, quota) = (Throttled { quota: false }, Throttled { quota: true });
         let (down, odd) = (Transient { is_odd: false }, Transient { is_odd: true });
-        for (status, words, kind) in [
+        for (status, message, kind) in [
             (429, "", rate),
             (429, "Too many requests", rate),
             (403, "Too many requests", rate),
@@ -126,7 +126,7 @@ mod tests {
             (0, "", odd),
             (200, "", odd),
         ] {
-            assert_eq!(classify(status, words, None), kind, "{status} {words}");
+            assert_eq!(classify(status, message, None), kind, "{status} {message}");
         }
         assert_eq!(classify(403, "Forbidden", Some("quota_exceeded")), quota);
         assert_eq!(classify(429, "", Some("OTHER")), rate);
@@ -134,8 +134,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_status_decides_if_the_words_say_nothing(status in 400u16..700, words in "[0-9 .]{0,20}") {
-            let kind = classify(status, &words, None);
+        fn the_status_decides_if_the_words_say_nothing(status in 400u16..700, message in "[0-9 .]{0,20}") {
+            let kind = classify(status, &message, None);
             prop_assert_eq!(kind == ErrorKind::Transient { is_odd: false }, status >= 500 || status == 408);
             prop_assert_eq!(matches!(kind, ErrorKind::Throttled { .. }), status == 429);
             prop_assert_eq!(kind == ErrorKind::NotFound, status == 404);
@@ -143,8 +143,8 @@ mod tests {
 
         /// Whatever a server error says, no message is dead-lettered and no show counts as deleted.
         #[test]
-        fn a_server_error_is_always_transient(status in 500u16..600, words in any::<String>(), reason in any::<Option<String>>()) {
-            let kind = classify(status, &words, reason.as_deref());
+        fn a_server_error_is_always_transient(status in 500u16..600, message in any::<String>(), reason in any::<Option<String>>()) {
+            let kind = classify(status, &message, reason.as_deref());
             let is_transient = matches!(kind, ErrorKind::Transient { .. } | ErrorKind::Throttled { .. });
             prop_assert!(is_transient, "{:?}", kind);
         }

@@ -18,7 +18,7 @@ use crate::retry::Backoff;
 
 #[derive(Debug)]
 pub(super) struct Throttle {
-    /// Wakes the calls that wait when its state changes.
+    /// A change of its state wakes the waiting calls.
     breaker: watch::Sender<Breaker>,
     concurrency: Arc<Semaphore>,
     /// The right to be the probe. It is granted in order of arrival, so a call that has failed queues
@@ -32,17 +32,18 @@ pub(super) struct Throttle {
 pub(super) struct Permit {
     throttle: Arc<Throttle>,
     is_probe: bool,
-    result: Recorded,
+    result: AttemptResult,
     _concurrency: OwnedSemaphorePermit,
     _probe: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Recorded {
+enum AttemptResult {
     Nothing,
+    /// Spotify responded. Recorded when the permit is dropped.
     Response,
-    /// A result that the breaker already has.
-    Done,
+    /// A result that is recorded already.
+    Recorded,
 }
 
 impl Throttle {
@@ -90,7 +91,7 @@ impl Throttle {
                     return Ok(Permit {
                         throttle: Arc::clone(self),
                         is_probe,
-                        result: Recorded::Nothing,
+                        result: AttemptResult::Nothing,
                         _concurrency: concurrency,
                         _probe: probe.filter(|_| is_probe),
                     });
@@ -126,7 +127,7 @@ impl Throttle {
     pub(super) fn cool_down(&self, retry_after: Option<Duration>, quota: bool) -> Duration {
         let now = Instant::now();
         let cooldown = self.change(|breaker| (breaker.record_429(retry_after, quota, now), true));
-        if cooldown.is_new_ban {
+        if cooldown.has_become_long {
             let seconds = cooldown.remaining.as_secs();
             tracing::warn!(
                 event = "spotify_ban",
@@ -155,12 +156,12 @@ impl Throttle {
 impl Permit {
     /// Records that Spotify responded. A later result replaces this one.
     pub(super) fn record_response(&mut self) {
-        self.result = Recorded::Response;
+        self.result = AttemptResult::Response;
     }
 
     /// Records a 429. Returns how long the cooldown lasts.
     pub(super) fn record_429(&mut self, retry_after: Option<Duration>, quota: bool) -> Duration {
-        self.result = Recorded::Done;
+        self.result = AttemptResult::Recorded;
         self.throttle.cool_down(retry_after, quota)
     }
 
@@ -171,7 +172,7 @@ impl Permit {
         failure: &Failure,
         retry_after: Option<Duration>,
     ) -> Option<Failure> {
-        self.result = Recorded::Done;
+        self.result = AttemptResult::Recorded;
         let (is_probe, now) = (self.is_probe, Instant::now());
         self.throttle.change(|breaker| {
             (breaker.record_failure(scope, is_probe, failure, retry_after, now), true)
@@ -180,7 +181,7 @@ impl Permit {
 
     /// Records a refusal that concerns all calls, and fails those that wait.
     pub(super) fn record_refusal(mut self, failure: Failure) -> Failure {
-        self.result = Recorded::Done;
+        self.result = AttemptResult::Recorded;
         self.throttle.change(|breaker| (breaker.record_refusal(failure), true))
     }
 }
@@ -189,9 +190,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let is_probe = self.is_probe;
         match self.result {
-            Recorded::Done => {}
-            Recorded::Response => self.throttle.change(|it| ((), it.record_success(is_probe))),
-            Recorded::Nothing => self.throttle.change(|it| ((), it.record_no_result(is_probe))),
+            AttemptResult::Recorded => {}
+            AttemptResult::Response => self.throttle.change(|it| ((), it.record_success(is_probe))),
+            AttemptResult::Nothing => {
+                self.throttle.change(|it| ((), it.record_no_result(is_probe)))
+            }
         }
     }
 }

@@ -216,9 +216,9 @@ fn ten_cooldowns_in_a_row_fail_all_that_wait() {
 fn a_ban_is_new_once() {
     let mut run = Run::new();
     let day = Some(Duration::from_secs(86_400));
-    assert!(run.breaker.record_429(day, true, run.now).is_new_ban);
+    assert!(run.breaker.record_429(day, true, run.now).has_become_long);
     let second = run.breaker.record_429(Some(Duration::from_secs(1)), true, run.now);
-    assert!(!second.is_new_ban && Some(second.remaining) == day);
+    assert!(!second.has_become_long && Some(second.remaining) == day);
     let call = run.breaker.begin_call();
     assert!(matches!(run.admit(call), Err(Failure::Throttled { quota: true, .. })));
 }

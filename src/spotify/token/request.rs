@@ -93,7 +93,7 @@ impl Request {
                     return Response::Token(Token { secret: access_token, renew_at });
                 }
                 Err(Unreadable::Error { status }) => error_status = status,
-                // Does not repeat the body, which may contain a token.
+                // The error does not repeat the body, which may contain a token.
                 Err(why) => return odd(format!("the response has no token: {why}"), None),
             }
         }
@@ -136,19 +136,19 @@ impl Request {
 /// codes are those of OAuth (RFC 6749, section 5.2).
 fn classify_token_error(
     status: u16,
-    words: &str,
+    message: &str,
     reason: Option<&str>,
     is_html: bool,
 ) -> ErrorKind {
-    let says = |parts: &[&str]| parts.iter().any(|part| words.to_lowercase().contains(part));
+    let says = |parts: &[&str]| parts.iter().any(|part| message.to_lowercase().contains(part));
     if status < 500 && says(&["invalid_client", "invalid client", "unauthorized_client"]) {
         return ErrorKind::Unauthorized;
     }
     if says(&["server_error", "temporarily_unavailable"]) {
         return ErrorKind::Transient { is_odd: false };
     }
-    match (classify(status, words, reason), status) {
-        // The page of a proxy, not a response of the endpoint.
+    match (classify(status, message, reason), status) {
+        // An HTML page comes from a proxy, not from the endpoint.
         (ErrorKind::Unauthorized | ErrorKind::Permanent(_), 400 | 403) if is_html => {
             ErrorKind::Transient { is_odd: true }
         }
@@ -178,7 +178,7 @@ mod tests {
     fn only_a_refusal_of_the_client_is_about_the_credentials() {
         let transient = |is_odd| ErrorKind::Transient { is_odd };
         let throttled = ErrorKind::Throttled { quota: false };
-        for (status, words, is_html, expected) in [
+        for (status, message, is_html, expected) in [
             (400, "invalid_client: Invalid client", false, ErrorKind::Unauthorized),
             (401, "", false, ErrorKind::Unauthorized),
             (403, "Forbidden", false, ErrorKind::Unauthorized),
@@ -195,8 +195,8 @@ mod tests {
             (302, "", true, ErrorKind::Permanent(Obstacle::Address)),
             (404, "", true, ErrorKind::NotFound),
         ] {
-            let kind = classify_token_error(status, words, None, is_html);
-            assert_eq!(kind, expected, "{status} {words}");
+            let kind = classify_token_error(status, message, None, is_html);
+            assert_eq!(kind, expected, "{status} {message}");
         }
     }
 }
