@@ -7,6 +7,7 @@ use futures_util::TryFutureExt;
 
 use super::listing::{Page, Rules, Verdict};
 use super::shared_readings::SharedReading;
+use super::show::FoundShow;
 use super::{ExtractedTable, Extractor, add_counters, fetch, items};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -73,9 +74,9 @@ impl Extractor {
             let reading = self.read_episodes(id, job, message_id, context).await?;
             return Ok((show, reading.ok_or_else(|| Failure::NoSuchShow(id.clone()))?));
         }
-        // At most two iterations: the second one searches, because the cached show is removed.
+        // Repeats only if a cached show no longer exists.
         loop {
-            let (show, was_searched) =
+            let FoundShow { show, is_cached } =
                 self.find_show(&job.term, job.max_missing_percent, context).await?;
             *sync::lock(&context.show) = Some(show.clone());
             if let Some(reading) = self.read_episodes(&show.id, job, message_id, context).await? {
@@ -83,7 +84,7 @@ impl Extractor {
             }
             // Keeps a different show that another message has cached since.
             self.shows.retain(|term, known| term != job.term.folded() || known.id != show.id);
-            if was_searched {
+            if !is_cached {
                 return Err(Failure::ShowVanished { id: show.id, term: job.term.clone() });
             }
         }

@@ -31,26 +31,33 @@ pub(super) fn choose_show<'a>(
     named.or(shows.first()).cloned()
 }
 
+/// The term's show, as a search or the cache has it.
+pub(super) struct FoundShow {
+    pub(super) show: ChosenShow,
+    /// Whether it comes from an earlier search, so that it may have been deleted since.
+    pub(super) is_cached: bool,
+}
+
 impl Extractor {
     /// Finds the term's show, with the minimum tolerance of a search.
     pub async fn show(&self, term: &Term, context: &Context) -> Result<ChosenShow, Failure> {
         let max_missing_percent = 0;
-        self.find_show(term, max_missing_percent, context).await.map(|(show, _)| show)
+        self.find_show(term, max_missing_percent, context).await.map(|found| found.show)
     }
 
-    /// Returns the term's show, and whether this call searched for it: `false` means that it was cached.
-    /// Concurrent callers wait for the search in progress.
+    /// Returns the cached show of the term, or searches for it. Concurrent callers wait for the search in
+    /// progress.
     pub(super) async fn find_show(
         &self,
         term: &Term,
         max_missing_percent: u8,
         context: &Context,
-    ) -> Result<(ChosenShow, bool), Failure> {
+    ) -> Result<FoundShow, Failure> {
         let lock = self.search_locks.get(term.folded());
         let cause = || format!("another message is making {}", describe_search(term));
         let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
         if let Some((show, _)) = self.shows.get(term.folded()) {
-            return Ok((show, false));
+            return Ok(FoundShow { show, is_cached: true });
         }
         let page = self.search_first_page(term, max_missing_percent, context).await?;
         let show = choose_show(term, page.rows.lines()).ok_or_else(|| {
@@ -58,6 +65,6 @@ impl Extractor {
             Failure::SpotifyUnexpected { call: describe_search(term), detail }
         })?;
         self.shows.insert(term.folded().to_owned(), show.clone(), self.show_ttl);
-        Ok((show, true))
+        Ok(FoundShow { show, is_cached: false })
     }
 }
