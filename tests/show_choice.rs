@@ -132,13 +132,13 @@ async fn a_show_that_was_just_found_but_does_not_exist_is_retried() {
 }
 
 #[tokio::test]
-async fn a_first_page_without_a_valid_show_id_is_an_unusable_response() {
+async fn a_first_page_without_a_valid_show_id_is_retried() {
     let mut shown = catalog(1, 0);
     shown.shows[0]["id"] = json!("../x");
     let world = World::new(Spotify::start(shown).await).await;
     let app = world.app().await;
     let answer = app.push(&table("episodes")).await;
-    assert_eq!(answer.result(), (503, "retry spotify_unavailable"));
+    assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("no show on the first page has a valid ID"));
 }
 

@@ -62,7 +62,7 @@ impl Extractor {
         let page = self.search_first_page(term, max_missing_percent, context).await?;
         let show = choose_show(term, page.rows.lines()).ok_or_else(|| {
             let detail = "no show on the first page has a valid ID".to_owned();
-            Failure::SpotifyUnexpected { call: describe_search(term), detail }
+            Failure::ListingIncomplete { what: describe_search(term), detail, after: None }
         })?;
         self.shows.insert(term.folded().to_owned(), show.clone(), self.show_ttl);
         Ok(FoundShow { show, is_cached: false })
