@@ -1,4 +1,4 @@
-//! What every step of the work on one message shares: its deadline, its cancellation, its counters, and
+//! The state that all steps of one message share: its deadline, its cancellation, its counters, and
 //! the step that it has reached.
 
 mod deadline;
@@ -40,7 +40,7 @@ impl Context {
         }
     }
 
-    /// Says how far the work has come. It states facts and guesses no cause.
+    /// Describes how far the message has come, for errors.
     pub(crate) fn describe_progress(&self) -> String {
         let Position { stage, job, read, listed } = self.progress.lock().clone();
         if let Some(FollowedJob { id, state, since }) = job {

@@ -13,8 +13,6 @@ mod show;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -82,15 +80,13 @@ impl Extractor {
         message_id: &str,
         context: &Context,
     ) -> Result<ExtractedTable, Failure> {
-        let start = Instant::now();
-        let extracted = match job.kind {
+        let _timed = context.meter.extraction_ms.timed();
+        match job.kind {
             Kind::Podcasts => self.extract_podcasts(job, context).await,
             Kind::Episodes | Kind::Mentions => {
                 self.extract_episodes(job, message_id, context).await
             }
-        };
-        context.meter.extraction_ms.add_since(start);
-        extracted
+        }
     }
 
     /// Records that a message's rows were loaded into a table. After this, the same reading is not loaded

@@ -51,7 +51,7 @@ pub enum Failure {
     /// Spotify refuses a call that it would refuse again.
     #[error("Spotify refuses {call}: {detail}")]
     SpotifyRefused { call: String, detail: String, obstacle: Obstacle },
-    /// Spotify answers, but not as documented, after all attempts.
+    /// After all attempts, Spotify's response is still not as documented.
     #[error("Spotify's answer to {call} cannot be used: {detail}")]
     SpotifyUnexpected { call: String, detail: String },
     /// A call failed after all attempts. `after` is when to retry, if Spotify says so.
@@ -63,7 +63,7 @@ pub enum Failure {
         detail: String,
         after: Option<Duration>,
     },
-    /// `after` is how long this is remembered.
+    /// `after` says when to retry, if the service will not read the listing before.
     #[error(
         "Spotify's answers about {what} contradict each other ({detail}); the table was not changed"
     )]
@@ -104,7 +104,7 @@ pub enum Failure {
     /// `job_id` is the load job whose end the message was waiting for.
     #[error("not done within {} s: {progress}", deadline.as_secs())]
     DeadlinePassed { deadline: Duration, progress: String, job_id: Option<String> },
-    /// The message could not start in time. The text says what it waited for.
+    /// The message was not started. The text says why.
     #[error("{0}")]
     Overloaded(String),
     #[error("the client closed the connection before the response: {progress}")]

@@ -85,7 +85,7 @@ pub(crate) fn default_missing_percent(kind: Kind) -> u8 {
     }
 }
 
-/// Returns one message per term and kind. If `kind` is `None`, all kinds are meant.
+/// Returns one message per term and kind. `None` means all kinds.
 fn fan_out(
     kind: Option<Kind>,
     terms: &[Term],

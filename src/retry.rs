@@ -65,7 +65,7 @@ impl<E> From<E> for Error<E> {
     }
 }
 
-/// Makes attempts at a call until one succeeds or fails permanently, or none is left. `attempt` gets the
+/// Makes attempts at a call until one succeeds or fails permanently, or no attempt is left. `attempt` gets the
 /// number of the attempt, starting with 1.
 pub(crate) async fn run<T, E, F: Future<Output = Result<T, Error<E>>>>(
     backoff: &Backoff,
@@ -101,7 +101,7 @@ impl PollInterval {
         Self { delay: first_delay, max_delay }
     }
 
-    /// Waits for the current delay, and makes the next one half as long again.
+    /// Waits for the current delay, and then multiplies it by 1.5.
     pub(crate) async fn tick(&mut self) {
         sleep(self.delay).await;
         self.delay = self.delay.mul_f64(1.5).min(self.max_delay);

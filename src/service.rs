@@ -32,7 +32,7 @@ pub(crate) use log_line::log_refused_request;
 pub use outcome::Outcome;
 use topics::Topics;
 
-/// The service without its HTTP.
+/// Processes messages. `server` adds HTTP.
 #[derive(Debug)]
 pub struct Service {
     config: Config,
@@ -62,7 +62,7 @@ impl Service {
         })
     }
 
-    /// Returns the term's show, without a call if a message has just found it. Returns `None` if it can't
+    /// Returns the term's show, from the cache if a message found it recently. Returns `None` if it can't
     /// be found.
     #[cfg(feature = "local")]
     pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
@@ -143,7 +143,7 @@ impl Service {
             context: Arc::clone(context),
             load,
         });
-        // Once this function returns or is dropped, its tasks insert no load job.
+        // Cancels the context when this function returns or is dropped, so that its tasks insert no more load jobs.
         let _cancel = context.cancelled.clone().drop_guard();
 
         // A recent denial may rule out any load.
@@ -174,7 +174,7 @@ impl Service {
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
     }
 
-    /// Reads Spotify and looks at the table: concurrently, or the table first if BigQuery recently denied
+    /// Reads Spotify and checks the table: concurrently, or the table first if BigQuery recently denied
     /// something.
     async fn extract(
         &self,

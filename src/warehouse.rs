@@ -27,7 +27,7 @@ pub use schema::{Column, FoundColumn, differences, schema, table_description};
 #[cfg(feature = "local")]
 pub use sqlite::Sqlite;
 
-/// Where tables are.
+/// The warehouse that holds the tables.
 #[derive(Debug)]
 pub enum Warehouse {
     BigQuery(Box<BigQuery>),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
+use crate::support::log::Log;
 use crate::support::spotify::{Spotify, episode_rows, podcast_rows};
 use crate::support::wire::Act;
 use crate::support::{App, EPISODES, MENTIONS, PODCASTS, Push, World, message, table, until};
@@ -120,6 +121,7 @@ async fn a_message_that_waits_for_its_table_takes_no_slot() {
 
 #[tokio::test]
 async fn a_message_whose_deadline_passes_reports_its_progress() {
+    let log = Log::start();
     let world = World::new(Spotify::showing(1, 320).await).await;
     let mut config = world.config();
     config.timing.message_deadline = Duration::from_secs(4);
@@ -141,6 +143,10 @@ async fn a_message_whose_deadline_passes_reports_its_progress() {
         "{}",
         response.detail()
     );
+    // The message was reading Spotify all the time, except for the first calls to BigQuery.
+    let line = log.outcome(&push.id);
+    let milliseconds = |field: &str| line[field].parse::<u64>().unwrap();
+    assert!(milliseconds("extraction_ms") > milliseconds("duration_ms") / 2, "{line:?}");
     world.spotify.stub.always("/v1/search", || Act::Hang);
     let response = app.push(&table("podcasts")).await;
     assert!(response.detail().contains("0 pages were read in "), "{}", response.detail());

@@ -17,7 +17,7 @@ pub fn max_wait(deadline: Duration) -> Duration {
     deadline / 4
 }
 
-/// The times of one message.
+/// The deadlines of one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     received: Instant,

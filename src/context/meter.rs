@@ -16,11 +16,11 @@ pub struct Meter {
     pub(crate) malformed: Counter,
     pub(crate) undated: Counter,
     pub(crate) throttled_ms: Counter,
-    pub(crate) extraction_ms: Counter,
+    pub(crate) extraction_ms: Stopwatch,
     pub(crate) load_ms: Stopwatch,
 }
 
-/// A number that several tasks add to.
+/// A counter that several tasks increment.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -38,7 +38,7 @@ impl Counter {
     }
 }
 
-/// Measures a duration that can be read while it still grows, as it is if its message is canceled.
+/// Measures a duration that can be read while it still grows, so that a canceled message reports it, too.
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch(Mutex<(Duration, Option<Instant>)>);
 

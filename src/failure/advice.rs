@@ -63,7 +63,7 @@ impl Failure {
             )),
             Self::InvalidMessage { .. } => Fix("correct the message and publish it again"),
             Self::NoResults { .. } => Fix(
-                "check the term's spelling and SPOTIFY_MARKET, or name the show with show_id in the message",
+                "check the search term or show_id, and SPOTIFY_MARKET; to choose another show, set show_id in the message",
             ),
             Self::NoSuchShow(_) => {
                 Fix("check show_id (the 22 characters in the show's link) and SPOTIFY_MARKET")
@@ -112,9 +112,9 @@ impl Failure {
             Self::NoTriggerTopic(_) => {
                 Fix("set TRIGGER_TOPIC, or publish one message for each table and term")
             }
-            Self::PublishFailed { .. } => Fix(
+            Self::PublishFailed { .. } => Retry(Some(
                 "check that it exists, and that the account in use has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` grants the service's roles",
-            ),
+            )),
             Self::EventNotPublished { .. } => Retry(Some(
                 "check that the topic in LOADED_TOPIC exists and that the service's account has roles/pubsub.publisher on it (`terraform apply` with `loaded_topic = true` does both)",
             )),
@@ -128,7 +128,7 @@ impl Failure {
                 "raise SPOTIFY_CONCURRENT_CALLS if the show is very large, or publish fewer messages at once if this one was waiting",
             )),
             Self::Overloaded(_) => Retry(Some(
-                "spread the schedules, or raise MAX_CONCURRENT_MESSAGES if Spotify's quota and the memory allow it",
+                "spread the schedules, raise MAX_CONCURRENT_MESSAGES if Spotify's quota and the memory allow it, or look at status.cloud.google.com if BigQuery was slow",
             )),
             Self::ClientGone { .. } => Retry(Some(
                 "make the subscription's ack deadline longer than MESSAGE_DEADLINE_SECONDS",

@@ -4,7 +4,7 @@
 //! A message waits at most a quarter of its deadline in all: for the table's lock, for a slot, and for a
 //! reading or a search that another message has in progress.
 //!
-//! A load job may outlive its message. Until it ends, it holds the table's lock, so that its older reading does
+//! A load job may outlive its message. Until it ends, the table stays locked, so that its older reading does
 //! not replace a newer one. A redelivery of its message shares that lock.
 
 use std::collections::HashMap;

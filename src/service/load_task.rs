@@ -1,4 +1,4 @@
-//! Warehouse calls that outlive their message.
+//! Warehouse calls that continue after their message is canceled.
 //!
 //! If the client closes the connection or the message's deadline passes, its work is dropped. A load job
 //! that was already sent still runs: a task keeps the table locked until that job has ended, so that an

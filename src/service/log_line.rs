@@ -9,7 +9,7 @@ use crate::names::{ChosenShow, ShowMatch};
 use crate::sync;
 use crate::text;
 
-/// Pub/Sub's message ids are shorter; another sender's may not be.
+/// The longest message ID in a log line. Pub/Sub's IDs are shorter; other senders' may not be.
 const MAX_MESSAGE_ID_BYTES: usize = 256;
 
 /// Writes the line of a message. If it is dropped before that, as it is when the client closes the
@@ -22,7 +22,7 @@ pub(super) struct LogLine<'a> {
 }
 
 impl<'a> LogLine<'a> {
-    /// `job` is what the message asks for, if it asks for one table.
+    /// `job` is `None` for a fan-out or an invalid message.
     pub(super) fn new(envelope: &'a Envelope, job: Option<&'a Job>, context: &'a Context) -> Self {
         Self { envelope, job, context, is_written: false }
     }

@@ -53,7 +53,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the load job that replaced the table, or whose end was not seen.
+    /// Returns the ID of the load job that replaced the table, or that was still running at the deadline.
     pub(super) fn job_id(&self) -> Option<&str> {
         match self {
             Self::Loaded { job_id, .. } | Self::AlreadyLoaded { job_id, .. } => Some(job_id),

@@ -155,7 +155,7 @@ impl BigQuery {
             }
             Err(failure) => {
                 let call = match &failure {
-                    // Unless the location is configured, the next check looks up the dataset, too.
+                    // Without a configured location, the next table check also looks up the dataset, so it can clear the denial.
                     Failure::DatasetMissing { .. }
                         if self.dataset.configured_location.is_none() =>
                     {

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::names::Kind;
 use crate::rows::Rows;
 
-/// The table of completed loads. It has what BigQuery keeps of a load job, and no rows.
+/// The table of completed loads. It stores what BigQuery stores about a load job: ID, table, row count, labels.
 const LOADS_TABLE: &str = "spotify_bq_loads";
 
 /// How long to wait for a file that another connection has locked. A load takes far less.

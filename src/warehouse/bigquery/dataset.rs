@@ -108,7 +108,7 @@ impl Dataset {
         error.into_failure(call, &self.id())
     }
 
-    /// Returns a failure that the next delivery may not see again.
+    /// Returns a transient failure.
     pub(super) fn unavailable(&self, call: &str, detail: String) -> Failure {
         let what = format!("{call} in {}", self.id());
         Failure::WarehouseUnavailable { what, detail, after: None }

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Obstacle};
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
 pub(super) const QUOTA_PAUSE: Duration = Duration::from_secs(600);
 
-/// From this many denials on, each new one removes those that have expired. A deployment has fewer tables.
+/// From this many denials on, each new one removes those that have expired.
 const CLEANUP_THRESHOLD: usize = 1000;
 
 /// What a denial applies to.

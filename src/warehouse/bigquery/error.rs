@@ -136,7 +136,7 @@ impl ApiError {
                 Failure::DatasetMissing { dataset: dataset.to_owned(), detail }
             }
             Self::AlreadyExists => {
-                let detail = "409: it already exists".to_owned();
+                let detail = "409: the resource already exists".to_owned();
                 Failure::WarehouseUnavailable { what, detail, after: None }
             }
         }

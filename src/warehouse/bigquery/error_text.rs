@@ -52,7 +52,7 @@ const ROW_PHRASES: [&str; 7] = [
     "only optional fields can be set to null",
 ];
 
-/// The start of messages about rows. The rest says what is wrong, which may still be the table.
+/// The start of messages about rows. The rest may still name the table as the cause.
 const ROW_ERROR_PREFIX: &str = "error while reading data, error message:";
 
 pub(super) fn is_transient_reason(reason: &str) -> bool {

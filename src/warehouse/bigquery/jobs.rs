@@ -19,11 +19,11 @@ use crate::warehouse::load::CompletedLoad;
 /// The longest job state in an error, whatever the API returns. BigQuery's longest is `PENDING`.
 const MAX_STATE_BYTES: usize = 20;
 
-/// How long to wait for the job of a message that is gone. BigQuery cancels a load job after six hours
+/// How long to wait for the job of a message that was answered or whose client disconnected. BigQuery cancels a load job after six hours
 /// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
 const JOB_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
-/// How often to look up a job that is not found once more: an interrupted upload may still create it.
+/// How many more times to look up a job that is not found: an interrupted upload may still create it.
 const NOT_FOUND_RETRIES: u32 = 4;
 
 /// The parts of a job that the service needs, from `jobs.get`, `jobs.insert` and `jobs.list`. Each may
@@ -183,7 +183,7 @@ impl Dataset {
         Ok(job)
     }
 
-    /// Waits until the job of a message that is gone has ended, and ignores errors meanwhile. Returns
+    /// Waits until the job of a message that was answered or whose client disconnected has ended, and ignores errors meanwhile. Returns
     /// whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + JOB_TIMEOUT;

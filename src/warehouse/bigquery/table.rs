@@ -78,7 +78,7 @@ fn parse_column(field: &Value) -> FoundColumn {
 }
 
 impl Dataset {
-    /// Returns `None` if the table does not exist. Fails if the dataset does not.
+    /// Returns `None` if the table does not exist. Fails if the dataset does not exist.
     pub(crate) async fn get_table(&self, table: &str) -> Result<Option<TableInfo>, Failure> {
         match self.api.get(&self.tables_url(Some(table))).await {
             Ok(found) => Ok(Some(TableInfo::from_json(&found))),

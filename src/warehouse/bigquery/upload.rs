@@ -118,7 +118,7 @@ impl Dataset {
             return Ok(started);
         }
         let Some(session) = session else {
-            let detail = "the response has no upload session URL at BigQuery";
+            let detail = "the response has no upload URL on a Google host";
             return Err(ApiError::Transient(detail.to_owned()));
         };
         let request = || {
@@ -129,7 +129,7 @@ impl Dataset {
                 .body(body_stream(rows.chunks().to_vec()))
         };
         let sent = ApiResponse::read(self.api.send(request).await?).await?;
-        // Like 410 and 499, a 404 means a lost session. Only with BigQuery's JSON it is about the dataset.
+        // Like 410 and 499, a 404 means a lost session. A 404 with a BigQuery error body means that the dataset is missing.
         if sent.status == StatusCode::NOT_FOUND && !sent.is_google_error() {
             return Err(ApiError::Transient("404: the upload session is lost".to_owned()));
         }
