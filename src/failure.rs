@@ -173,8 +173,24 @@ impl Failure {
             Self::SpotifyUnavailable { after, .. }
             | Self::ListingIncomplete { after, .. }
             | Self::WarehouseUnavailable { after, .. } => Decision::Retry { after: *after },
-            // Retried unless the message itself is known to be at fault, so that none is lost.
-            _ => Decision::Retry { after: None },
+            Self::KeysUnreachable(_)
+            | Self::ShowVanished { .. }
+            | Self::Premium(_)
+            | Self::SpotifyCredentials(_)
+            | Self::SpotifyRefused { .. }
+            | Self::SpotifyUnexpected { .. }
+            | Self::ForeignColumns { .. }
+            | Self::NotATable { .. }
+            | Self::LoadRefused { .. }
+            | Self::WarehouseDenied { .. }
+            | Self::DatasetMissing { .. }
+            | Self::NoTriggerTopic(_)
+            | Self::PublishFailed { .. }
+            | Self::EventNotPublished { .. }
+            | Self::GoogleCredentials(_)
+            | Self::DeadlinePassed { .. }
+            | Self::ClientGone { .. }
+            | Self::ShuttingDown => Decision::Retry { after: None },
         }
     }
 

@@ -8,9 +8,10 @@ mod log_line;
 mod outcome;
 mod topics;
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::try_join;
+use futures_util::future::{Either, select, try_join};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,14 @@ pub struct Service {
     pub draining: CancellationToken,
     /// Set some seconds later: messages in progress are answered 503, too.
     pub stopped: CancellationToken,
+}
+
+/// What remains to be done for a message.
+enum Prepared {
+    /// Nothing: an earlier delivery loaded the table.
+    AlreadyLoaded(CompletedLoad),
+    /// Load these rows, with load jobs numbered from `n`.
+    Load { n: u32, extracted: ExtractedTable, table_state: TableState },
 }
 
 impl Service {
@@ -146,20 +155,13 @@ impl Service {
         // Cancels the context when this function returns or is dropped, so that its tasks insert no more load jobs.
         let _cancel = context.cancelled.clone().drop_guard();
 
-        // A recent denial may rule out any load.
-        self.warehouse.fail_if_denied(&task.load)?;
-        let mut n = 0;
-        // A first delivery has no earlier load. If it is a duplicate, BigQuery refuses the job's id.
-        if envelope.delivery_attempt != Some(1) {
-            context.progress.enter(Stage::LookingUp);
-            match task.find_earlier_loads().await? {
-                EarlierLoads::Succeeded(loaded) => {
-                    return self.already_loaded(&task.load, loaded, context).await;
-                }
-                EarlierLoads::NoneSucceeded { next } => n = next,
+        let prepared = self.prepare(&task, envelope.delivery_attempt).await?;
+        let (n, extracted, table_state) = match prepared {
+            Prepared::AlreadyLoaded(loaded) => {
+                return self.already_loaded(&task.load, loaded, context).await;
             }
-        }
-        let (extracted, table_state) = self.extract(&task.load, context).await?;
+            Prepared::Load { n, extracted, table_state } => (n, extracted, table_state),
+        };
         context.progress.enter(Stage::Loading);
         let mut loaded = task.replace(n, table_state, &extracted).await?;
         if loaded.by_earlier_delivery {
@@ -172,6 +174,51 @@ impl Service {
         self.topics.publish_event(&task.load, &loaded).await?;
         let rows_before = table_state.rows();
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
+    }
+
+    /// Looks up earlier loads if there can be any, and reads Spotify unless one of them succeeded.
+    async fn prepare(
+        &self,
+        task: &Arc<LoadTask>,
+        delivery_attempt: Option<u32>,
+    ) -> Result<Prepared, Failure> {
+        let (load, context) = (&task.load, &*task.context);
+        // A recent denial may rule out any load.
+        self.warehouse.fail_if_denied(load)?;
+        let (earlier, extracted) = match delivery_attempt {
+            // A first delivery has no earlier load. If it is a duplicate, BigQuery rejects the second job,
+            // because both have the same ID.
+            Some(1) => (EarlierLoads::NoneSucceeded { next: 0 }, self.extract(load, context).await),
+            Some(_) => {
+                context.progress.enter(Stage::LookingUp);
+                match task.find_earlier_loads().await? {
+                    EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
+                    none => (none, self.extract(load, context).await),
+                }
+            }
+            // A subscription without a dead-letter topic sends no attempt number. Most deliveries are the
+            // first, so the lookup must not delay the calls to Spotify.
+            None => {
+                let lookup = pin!(task.find_earlier_loads());
+                match select(lookup, pin!(self.extract(load, context))).await {
+                    Either::Left((earlier, extract)) => match earlier? {
+                        EarlierLoads::Succeeded(loaded) => {
+                            return Ok(Prepared::AlreadyLoaded(loaded));
+                        }
+                        none => (none, extract.await),
+                    },
+                    Either::Right((extracted, lookup)) => (lookup.await?, extracted),
+                }
+            }
+        };
+        match earlier {
+            // This counts even if the extraction failed.
+            EarlierLoads::Succeeded(loaded) => Ok(Prepared::AlreadyLoaded(loaded)),
+            EarlierLoads::NoneSucceeded { next: n } => {
+                let (extracted, table_state) = extracted?;
+                Ok(Prepared::Load { n, extracted, table_state })
+            }
+        }
     }
 
     /// Reads Spotify and checks the table: concurrently, or the table first if BigQuery recently denied

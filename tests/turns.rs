@@ -120,6 +120,21 @@ async fn a_message_that_waits_for_its_table_takes_no_slot() {
 }
 
 #[tokio::test]
+async fn without_a_delivery_attempt_spotify_is_called_before_the_lookup_ends() {
+    let world = world().await;
+    let app = world.app().await;
+    let lookup = world.bigquery.stub.hold_next(1, "/jobs/");
+    let push = Push { attempt: None, ..table("episodes") };
+    let release = async {
+        until(|| !world.spotify.stub.calls_to("GET", "/v1/search").is_empty()).await;
+        assert_eq!(world.bigquery.stub.calls_to("GET", "/jobs/").len(), 1);
+        lookup.cancel();
+    };
+    let (response, ()) = join(app.push(&push), release).await;
+    assert_eq!(response.result(), (204, "loaded"));
+}
+
+#[tokio::test]
 async fn a_message_whose_deadline_passes_reports_its_progress() {
     let log = Log::start();
     let world = World::new(Spotify::showing(1, 320).await).await;
