@@ -172,9 +172,10 @@ impl<'a> Load<'a> {
     }
 
     /// Returns whether each row is in a version, and the log line allows the missing rows. If a listing has
-    /// faults while it changes, the service may mix versions, because it compares ids and not texts.
+    /// faults while it changes, the service may mix versions, because it compares ids and not texts. Without
+    /// a log line, it is unknown how many rows may be missing.
     fn is_tolerated_row_by_row(&self, catalog: &mut Catalog, since: u64) -> bool {
-        if self.line.is_none_or(|line| !line.contains_key("listed")) {
+        if self.line.is_some_and(|line| !line.contains_key("listed")) {
             return false;
         }
         let versions = since..=catalog.version;
@@ -187,7 +188,9 @@ impl<'a> Load<'a> {
         let (items, nulls) = catalog.item_counts(false, self.term, since);
         // The reading may end before the next change.
         let missing = shown[0].len().saturating_sub(self.loaded.rows.len());
-        self.rows().all(is_listed) && missing <= self.allowed(nulls, (items * 2 / 100).max(2))
+        let is_allowed =
+            self.line.is_none() || missing <= self.allowed(nulls, (items * 2 / 100).max(2));
+        is_allowed && self.rows().all(is_listed)
     }
 
     /// Checks that each row is in a version, and that no more are missing than the log line allows.
