@@ -220,15 +220,19 @@ class Pages(Rehearsal):
     """The commands of docs/deploy.md in their order."""
 
     def commands(self):
-        """Yields the page's commands, except those of the service and of release images. Manual steps use another project."""
+        """Yields the page's commands, except those of the service, of release images, of a second stack and of destroy.sh.
+
+        Manual steps use another project.
+        """
         page = (REPOSITORY / "docs/deploy.md").read_text()
         for block in re.findall(r"```sh\n(.*?)```", page, re.S):
-            if re.search(r"spotify-bq (serve|publish)|^bq |ghcr", block, re.M):
+            if re.search(r"spotify-bq (serve|publish)|^bq |ghcr|second\.tfvars|deploy/destroy\.sh", block, re.M):
                 continue
             if "auth application-default login" in block:
                 yield "export CLOUDSDK_CORE_PROJECT=p2-test; rm -r terraform/.terraform\n"
             if block.startswith("terraform untaint"):
                 yield "terraform taint google_cloud_run_v2_service.this\n"
+            block = re.sub(r"(?m)^git pull\n", "", block)  # the copy is not a Git repository
             yield block.replace("MY-PROJECT", "p1-test").replace("my-project", "p2-test").replace("sha256:…", "sha256:" + "0" * 64)
             if block.startswith("gcloud run services describe"):
                 yield "cd ..; unset CLOUDSDK_CORE_PROJECT\n"
