@@ -1,4 +1,4 @@
-//! The log line of a message: exactly one, whatever becomes of it.
+//! The log line of a message: exactly one for each delivery. A panic has its own line instead.
 
 use super::Outcome;
 use crate::context::Context;

@@ -16,7 +16,8 @@ use crate::publisher::{MessageContent, Publisher};
 use crate::warehouse::{CompletedLoad, Load};
 
 /// A dead letter is published even if the message's own deadline has passed, but not for longer than
-/// this: the subscription's ack deadline (600 s) is 60 s later than the message's.
+/// this: the subscription's ack deadline (600 s) is at least 30 s later than the message's, which is at most
+/// 570 s.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The configured topics.

@@ -9,7 +9,7 @@
 //! | `denials` | remembers what BigQuery denied | `error_text` |
 //! | `error` | classifies errors | `denials`, `error_text` |
 //! | `api` | sends requests | `error` |
-//! | `dataset` | knows one dataset: its name, its location | `api`, `error` |
+//! | `dataset` | knows one dataset: its name, its location | `api`, `error`, `error_text` |
 //! | `table`, `jobs`, `upload`, `list` | the calls about a dataset | `dataset` and above, `json` |
 
 mod api;
@@ -267,8 +267,12 @@ impl BigQuery {
         match (self.check_table(load).await, error) {
             (Err(failure), _) => failure,
             // The next delivery creates the table.
-            (Ok(TableState::Missing), _) | (Ok(_), ApiError::NotFound(_)) => {
+            (Ok(TableState::Missing), _) => {
                 let detail = format!("{table} was dropped while the job ran: {detail}");
+                self.dataset.unavailable("the load job", detail)
+            }
+            (Ok(_), ApiError::NotFound(_)) => {
+                let detail = format!("the job did not find {table}, which exists: {detail}");
                 self.dataset.unavailable("the load job", detail)
             }
             (Ok(_), ApiError::InvalidRows(_)) => {

@@ -23,7 +23,7 @@ pub struct Origin {
     pub show: Option<ChosenShow>,
     /// When Spotify was read.
     pub read_at: SystemTime,
-    /// Whether the message of another table read it. `None` for a load job of an earlier version.
+    /// Whether the rows are from a reading that was made earlier. `None` if the load job's labels lack it.
     pub shared: Option<bool>,
     /// How many items Spotify lists, if it did not show all of them.
     pub listed: Option<u64>,

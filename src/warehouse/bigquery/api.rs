@@ -162,7 +162,7 @@ impl ApiResponse {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "reqwest 0.12, which gcp-bigquery-client needs; set up like http::client"
+    reason = "the version of reqwest that gcp-bigquery-client brings; set up like http::client"
 )]
 fn client(timing: &Timing) -> Result<Client, String> {
     Client::builder()

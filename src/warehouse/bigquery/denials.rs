@@ -83,7 +83,7 @@ impl Denials {
     pub(super) fn remember(&self, table: &str, call: Call, failure: Failure) -> Failure {
         let Some(scope) = scope(table, call, &failure) else { return failure };
         let ttl = match &failure {
-            // An exceeded quota takes longer to recover: see `QUOTA_PAUSE`.
+            // An exceeded quota takes longer to recover.
             Failure::WarehouseUnavailable { .. } => self.ttl * 2,
             _ => self.ttl,
         };

@@ -1,8 +1,8 @@
 //! Reads the reasons and messages of BigQuery's errors.
 //!
 //! Messages quote names of datasets, tables and columns, and parts of rows, so a single word ("billing",
-//! "key") is not reliable. This file searches for phrases that BigQuery itself writes. Where it has to decide
-//! between a table and its rows, single words count, too, and the first one wins.
+//! "key") is rarely reliable. This file searches for phrases that BigQuery itself writes. Single words count only
+//! to decide between a table and its rows, where the first one wins, and for locations and encryption keys.
 
 use crate::failure::Obstacle;
 
