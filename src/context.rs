@@ -4,13 +4,13 @@
 mod deadline;
 mod meter;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::names::ChosenShow;
-use crate::text;
+use crate::{sync, text};
 pub use deadline::{Deadline, max_wait};
 pub use meter::Meter;
 
@@ -130,7 +130,7 @@ impl Progress {
     }
 
     fn lock(&self) -> MutexGuard<'_, Position> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

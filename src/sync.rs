@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Above this many keys, unused locks and expired values are dropped. More than the tables and terms of
 /// one stack.
-const CLEANUP_THRESHOLD: usize = 1000;
+pub(crate) const CLEANUP_THRESHOLD: usize = 1000;
 
 /// Locks a mutex, also after a panic of another holder: every holder leaves the value valid.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,6 +67,11 @@ impl<K: Eq + Hash, V: Clone> ExpiringMap<K, V> {
         values.insert(key, (value, now + ttl));
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).len()
+    }
+
     /// Removes the values that `is_kept` rejects.
     pub(crate) fn retain(&self, mut is_kept: impl FnMut(&K, &V) -> bool) {
         lock(&self.0).retain(|key, (value, _)| is_kept(key, value));
@@ -99,7 +104,7 @@ mod tests {
         tokio::time::advance(ttl / 2).await;
         assert_eq!(map.get(&0), None);
         map.insert(1, 'b', ttl);
-        assert_eq!((map.get(&1), lock(&map.0).len()), (Some(('b', ttl)), 1));
+        assert_eq!((map.get(&1), map.len()), (Some(('b', ttl)), 1));
         map.retain(|key, _| *key != 1);
         assert_eq!(map.get(&1), None);
     }

@@ -1,10 +1,12 @@
 //! Counters of the work on one message, for its log line.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::sync;
 
 /// Counters of the work on one message.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Stopwatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, (Duration, Option<Instant>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 

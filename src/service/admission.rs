@@ -9,13 +9,13 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::sync::KeyedLocks;
+use crate::sync::{self, KeyedLocks};
 use crate::warehouse::Load;
 
 /// The lock of a table. It is released when all its holders have dropped it.
@@ -104,7 +104,7 @@ impl Admission {
     }
 
     fn unfinished(&self) -> MutexGuard<'_, HashMap<String, Unfinished>> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.unfinished)
     }
 
     /// Waits for one of the slots for messages in progress, in order of arrival.

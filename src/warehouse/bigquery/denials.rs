@@ -5,21 +5,16 @@
 //! If BigQuery denied a load job (no right to create jobs, no quota left), only another load job could
 //! find out more, so messages are answered 503 until the denial expires.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-use tokio::time::Instant;
 
 use super::error_text;
 use crate::failure::{Failure, Obstacle};
+use crate::sync::ExpiringMap;
 
 /// How long to wait after `quotaExceeded`: ten minutes or more
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
 pub(super) const QUOTA_PAUSE: Duration = Duration::from_secs(600);
-
-/// From this many denials on, each new one removes those that have expired.
-const CLEANUP_THRESHOLD: usize = 1000;
 
 /// What a denial applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,25 +33,24 @@ pub(super) enum Call {
     LoadJob,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Denied {
     failure: Arc<Failure>,
     call: Call,
-    expires_at: Instant,
-    /// `expires_at` by the wall clock, for the log.
-    expires_at_time: SystemTime,
+    /// When the denial expires, by the wall clock, for the log.
+    until: SystemTime,
 }
 
 /// The denials of this process.
 #[derive(Debug)]
 pub(in crate::warehouse) struct Denials {
     ttl: Duration,
-    by_scope: Mutex<HashMap<Scope, Denied>>,
+    by_scope: ExpiringMap<Scope, Denied>,
 }
 
 impl Denials {
     pub(super) fn new(ttl: Duration) -> Self {
-        Self { ttl, by_scope: Mutex::default() }
+        Self { ttl, by_scope: ExpiringMap::default() }
     }
 
     /// Returns whether the table must be checked before Spotify is read.
@@ -70,13 +64,11 @@ impl Denials {
     }
 
     fn find(&self, table: &str, call: Call) -> Option<Failure> {
-        let now = Instant::now();
-        let denials = self.by_scope();
         [Scope::LoadJobs, Scope::Dataset, Scope::Table(table.to_owned())]
             .iter()
-            .filter_map(|scope| denials.get(scope))
-            .find(|denied| denied.call == call && denied.expires_at > now)
-            .map(|denied| denied.to_failure(now))
+            .filter_map(|scope| self.by_scope.get(scope))
+            .find(|(denied, _)| denied.call == call)
+            .map(|(denied, remaining)| denied.to_failure(remaining))
     }
 
     /// Remembers a failure if it is a denial, and adds to the failure when the denial expires.
@@ -90,42 +82,28 @@ impl Denials {
         if ttl.is_zero() {
             return failure;
         }
-        let now = Instant::now();
-        let denied = Denied {
-            failure: Arc::new(failure),
-            call,
-            expires_at: now + ttl,
-            expires_at_time: SystemTime::now() + ttl,
-        };
-        let failure = denied.to_failure(now);
-        let mut denials = self.by_scope();
-        if denials.len() >= CLEANUP_THRESHOLD {
-            denials.retain(|_, denied| denied.expires_at > now);
-        }
-        denials.insert(scope, denied);
-        failure
+        let until = SystemTime::now() + ttl;
+        let denied = Denied { failure: Arc::new(failure), call, until };
+        self.by_scope.insert(scope, denied.clone(), ttl);
+        denied.to_failure(ttl)
     }
 
     /// Forgets the denials that a successful call about this table disproves: a load disproves all of them.
     pub(super) fn succeeded(&self, table: &str, call: Call) {
-        self.by_scope().retain(|scope, denied| {
+        self.by_scope.retain(|scope, denied| {
             let applies = !matches!(scope, Scope::Table(name) if name != table);
             let is_disproved = call == Call::LoadJob || denied.call == Call::TableCheck;
             !(applies && is_disproved)
         });
     }
-
-    fn by_scope(&self) -> MutexGuard<'_, HashMap<Scope, Denied>> {
-        self.by_scope.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Denied {
-    fn to_failure(&self, now: Instant) -> Failure {
+    fn to_failure(&self, remaining: Duration) -> Failure {
         Failure::RememberedDenial {
             failure: Arc::clone(&self.failure),
-            until: self.expires_at_time,
-            after: (self.call == Call::LoadJob).then(|| self.expires_at - now),
+            until: self.until,
+            after: (self.call == Call::LoadJob).then_some(remaining),
         }
     }
 }
@@ -158,6 +136,7 @@ fn scope(table: &str, call: Call, failure: &Failure) -> Option<Scope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::CLEANUP_THRESHOLD;
 
     const TTL: Duration = Duration::from_secs(300);
 
@@ -260,6 +239,6 @@ mod tests {
         }
         tokio::time::advance(TTL).await;
         denials.remember("a", Call::TableCheck, foreign());
-        assert_eq!(denials.by_scope().len(), 1);
+        assert_eq!(denials.by_scope.len(), 1);
     }
 }
