@@ -7,10 +7,10 @@ of a built spotify-bq. The Airflow test also needs AIRFLOW=1.
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -39,6 +39,11 @@ class LocalTest(unittest.TestCase):
         return subprocess.run(
             command, shell=True, capture_output=True, text=True, timeout=600, env={**self.environment, **environment}
         )
+
+    def running(self, group):
+        """The processes of a group that have not ended: a zombie has."""
+        processes = [line.split() for line in self.sh("ps -A -o pgid= -o pid= -o stat=").stdout.splitlines()]
+        return [pid for of, pid, state in processes if of == str(group) and not state.startswith("Z")]
 
 
 class Errors(LocalTest):
@@ -73,6 +78,23 @@ class Errors(LocalTest):
         run = self.sh(f"{LOCAL}/down")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIsNone(other.poll())
+
+    def test_down_waits_for_a_process_that_outlives_the_one_that_started_it(self):
+        ready = self.run_dir / "ready"
+        child = f"trap 'sleep 1; exit' TERM; touch {ready}; while :; do sleep 0.1; done"
+        command = ["bash", "-c", 'bash -c "$1" & exec sleep 60', "-", child]
+        leader = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+        waiting = threading.Thread(target=leader.wait)  # so that it does not stay a zombie
+        waiting.start()
+        self.addCleanup(waiting.join)
+        self.addCleanup(leader.kill)
+        while not ready.exists():
+            time.sleep(0.01)
+        started = self.sh(f"ps -o lstart= -p {leader.pid}").stdout.strip()
+        (self.run_dir / "pids").write_text(f"{leader.pid} pubsub {'_'.join(started.split())}\n")
+        run = self.sh(f"{LOCAL}/down")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(self.running(leader.pid), [])
 
     def test_down_without_a_stack(self):
         run = self.sh(f"{LOCAL}/down")
@@ -121,8 +143,7 @@ class Commands(LocalTest):
         run = self.sh(next(line for line in self.printed if line.endswith("/down")))
         self.assertEqual(run.returncode, 0, run.stderr)
         for group in groups:
-            with self.assertRaises(ProcessLookupError):
-                os.killpg(group, signal.SIGCONT)
+            self.assertEqual(self.running(group), [])
 
     @unittest.skipUnless(os.environ.get("AIRFLOW"), "AIRFLOW is not set")
     def test_the_dags_load_the_tables_and_wait_for_a_load(self):

@@ -32,6 +32,8 @@ FAILED_ROLLOUT = {
 @unittest.skipUnless(REHEARSE.exists(), "the maintainers' offline fakes are not installed")
 class Rehearsal(unittest.TestCase):
     def setUp(self):
+        # A process started in the background ignores SIGINT, and so would the scripts, which inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
