@@ -103,7 +103,7 @@ impl Config {
         let mut reader = Reader::new(get);
         let project = reader.project("GOOGLE_CLOUD_PROJECT").or(project);
         let config = Self {
-            port: reader.number("PORT", 1..=65_535) as u16,
+            port: reader.number("PORT", 0..=65_535) as u16,
             warehouse: warehouse::read(&mut reader, project.as_deref(), purpose),
             naming: naming::read(&mut reader),
             mention_phrases: reader.parsed("MENTION", Phrases::parse),

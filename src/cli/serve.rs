@@ -24,6 +24,7 @@ pub(super) async fn run(config: Config) -> Result<(), String> {
     let listener = listener.map_err(|error| {
         format!("cannot listen on port {port}: {error}; set PORT to a free port")
     })?;
+    let port = listener.local_addr().map_or(port, |address| address.port());
     let service = Arc::new(Service::new(config)?);
     let router = server::router(Arc::clone(&service), push_auth, project.as_deref());
     tracing::info!(event = "started", port, pushes_verified = verified, "listening on port {port}");

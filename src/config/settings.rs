@@ -14,7 +14,11 @@ const fn setting(name: &'static str, default: &'static str, meaning: &'static st
 }
 
 pub const SETTINGS: &[Setting] = &[
-    setting("PORT", "8080", "port that the service listens on"),
+    setting(
+        "PORT",
+        "8080",
+        "port that the service listens on; 0 means any free port, which the log names",
+    ),
     setting(
         "GOOGLE_CLOUD_PROJECT",
         "",

@@ -78,7 +78,7 @@ fn all_problems_are_reported_at_once() {
     .unwrap_err()
     .to_string();
     for name in [
-        "PORT is \"70000\": must be a whole number from 1 to 65535",
+        "PORT is \"70000\": must be a whole number from 0 to 65535",
         "GOOGLE_CLOUD_PROJECT is not set",
         "SPOTIFY_CREDENTIALS_FILE is not set",
         "SPOTIFY_MARKET is \"brazil\": must be two capital letters",

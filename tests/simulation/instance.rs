@@ -94,10 +94,9 @@ impl Launcher {
     }
 }
 
-/// Starts the binary on a new port, because another process may have taken the previous one.
+/// Starts the binary on a free port.
 fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    settings.insert("PORT".to_owned(), free.to_string());
+    settings.insert("PORT".to_owned(), "0".to_owned());
     settings.insert("LOG_FORMAT".to_owned(), "json".to_owned());
     settings.insert("MESSAGE_DEADLINE_SECONDS".to_owned(), "20".to_owned());
     let mut child = Command::new(env!("CARGO_BIN_EXE_spotify-bq"))
@@ -107,15 +106,18 @@ fn binary(mut settings: BTreeMap<String, String>, collected: Lines) -> Instance 
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let listens = lines.by_ref().any(|line| line.unwrap().contains(r#""event":"started""#));
-    assert!(listens, "the binary exited before it accepted connections");
+    let port = lines.by_ref().find_map(|line| {
+        let line: Value = serde_json::from_str(&line.unwrap()).ok()?;
+        (line["event"] == "started").then(|| line["port"].clone())
+    });
+    let port = port.expect("the binary exited before it accepted connections");
     // If nothing reads the log, the binary blocks.
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             collected.lock().unwrap().extend(line_of_binary(&line));
         }
     });
-    Instance::Binary { child, url: format!("http://127.0.0.1:{free}/") }
+    Instance::Binary { child, url: format!("http://127.0.0.1:{port}/") }
 }
 
 /// Returns a line about a message, with the fields that the checks need, as [`Log`] names them.

@@ -45,34 +45,35 @@ impl Binary {
     }
 
     async fn start_command(mut command: Command) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        command.env("PORT", port.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let printed = Arc::default();
         let readers = vec![
             tokio::spawn(collect(child.stdout.take().unwrap(), Arc::clone(&printed))),
             tokio::spawn(collect(child.stderr.take().unwrap(), Arc::clone(&printed))),
         ];
-        let mut binary = Self { url: format!("http://127.0.0.1:{port}/"), child, printed, readers };
-        binary.wait_until_it_accepts(port).await;
+        let mut binary = Self { url: String::new(), child, printed, readers };
+        let port = binary.printed_port().await;
+        binary.url = format!("http://127.0.0.1:{port}/");
         binary
     }
 
-    async fn wait_until_it_accepts(&mut self, port: u16) {
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(
-                self.child.try_wait().unwrap().is_none(),
-                "the service exited: {}",
-                self.printed()
-            );
+    /// Waits until the log names the port that the service listens on.
+    async fn printed_port(&mut self) -> String {
+        loop {
+            let printed = self.printed();
+            if let Some((_, rest)) = printed.split_once("listening on port ")
+                && let Some(end) = rest.find(|next: char| !next.is_ascii_digit())
+            {
+                return rest[..end].to_owned();
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "the service exited: {printed}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     fn printed(&self) -> String {
-        String::from_utf8(self.printed.lock().unwrap().clone()).unwrap()
+        String::from_utf8_lossy(&self.printed.lock().unwrap()).into_owned()
     }
 
     /// Returns the peak memory in MiB.
