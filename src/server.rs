@@ -111,7 +111,7 @@ fn response(outcome: &Outcome) -> Response {
         | Outcome::AlreadyLoaded { .. }
         | Outcome::FannedOut { .. }
         | Outcome::DeadLettered(_) => StatusCode::NO_CONTENT,
-        Outcome::Retry { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Outcome::Retry(_) => StatusCode::SERVICE_UNAVAILABLE,
         Outcome::Refused { failure, .. } => match failure.decision() {
             Decision::Unauthenticated => StatusCode::UNAUTHORIZED,
             Decision::Forbidden => StatusCode::FORBIDDEN,
@@ -140,8 +140,8 @@ fn response(outcome: &Outcome) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Outcome::Retry { after: Some(after), .. } = outcome {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*after)));
+    if let Some(Decision::Retry { after: Some(after) }) = failure.map(Failure::decision) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     response
 }

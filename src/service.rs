@@ -183,7 +183,7 @@ impl Service {
         delivery_attempt: Option<u32>,
     ) -> Result<Prepared, Failure> {
         let (load, context) = (&task.load, &*task.context);
-        // A recent denial may rule out any load.
+        // Before the lookup, so that redeliveries make no calls while a denial rules out any load.
         self.warehouse.fail_if_denied(load)?;
         let (earlier, extracted) = match delivery_attempt {
             // A first delivery has no earlier load. If it is a duplicate, BigQuery rejects the second job,

@@ -19,7 +19,7 @@ use crate::rows::Rows;
 pub use bigquery::BigQuery;
 pub(crate) use bigquery::Dataset;
 pub(crate) use bigquery::error::failure_of_response;
-pub(crate) use bigquery::jobs::JobInfo;
+pub(crate) use bigquery::jobs::{JobError, JobInfo};
 pub(crate) use bigquery::table::TableInfo;
 pub use bigquery::upload::multipart_body;
 pub use load::{CompletedLoad, EarlierLoads, Load, Origin, TableState};

@@ -18,7 +18,7 @@ use crate::job::Job;
 use crate::names::{ShowId, ShowMatch};
 use crate::retry::PollInterval;
 use crate::text;
-use crate::warehouse::{Dataset, JobInfo, Warehouse, labels};
+use crate::warehouse::{Dataset, JobError, JobInfo, Warehouse, labels};
 
 /// The first and the longest pause between two polls of the jobs.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -87,7 +87,7 @@ impl LoadWatcher {
                         pending.remove(*id);
                         deadline = Instant::now() + timeout;
                     }
-                    Some((_, messages)) if failed_jobs.insert(load.id.clone()) => {
+                    Some(JobError { messages, .. }) if failed_jobs.insert(load.id.clone()) => {
                         print_failed(id, job, load, &messages.join("; "), json);
                     }
                     Some(_) => {}

@@ -37,9 +37,9 @@ impl<'a> LogLine<'a> {
     fn log(&self, outcome: &Outcome) {
         let Self { envelope, job, context, .. } = self;
         let meter = &context.meter;
-        let text = text(outcome, *job);
         let (failure, origin) = (outcome.failure(), outcome.origin());
         let warning = LoadWarning::of(outcome);
+        let text = describe(outcome, *job, warning.as_ref());
         let known_show = sync::lock(&context.show).clone();
         let show = origin.and_then(|origin| origin.show.as_ref()).or(known_show.as_ref());
         let advice = match (failure, &warning) {
@@ -98,7 +98,7 @@ impl<'a> LogLine<'a> {
             Outcome::Loaded { .. } | Outcome::AlreadyLoaded { .. } | Outcome::FannedOut { .. } => {
                 line!(info)
             }
-            Outcome::Retry { .. } => line!(warn),
+            Outcome::Retry(_) => line!(warn),
             Outcome::DeadLettered(_) | Outcome::Refused { .. } => line!(error),
         }
     }
@@ -122,11 +122,11 @@ pub(crate) fn log_refused_request(outcome: &Outcome) {
         reason = outcome.failure().map(Failure::reason),
         advice = outcome.failure().map(Failure::advice),
         "{}",
-        text(outcome, None)
+        describe(outcome, None, None)
     );
 }
 
-fn text(outcome: &Outcome, job: Option<&Job>) -> String {
+fn describe(outcome: &Outcome, job: Option<&Job>, warning: Option<&LoadWarning>) -> String {
     let table = job.map_or_else(
         || "the message".to_owned(),
         |job| format!("{} (term {:?})", job.table, job.term.text()),
@@ -135,7 +135,7 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
         Outcome::Loaded { rows, .. } => {
             let s = if *rows == 1 { "" } else { "s" };
             let loaded = format!("{table} was replaced by {rows} row{s}");
-            match LoadWarning::of(outcome) {
+            match warning {
                 None => loaded,
                 Some(LoadWarning::Shrunk { before }) => {
                     format!(
@@ -148,7 +148,7 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
                     )
                 }
                 Some(LoadWarning::FirstShow(ChosenShow { id, name, .. })) => {
-                    let name = name.unwrap_or_default();
+                    let name = name.as_deref().unwrap_or_default();
                     format!(
                         "{loaded}, but no show has the term as its name: these are the episodes of the first result, {name:?} ({id})"
                     )
@@ -164,7 +164,7 @@ fn text(outcome: &Outcome, job: Option<&Job>) -> String {
         Outcome::DeadLettered(why) => {
             format!("{table} failed permanently and was dead-lettered: {why}")
         }
-        Outcome::Retry { failure: why, .. } => format!("{table} will be retried: {why}"),
+        Outcome::Retry(why) => format!("{table} will be retried: {why}"),
         Outcome::Refused { failure: why, undelivered: Some(undelivered) } => {
             format!(
                 "{table} failed permanently and could not be dead-lettered ({undelivered}): {why}"

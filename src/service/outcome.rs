@@ -1,11 +1,9 @@
-//! What became of a message. The log line and the HTTP response are functions of it.
-
-use std::time::Duration;
+//! The result of processing a message. The log line and the HTTP response are functions of it.
 
 use crate::failure::{Decision, Failure};
 use crate::warehouse::Origin;
 
-/// What became of a message.
+/// The result of processing a message.
 #[derive(Debug)]
 pub enum Outcome {
     /// The table was replaced.
@@ -16,8 +14,8 @@ pub enum Outcome {
     FannedOut { messages: u64 },
     /// The message can never succeed, and was published to the dead-letter topic.
     DeadLettered(Failure),
-    /// The message may succeed later, and is redelivered; not before `after`, if that is known.
-    Retry { failure: Failure, after: Option<Duration> },
+    /// The message may succeed later, and is redelivered.
+    Retry(Failure),
     /// The request is not a push to this service, or the message can never succeed and could not be
     /// dead-lettered; `undelivered` then says why.
     Refused { failure: Failure, undelivered: Option<String> },
@@ -27,7 +25,7 @@ impl Outcome {
     /// Returns the outcome of a failure that is not dead-lettered.
     pub(crate) fn failed(failure: Failure) -> Self {
         match failure.decision() {
-            Decision::Retry { after } => Self::Retry { failure, after },
+            Decision::Retry { .. } => Self::Retry(failure),
             _ => Self::Refused { failure, undelivered: None },
         }
     }
@@ -39,16 +37,16 @@ impl Outcome {
             Self::AlreadyLoaded { .. } => "already_loaded",
             Self::FannedOut { .. } => "fanned_out",
             Self::DeadLettered(_) => "dead_lettered",
-            Self::Retry { .. } => "retry",
+            Self::Retry(_) => "retry",
             Self::Refused { .. } => "refused",
         }
     }
 
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::DeadLettered(failure)
-            | Self::Retry { failure, .. }
-            | Self::Refused { failure, .. } => Some(failure),
+            Self::DeadLettered(failure) | Self::Retry(failure) | Self::Refused { failure, .. } => {
+                Some(failure)
+            }
             Self::Loaded { .. } | Self::AlreadyLoaded { .. } | Self::FannedOut { .. } => None,
         }
     }

@@ -40,9 +40,18 @@ use denials::{Call, Denials};
 use error::ApiError;
 use jobs::JobInfo;
 
-/// The most load jobs of one message that are looked up: more than its deliveries can have created
+/// The most load jobs that are looked up for one message: more than its deliveries can have created
 /// (100 deliveries of 5 attempts each).
 const MAX_LOAD_JOBS: u32 = 1000;
+
+/// The result of sending a load job.
+enum Inserted {
+    New(Box<JobInfo>),
+    /// A job with this id exists.
+    Exists {
+        by_earlier_delivery: bool,
+    },
+}
 
 /// Loads the tables of one dataset.
 #[derive(Debug)]
@@ -83,7 +92,7 @@ impl BigQuery {
             }
         }
         let detail = format!(
-            "{MAX_LOAD_JOBS} load jobs of this message have failed; see the jobs {}_0 and following",
+            "{MAX_LOAD_JOBS} load jobs of this message have failed; see the jobs whose IDs start with {}",
             load.id
         );
         Err(self.dataset.unavailable("jobs.get", detail))
@@ -199,7 +208,7 @@ impl BigQuery {
                         let failure = self.dataset.failure(error, &format!("the load of {table}"));
                         Err(retry::Error::transient(failure))
                     }
-                    Some(error) => Err(self.explain(load, &job_id, error).await.into()),
+                    Some(error) => Err(self.failure_of_job(load, &job_id, error).await.into()),
                 }
             }
         };
@@ -218,9 +227,11 @@ impl BigQuery {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
         let sent = retry::run(&self.backoff, |attempt| async move {
             match self.dataset.upload(job, rows).await {
-                Ok(job) => Ok((Some(job), false)),
+                Ok(job) => Ok(Inserted::New(Box::new(job))),
                 // After the first attempt, the job may be this delivery's own.
-                Err(ApiError::AlreadyExists) => Ok((None, attempt == 1)),
+                Err(ApiError::AlreadyExists) => {
+                    Ok(Inserted::Exists { by_earlier_delivery: attempt == 1 })
+                }
                 Err(error) if context.cancelled.is_cancelled() => {
                     Err(retry::Error::Permanent(error))
                 }
@@ -228,8 +239,8 @@ impl BigQuery {
             }
         });
         let error = match sent.await {
-            Ok((Some(job), _)) => return Ok((job, false)),
-            Ok((None, by_earlier_delivery)) => {
+            Ok(Inserted::New(job)) => return Ok((*job, false)),
+            Ok(Inserted::Exists { by_earlier_delivery }) => {
                 let job = self.dataset.get_accepted_job(job_id).await?;
                 return Ok((job, by_earlier_delivery));
             }
@@ -237,9 +248,8 @@ impl BigQuery {
         };
         if context.cancelled.is_cancelled() && error.is_transient() {
             // BigQuery may have accepted the job anyway.
-            context
-                .progress
-                .follow(Some(JobInfo::default().to_followed(job_id, SystemTime::now())));
+            let unseen = JobInfo::default();
+            context.progress.follow(Some(unseen.to_followed(job_id, SystemTime::now())));
         }
         if matches!(error, ApiError::Rejected { .. }) {
             // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
@@ -253,32 +263,34 @@ impl BigQuery {
     }
 
     /// Returns why a load job failed: what a check of the table finds, or else what the job says.
-    async fn explain(&self, load: &Load, job_id: &str, error: ApiError) -> Failure {
+    async fn failure_of_job(&self, load: &Load, job_id: &str, error: ApiError) -> Failure {
         let table = &load.job.table;
         let detail = match &error {
-            ApiError::NotFound(detail) => {
-                self.dataset.forget_location();
-                detail
-            }
-            ApiError::InvalidRows(detail) | ApiError::Rejected { detail, .. } => detail,
+            ApiError::NotFound(detail)
+            | ApiError::InvalidRows(detail)
+            | ApiError::Rejected { detail, .. } => format!("{detail} (job {job_id})"),
             _ => return self.dataset.failure(error, &format!("the load of {table}")),
         };
-        let detail = format!("{detail} (job {job_id})");
-        match (self.check_table(load).await, error) {
-            (Err(failure), _) => failure,
+        if matches!(error, ApiError::NotFound(_)) {
+            // The dataset may have been recreated in another location.
+            self.dataset.forget_location();
+        }
+        match self.check_table(load).await {
+            Err(failure) => return failure,
             // The next delivery creates the table.
-            (Ok(TableState::Missing), _) => {
+            Ok(TableState::Missing) => {
                 let detail = format!("{table} was dropped while the job ran: {detail}");
-                self.dataset.unavailable("the load job", detail)
+                return self.dataset.unavailable("the load job", detail);
             }
-            (Ok(_), ApiError::NotFound(_)) => {
+            Ok(TableState::Existing { .. }) => {}
+        }
+        match error {
+            ApiError::NotFound(_) => {
                 let detail = format!("the job did not find {table}, which exists: {detail}");
                 self.dataset.unavailable("the load job", detail)
             }
-            (Ok(_), ApiError::InvalidRows(_)) => {
-                Failure::InvalidRows { table: table.clone(), detail }
-            }
-            (Ok(_), error) => self.dataset.failure(error, &format!("the load of {table}")),
+            ApiError::InvalidRows(_) => Failure::InvalidRows { table: table.clone(), detail },
+            error => self.dataset.failure(error, &format!("the load of {table}")),
         }
     }
 }

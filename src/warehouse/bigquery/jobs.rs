@@ -19,8 +19,8 @@ use crate::warehouse::load::CompletedLoad;
 /// The longest job state in an error, whatever the API returns. BigQuery's longest is `PENDING`.
 const MAX_STATE_BYTES: usize = 20;
 
-/// How long to wait for the job of a message that was answered or whose client disconnected. BigQuery cancels a load job after six hours
-/// (<https://cloud.google.com/bigquery/quotas#load_jobs>).
+/// How long to wait for the job of a message that was answered or whose client disconnected. BigQuery
+/// cancels a load job after six hours (<https://cloud.google.com/bigquery/quotas#load_jobs>).
 const JOB_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// How many more times to look up a job that is not found: an interrupted upload may still create it.
@@ -36,13 +36,20 @@ pub(crate) struct JobInfo {
     pub(crate) created: Option<SystemTime>,
     pub(crate) started: Option<SystemTime>,
     pub(crate) ended: Option<SystemTime>,
-    /// Reason and messages of a failed job: the message of `errorResult`, then those of `errors`.
-    pub(crate) error: Option<(String, Vec<String>)>,
+    /// Why the job failed.
+    pub(crate) error: Option<JobError>,
     /// The number of rows that the load wrote.
     pub(crate) rows: Option<u64>,
     pub(crate) labels: HashMap<String, String>,
     /// Project, dataset and table.
     pub(crate) destination: Option<[String; 3]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobError {
+    pub(crate) reason: String,
+    /// The message of `errorResult`, then those of `errors`.
+    pub(crate) messages: Vec<String>,
 }
 
 impl JobInfo {
@@ -78,7 +85,7 @@ impl JobInfo {
 
     /// Returns why the job failed, or `None` if it succeeded or has not ended.
     pub(super) fn failure(&self) -> Option<ApiError> {
-        let (reason, messages) = self.error.as_ref().filter(|_| self.is_done())?;
+        let JobError { reason, messages } = self.error.as_ref().filter(|_| self.is_done())?;
         Some(ApiError::of_job(reason, messages))
     }
 
@@ -119,12 +126,12 @@ fn destination_of(table: &Value) -> Option<[String; 3]> {
     Some([name("projectId")?, name("datasetId")?, name("tableId")?])
 }
 
-fn error_of(status: &Value) -> Option<(String, Vec<String>)> {
+fn error_of(status: &Value) -> Option<JobError> {
     let result = Some(&status["errorResult"]).filter(|result| result.is_object())?;
     let message_of = |error: &Value| error["message"].as_str().map(str::to_owned);
     let details = status["errors"].as_array().into_iter().flatten().filter_map(message_of);
     let messages = message_of(result).into_iter().chain(details).collect();
-    Some((string(&result["reason"]), messages))
+    Some(JobError { reason: string(&result["reason"]), messages })
 }
 
 impl Dataset {
@@ -183,8 +190,8 @@ impl Dataset {
         Ok(job)
     }
 
-    /// Waits until the job of a message that was answered or whose client disconnected has ended, and ignores errors meanwhile. Returns
-    /// whether the job succeeded.
+    /// Waits until the job of a message that was answered or whose client disconnected has ended, and
+    /// ignores errors meanwhile. Returns whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + JOB_TIMEOUT;
         let (mut interval, mut not_found) = (self.poll_interval(), 0);
