@@ -70,35 +70,6 @@ async fn a_message_is_redelivered_if_all_uploads_fail() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_response_was_lost_is_not_repeated() {
-    let (world, app) = ready().await;
-    world.bigquery.stub.next(1, "/upload/", || Act::DoneThenCut);
-    assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
-    assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
-}
-
-#[tokio::test]
-async fn the_next_delivery_finds_a_load_whose_responses_were_all_lost() {
-    for attempt in [Some(2), None] {
-        let (world, app) = ready().await;
-        let mut sent = false;
-        world.bigquery.stub.on(move |call| match call.path.contains("/upload/") {
-            true if !std::mem::replace(&mut sent, true) => Act::DoneThenCut,
-            _ if sent => Act::Cut,
-            _ => Act::Pass,
-        });
-        let push = table("episodes");
-        assert_eq!(app.push(&push).await.result(), (503, "retry warehouse_unavailable"));
-        world.bigquery.stub.heal();
-        // Another process, without any memory of the first delivery.
-        let other = world.app().await;
-        let again = crate::support::Push { attempt, ..push };
-        assert_eq!(other.push(&again).await.result(), (204, "already_loaded"));
-        assert_eq!((world.episode_loads(), world.bigquery.accepted().len()), (2, 2));
-    }
-}
-
-#[tokio::test]
 async fn an_exceeded_quota_is_answered_with_retry_after() {
     let (world, app) = ready().await;
     world.bigquery.stub.always("/upload/", google(403, "quotaExceeded"));

@@ -20,6 +20,7 @@ mod listing_properties;
 mod listings;
 mod load_jobs;
 mod logs;
+mod lost_responses;
 mod main_job;
 mod messages;
 mod moving_listings;

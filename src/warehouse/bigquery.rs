@@ -10,7 +10,8 @@
 //! | `error` | classifies errors | `denials`, `error_text` |
 //! | `api` | sends requests | `error` |
 //! | `dataset` | knows one dataset: its name, its location | `api`, `error`, `error_text` |
-//! | `table`, `jobs`, `upload`, `list` | the calls about a dataset | `dataset` and above, `json` |
+//! | `table`, `jobs` | the calls about a table or a job | `dataset` and above, `json` |
+//! | `upload`, `list` | the calls that send a job or list jobs and tables | `jobs` and above, `json` |
 
 mod api;
 mod dataset;
@@ -28,6 +29,7 @@ use std::time::SystemTime;
 
 use futures_util::future::join;
 
+use super::labels;
 use super::load::{CompletedLoad, EarlierLoads, Load, Origin, TableState};
 use crate::config::{self, Config};
 use crate::context::Context;
@@ -43,15 +45,6 @@ use jobs::JobInfo;
 /// The most load jobs that are looked up for one message: more than its deliveries can have created
 /// (100 deliveries of 5 attempts each).
 const MAX_LOAD_JOBS: u32 = 1000;
-
-/// The result of sending a load job.
-enum Inserted {
-    New(Box<JobInfo>),
-    /// A job with this id exists.
-    Exists {
-        by_earlier_delivery: bool,
-    },
-}
 
 /// Loads the tables of one dataset.
 #[derive(Debug)]
@@ -205,8 +198,8 @@ impl BigQuery {
                     // An earlier delivery's job failed. This delivery sends its own.
                     Some(_) if by_earlier_delivery => Err(retry::Error::Again),
                     Some(error) if error.is_transient() => {
-                        let failure = self.dataset.failure(error, &format!("the load of {table}"));
-                        Err(retry::Error::transient(failure))
+                        let call = describe_job(&job_id, table);
+                        Err(retry::Error::transient(self.dataset.failure(error, &call)))
                     }
                     Some(error) => Err(self.failure_of_job(load, &job_id, error).await.into()),
                 }
@@ -215,7 +208,7 @@ impl BigQuery {
         retry::run(&self.backoff, attempt).await
     }
 
-    /// Inserts a load job. Returns it, and whether an earlier delivery had inserted it.
+    /// Inserts a load job. Returns it, and whether another delivery had inserted it.
     async fn insert_job(
         &self,
         load: &Load,
@@ -225,51 +218,50 @@ impl BigQuery {
         context: &Context,
     ) -> Result<(JobInfo, bool), Failure> {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
-        let sent = retry::run(&self.backoff, |attempt| async move {
+        let sent = retry::run(&self.backoff, |_| async move {
             match self.dataset.upload(job, rows).await {
-                Ok(job) => Ok(Inserted::New(Box::new(job))),
-                // After the first attempt, the job may be this delivery's own.
-                Err(ApiError::AlreadyExists) => {
-                    Ok(Inserted::Exists { by_earlier_delivery: attempt == 1 })
-                }
                 Err(error) if context.cancelled.is_cancelled() => {
                     Err(retry::Error::Permanent(error))
                 }
-                Err(error) => Err(error.into_retry_error()),
+                sent => sent.map_err(ApiError::into_retry_error),
             }
         });
         let error = match sent.await {
-            Ok(Inserted::New(job)) => return Ok((*job, false)),
-            Ok(Inserted::Exists { by_earlier_delivery }) => {
-                let job = self.dataset.get_accepted_job(job_id).await?;
-                return Ok((job, by_earlier_delivery));
-            }
+            Ok(job) => return Ok((job, false)),
             Err(error) => error,
         };
-        if context.cancelled.is_cancelled() && error.is_transient() {
-            // BigQuery may have accepted the job anyway.
+        if matches!(error, ApiError::AlreadyExists) || error.is_transient() {
+            // BigQuery has accepted the job, or may have. Until it ends, the table must stay locked.
             let unseen = JobInfo::default();
             context.progress.follow(Some(unseen.to_followed(job_id, SystemTime::now())));
         }
+        let existing = match error {
+            ApiError::AlreadyExists => Some(self.dataset.get_accepted_job(job_id).await?),
+            // If several inserts with one job ID run concurrently, BigQuery rejects some with 400 instead of 409.
+            ApiError::Rejected { .. } => self.dataset.find_job(job_id).await?,
+            _ => None,
+        };
+        if let Some(job) = existing {
+            // An attempt of this delivery may have sent it although no response arrived.
+            let by_earlier_delivery = !labels::are_of(&job.labels, load, origin);
+            return Ok((job, by_earlier_delivery));
+        }
         if matches!(error, ApiError::Rejected { .. }) {
-            // If several inserts with one job id run concurrently, BigQuery rejects some with 400 instead of 409.
-            if let Some(job) = self.dataset.find_job(job_id).await? {
-                return Ok((job, true));
-            }
             // If the table is the reason, its check says more.
             self.check_table(load).await?;
         }
-        Err(self.dataset.failure(error, &format!("a load job for {}", load.job.table)))
+        Err(self.dataset.failure(error, &describe_job(job_id, &load.job.table)))
     }
 
     /// Returns why a load job failed: what a check of the table finds, or else what the job says.
     async fn failure_of_job(&self, load: &Load, job_id: &str, error: ApiError) -> Failure {
         let table = &load.job.table;
+        let call = describe_job(job_id, table);
         let detail = match &error {
             ApiError::NotFound(detail)
             | ApiError::InvalidRows(detail)
             | ApiError::Rejected { detail, .. } => format!("{detail} (job {job_id})"),
-            _ => return self.dataset.failure(error, &format!("the load of {table}")),
+            _ => return self.dataset.failure(error, &call),
         };
         if matches!(error, ApiError::NotFound(_)) {
             // The dataset may have been recreated in another location.
@@ -290,7 +282,12 @@ impl BigQuery {
                 self.dataset.unavailable("the load job", detail)
             }
             ApiError::InvalidRows(_) => Failure::InvalidRows { table: table.clone(), detail },
-            error => self.dataset.failure(error, &format!("the load of {table}")),
+            error => self.dataset.failure(error, &call),
         }
     }
+}
+
+/// Returns the name of a load job in errors.
+fn describe_job(job_id: &str, table: &str) -> String {
+    format!("the load job {job_id} for {table}")
 }

@@ -59,6 +59,11 @@ pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) 
     labels.get("message").is_some_and(|label| *label == message_label(message_id))
 }
 
+/// Returns whether a job with these labels loads the rows with this origin. BigQuery may have added labels.
+pub(super) fn are_of(job: &HashMap<String, String>, load: &Load, origin: &Origin) -> bool {
+    labels(load, origin).iter().all(|(key, value)| job.get(key) == Some(value))
+}
+
 /// Parses where the job's rows come from. Returns `None` if the labels do not say so.
 pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     let read_at: u64 = labels.get("read_at")?.parse().ok()?;
@@ -105,7 +110,7 @@ mod tests {
     use crate::job::Job;
     use crate::names::{Kind, Term};
 
-    fn written(message_id: &str, origin: &Origin) -> HashMap<String, String> {
+    fn load(message_id: &str) -> Load {
         let job = Job {
             kind: Kind::Episodes,
             term: Term::parse("ação").unwrap(),
@@ -113,7 +118,11 @@ mod tests {
             max_missing_percent: 2,
             table: "t".to_owned(),
         };
-        labels(&Load::new(&job, "p.d", message_id, ""), origin)
+        Load::new(&job, "p.d", message_id, "")
+    }
+
+    fn written(message_id: &str, origin: &Origin) -> HashMap<String, String> {
+        labels(&load(message_id), origin)
     }
 
     fn origin_of(show: Option<&str>) -> Origin {
@@ -137,6 +146,19 @@ mod tests {
             assert!(!is_of_message(&labels, "1234567891"));
             assert_eq!(origin(&labels), Some(origin_of(show)));
         }
+    }
+
+    #[test]
+    fn a_job_with_the_rows_of_another_reading_is_told_apart() {
+        let (load, own) = (load("1"), origin_of(Some("a")));
+        let mut found = labels(&load, &own);
+        assert!(are_of(&found, &load, &own));
+        found.insert("added-by-bigquery".to_owned(), "x".to_owned());
+        assert!(are_of(&found, &load, &own));
+        let later = Origin { read_at: own.read_at + Duration::from_millis(1), ..own.clone() };
+        let shared = Origin { shared: Some(false), ..own };
+        assert!(!are_of(&found, &load, &later) && !are_of(&found, &load, &shared));
+        assert!(!are_of(&HashMap::new(), &load, &later));
     }
 
     #[test]

@@ -122,6 +122,10 @@ impl BigQuery {
         self.state.lock().unwrap().jobs[id].clone()
     }
 
+    pub fn is_done(&self, id: &str) -> bool {
+        self.job(id).polls == 0
+    }
+
     /// Lets `fate` decide how each job ends from now on.
     pub fn fate(&self, fate: impl FnMut(&str) -> Fate + Send + 'static) {
         self.state.lock().unwrap().fate = Box::new(fate);
