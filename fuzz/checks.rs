@@ -88,7 +88,7 @@ const MAX_EXCERPT_BYTES: usize = 303;
 
 /// Returns the outcome of a response of Spotify: `rows`, `none` if it is not the expected response, or `error`
 /// for an error. The first byte selects the kind of response. A response with items always results in the rows of
-/// all items with an id, whatever their other fields are.
+/// all items with an ID, whatever their other fields are.
 pub fn spotify_answer(input: &[u8]) -> &'static str {
     let Some((first, body)) = input.split_first() else { return "none" };
     let kind = match first % 4 {
@@ -170,7 +170,7 @@ impl Listed {
     }
 }
 
-/// Returns the ids of items in their order, without duplicates.
+/// Returns the IDs of items in their order, without duplicates.
 fn ids_of(items: &[Value]) -> Vec<String> {
     let mut ids = Vec::new();
     for id in items.iter().filter_map(|item| item.get("id")?.as_str()) {

@@ -19,7 +19,7 @@ pub use meter::Meter;
 pub struct Context {
     /// When the message must be answered.
     pub deadline: Deadline,
-    /// Set once the message is answered, or its client has disconnected: no new job may be inserted.
+    /// Set once the message is answered, or its client has disconnected: no new load job may be inserted.
     pub(crate) cancelled: CancellationToken,
     /// For the log line.
     pub(crate) meter: Meter,
@@ -61,9 +61,11 @@ impl Context {
             (Stage::Loading, _) => {
                 "Spotify was read; BigQuery had not yet accepted the load job".to_owned()
             }
-            (Stage::Publishing, _) => {
+            (Stage::PublishingEvent, _) => {
                 "the table is loaded; its event was not yet published".to_owned()
             }
+            (Stage::FanningOut, _) => "its messages were being published".to_owned(),
+            (Stage::DeadLettering, _) => "its dead letter was being published".to_owned(),
         }
     }
 }
@@ -91,10 +93,10 @@ pub(crate) enum Stage {
     LookingUp,
     /// Reading Spotify.
     Reading,
-    /// Loading the rows.
     Loading,
-    /// Publishing the event of a finished load.
-    Publishing,
+    PublishingEvent,
+    FanningOut,
+    DeadLettering,
 }
 
 /// A load job whose end a message waits for.
@@ -118,7 +120,7 @@ impl Progress {
         self.lock().job = job;
     }
 
-    /// Returns the id of the load job whose end the message waits for.
+    /// Returns the ID of the load job whose end the message waits for.
     pub(crate) fn followed(&self) -> Option<String> {
         self.lock().job.as_ref().map(|job| job.id.clone())
     }

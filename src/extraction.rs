@@ -92,15 +92,15 @@ impl Extractor {
     /// Records that a message's rows were loaded into a table. After this, the same reading is not loaded
     /// into the table again.
     pub fn record_load(&self, table: &str, message_id: &str) {
-        self.shared_readings.record_load(table, message_id);
+        self.shared_readings.finish(table, message_id);
     }
 }
 
-/// Adds the counters of a listing to those of the message. `undated` counts only rows of its table.
+/// Adds the counters of a listing to those of the message. `undated` is the number in its table.
 fn add_counters(complete: &CompleteListing, undated: u64, context: &Context) {
     let meter = &context.meter;
     meter.nulls.add(complete.nulls);
-    meter.doubles.add(complete.duplicates);
+    meter.duplicates.add(complete.duplicates);
     meter.undated.add(undated);
     meter.malformed.add(complete.malformed);
 }

@@ -81,9 +81,10 @@ pub enum Failure {
     LoadRefused { what: String, detail: String, obstacle: Obstacle },
     #[error("BigQuery denies {what}: {detail}")]
     WarehouseDenied { what: String, detail: String, obstacle: Obstacle },
-    /// A recent denial. Until it expires, BigQuery is asked before Spotify; or no load is tried for the time
-    /// `after`, if only a load job could be denied.
-    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "BigQuery is asked before Spotify until" }, text::rfc3339(*until))]
+    /// A remembered denial. If `after` is `None`, the service checks the table before it reads Spotify, until
+    /// the denial expires. Otherwise, only another load job could show whether the denial still holds, so no
+    /// load is tried for the time `after`.
+    #[error("{failure}; {} {}", if after.is_some() { "no load is tried before" } else { "the service checks the table before it reads Spotify until" }, text::rfc3339(*until))]
     RememberedDenial { failure: Arc<Failure>, until: SystemTime, after: Option<Duration> },
     #[error("the dataset {dataset} does not exist, or is in another location: {detail}")]
     DatasetMissing { dataset: String, detail: String },

@@ -192,7 +192,7 @@ impl DefaultCredentials {
     }
 }
 
-/// Asks the metadata server for the project's id.
+/// Asks the metadata server for the project's ID.
 pub async fn project_from_metadata(host: &str) -> Result<String, String> {
     let metadata = Metadata::new(host);
     attempts(|_| async { metadata.project().await.map_err(retry::Error::transient) }).await

@@ -14,7 +14,7 @@ const MAX_ATTRIBUTES: usize = 100;
 const MAX_KEY_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 1024;
 
-/// The attribute with the id of the message that became a dead letter.
+/// The attribute with the ID of the message that became a dead letter.
 const MESSAGE_ID: &str = "message_id";
 
 /// The attributes that the service adds.

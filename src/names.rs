@@ -24,7 +24,7 @@ impl Kind {
     /// All kinds, in the order in which a fan-out publishes them.
     pub const ALL: [Kind; 3] = [Kind::Podcasts, Kind::Episodes, Kind::Mentions];
 
-    /// Returns the name in messages, job ids, labels and the tables of other terms.
+    /// Returns the name in messages, job IDs, labels and the tables of other terms.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Podcasts => "podcasts",

@@ -34,7 +34,7 @@ impl Publisher {
         Self { api: Api::new(config, google) }
     }
 
-    /// Publishes all messages in one request. Returns their ids.
+    /// Publishes all messages in one request. Returns their IDs.
     pub async fn publish(
         &self,
         topic: &str,
@@ -43,7 +43,7 @@ impl Publisher {
         Ok(self.publish_all(topic, messages).await?)
     }
 
-    /// Publishes one message. Returns its id.
+    /// Publishes one message. Returns its ID.
     pub async fn publish_one(
         &self,
         topic: &str,

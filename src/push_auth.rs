@@ -5,8 +5,8 @@
 //! - It fails concurrent calls while it fetches keys, so it gets one call at a time.
 //! - It waits for the keys forever, so it gets a timeout.
 //! - It accepts a token without the claims that it checks, so they are checked here too.
-//! - It fetches the keys again for each unknown key id, and a token can have any. So after a failed
-//!   fetch, it gets only tokens with one of the issuer's key ids, from a list that is kept for a while.
+//! - It fetches the keys again for each unknown key ID, and a token can have any. So after a failed
+//!   fetch, it gets only tokens with one of the issuer's key IDs, from a list that is kept for a while.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,11 +55,11 @@ struct State {
     key_list: Option<KeyList>,
 }
 
-/// The ids of the issuer's keys, fetched after the verifier found no key for a token.
+/// The IDs of the issuer's keys, fetched after the verifier found no key for a token.
 #[derive(Debug)]
 struct KeyList {
     fetched_at: Instant,
-    /// The ids, or why they could not be fetched.
+    /// The IDs, or why they could not be fetched.
     ids: Result<HashSet<String>, String>,
 }
 
@@ -178,7 +178,7 @@ impl PushAuth {
 }
 
 impl KeyList {
-    /// Fails if the issuer has no key with this id, or if that is unknown.
+    /// Fails if the issuer has no key with this ID, or if that is unknown.
     fn require_key(&self, key_id: &str) -> Result<(), Failure> {
         match &self.ids {
             Ok(ids) if ids.contains(key_id) => Ok(()),

@@ -7,7 +7,7 @@ use rand::RngExt;
 use tokio::time::sleep;
 
 /// The longest pause that [`retry_after`] returns.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_PARSED_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Exponential backoff with full jitter: each delay is drawn at random from zero to a bound that doubles
 /// with each failure, so that clients do not retry in lockstep
@@ -109,7 +109,7 @@ impl PollInterval {
 }
 
 /// Parses the value of a `Retry-After` header: seconds or a date (RFC 9110, section 10.2.3). Rounds
-/// fractions up, and uses the longest of several values, but at most `MAX_RETRY_AFTER`. Returns `None`
+/// fractions up, and uses the longest of several values, but at most `MAX_PARSED_RETRY_AFTER`. Returns `None`
 /// if the value asks for no pause (zero, or a date in the past) or is invalid.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -117,7 +117,7 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
         Ok(date) => date.duration_since(now).ok(),
         Err(_) => value.split(',').filter_map(seconds).max(),
     };
-    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_RETRY_AFTER))
+    pause.filter(|pause| !pause.is_zero()).map(|pause| pause.min(MAX_PARSED_RETRY_AFTER))
 }
 
 fn seconds(text: &str) -> Option<Duration> {

@@ -3,9 +3,9 @@
 
 mod admission;
 mod event;
-mod load_task;
 mod log_line;
 mod outcome;
+mod table_access;
 mod topics;
 
 use std::pin::pin;
@@ -27,10 +27,10 @@ use crate::names::{ChosenShow, Term};
 use crate::spotify::Spotify;
 use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 use admission::Admission;
-use load_task::LoadTask;
 use log_line::LogLine;
 pub(crate) use log_line::log_refused_request;
 pub use outcome::Outcome;
+use table_access::TableAccess;
 use topics::Topics;
 
 /// Processes messages. `server` adds HTTP.
@@ -71,8 +71,8 @@ impl Service {
         })
     }
 
-    /// Returns the term's show, from the cache if a message found it recently. Returns `None` if it can't
-    /// be found.
+    /// Returns the term's show, from the cache if a message found it recently. Returns `None` if the
+    /// search fails.
     #[cfg(feature = "local")]
     pub(crate) async fn show(&self, term: &Term) -> Option<ChosenShow> {
         self.extractor.show(term, &Context::new(self.config.timing.message_deadline)).await.ok()
@@ -99,7 +99,7 @@ impl Service {
         };
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(failure) => self.fail(failure, message).await,
+            Err(failure) => self.fail(failure, message, &context).await,
         };
         line.write(&outcome);
         outcome
@@ -116,6 +116,7 @@ impl Service {
             match action {
                 Action::Load(job) => self.load(job, envelope, context).await,
                 Action::FanOut(messages) => {
+                    context.progress.enter(Stage::FanningOut);
                     let messages = self.topics.publish_fan_out(messages).await?;
                     Ok(Outcome::FannedOut { messages })
                 }
@@ -144,7 +145,7 @@ impl Service {
         // The lock comes first, so that a message that waits for its table takes no slot from another.
         let lock = self.admission.lock_table(&load, context).await?;
         let _slot = self.admission.acquire_slot(context).await?;
-        let task = Arc::new(LoadTask {
+        let access = Arc::new(TableAccess {
             lock,
             admission: Arc::clone(&self.admission),
             extractor: Arc::clone(&self.extractor),
@@ -155,23 +156,23 @@ impl Service {
         // Cancels the context when this function returns or is dropped, so that its tasks insert no more load jobs.
         let _cancel = context.cancelled.clone().drop_guard();
 
-        let prepared = self.prepare(&task, envelope.delivery_attempt).await?;
+        let prepared = self.prepare(&access, envelope.delivery_attempt).await?;
         let (n, extracted, table_state) = match prepared {
             Prepared::AlreadyLoaded(loaded) => {
-                return self.already_loaded(&task.load, loaded, context).await;
+                return self.already_loaded(&access.load, loaded, context).await;
             }
             Prepared::Load { n, extracted, table_state } => (n, extracted, table_state),
         };
         context.progress.enter(Stage::Loading);
-        let mut loaded = task.replace(n, table_state, &extracted).await?;
+        let mut loaded = access.replace(n, table_state, &extracted).await?;
         if loaded.by_earlier_delivery {
-            return self.already_loaded(&task.load, loaded, context).await;
+            return self.already_loaded(&access.load, loaded, context).await;
         }
         let (rows, origin) = (extracted.rows.count(), extracted.origin);
         // Unlike the job's labels, this has the show's name.
         (loaded.rows, loaded.origin) = (Some(rows), Some(origin.clone()));
-        context.progress.enter(Stage::Publishing);
-        self.topics.publish_event(&task.load, &loaded).await?;
+        context.progress.enter(Stage::PublishingEvent);
+        self.topics.publish_event(&access.load, &loaded).await?;
         let rows_before = table_state.rows();
         Ok(Outcome::Loaded { job_id: loaded.job_id, rows, rows_before, origin })
     }
@@ -179,10 +180,10 @@ impl Service {
     /// Looks up earlier loads if there can be any, and reads Spotify unless one of them succeeded.
     async fn prepare(
         &self,
-        task: &Arc<LoadTask>,
+        access: &Arc<TableAccess>,
         delivery_attempt: Option<u32>,
     ) -> Result<Prepared, Failure> {
-        let (load, context) = (&task.load, &*task.context);
+        let (load, context) = (&access.load, &*access.context);
         // Before the lookup, so that redeliveries make no calls while a denial rules out any load.
         self.warehouse.fail_if_denied(load)?;
         let (earlier, extracted) = match delivery_attempt {
@@ -191,7 +192,7 @@ impl Service {
             Some(1) => (EarlierLoads::NoneSucceeded { next: 0 }, self.extract(load, context).await),
             Some(_) => {
                 context.progress.enter(Stage::LookingUp);
-                match task.find_earlier_loads().await? {
+                match access.find_earlier_loads().await? {
                     EarlierLoads::Succeeded(loaded) => return Ok(Prepared::AlreadyLoaded(loaded)),
                     none => (none, self.extract(load, context).await),
                 }
@@ -199,7 +200,7 @@ impl Service {
             // A subscription without a dead-letter topic sends no attempt number. Most deliveries are the
             // first, so the lookup must not delay the calls to Spotify.
             None => {
-                let lookup = pin!(task.find_earlier_loads());
+                let lookup = pin!(access.find_earlier_loads());
                 match select(lookup, pin!(self.extract(load, context))).await {
                     Either::Left((earlier, extract)) => match earlier? {
                         EarlierLoads::Succeeded(loaded) => {
@@ -250,17 +251,18 @@ impl Service {
         loaded: CompletedLoad,
         context: &Context,
     ) -> Result<Outcome, Failure> {
-        context.progress.enter(Stage::Publishing);
+        context.progress.enter(Stage::PublishingEvent);
         self.topics.publish_event(load, &loaded).await?;
         let CompletedLoad { job_id, rows, origin, .. } = loaded;
         Ok(Outcome::AlreadyLoaded { job_id, rows, origin })
     }
 
     /// Dead-letters a message that can never succeed. All others are redelivered.
-    async fn fail(&self, failure: Failure, message: &Message) -> Outcome {
+    async fn fail(&self, failure: Failure, message: &Message, context: &Context) -> Outcome {
         if failure.decision() != Decision::DeadLetter {
             return Outcome::failed(failure);
         }
+        context.progress.enter(Stage::DeadLettering);
         match self.topics.publish_dead_letter(&failure, message).await {
             Ok(()) => Outcome::DeadLettered(failure),
             Err(why) => Outcome::Refused { failure, undelivered: Some(why) },

@@ -167,7 +167,7 @@ impl<W: Write> Write for LineWriter<W> {
                 let mut whole = fields.to_vec();
                 whole.extend_from_slice(self.report.as_deref().unwrap_or_default().as_bytes());
                 if let Some(trace) = trace {
-                    // The trace is a project id and hex digits, so it needs no escaping.
+                    // The trace is a project ID and hex digits, so it needs no escaping.
                     write!(whole, ",\"logging.googleapis.com/trace\":\"{trace}\"")?;
                 }
                 whole.extend_from_slice(b"}\n");

@@ -1,5 +1,5 @@
-//! The warehouse: BigQuery, or a SQLite file on a developer's machine. Either replaces a table completely or
-//! not at all, and records which message's load it was, so that a redelivered message changes nothing.
+//! The warehouse: BigQuery, or a SQLite file on a developer's machine. Each replaces a table completely or
+//! not at all, and records which message the load was for, so that a redelivered message changes nothing.
 
 mod bigquery;
 pub(crate) mod labels;
@@ -39,7 +39,7 @@ impl Warehouse {
     /// Makes no call.
     pub fn new(config: &Config, google: &Arc<GoogleCredentials>) -> Result<Self, String> {
         match &config.warehouse {
-            config::Warehouse::BigQuery(bigquery) => BigQuery::new(bigquery, config, google)
+            config::Warehouse::BigQuery(settings) => BigQuery::new(settings, config, google)
                 .map(|bigquery| Self::BigQuery(Box::new(bigquery))),
             #[cfg(feature = "local")]
             config::Warehouse::Sqlite(file) => Ok(Self::Sqlite(Sqlite::new(file))),
@@ -81,8 +81,8 @@ impl Warehouse {
         }
     }
 
-    /// Waits until the load job of a message that is gone has ended, whatever fails meanwhile. Returns
-    /// whether the job replaced the table.
+    /// Waits until a load job has ended, and ignores errors meanwhile. Gives up if the job does not exist or
+    /// takes longer than six hours. Returns whether the job replaced the table.
     pub async fn wait_for_job(&self, job_id: &str) -> bool {
         match self {
             Self::BigQuery(bigquery) => bigquery.dataset.wait_for_job(job_id).await,
@@ -92,8 +92,8 @@ impl Warehouse {
         }
     }
 
-    /// Fails if the warehouse denied a load of this table recently and nothing but another load could find
-    /// out more.
+    /// Fails if the warehouse recently denied a load of this table, and only another load job could show
+    /// whether it still does.
     pub fn fail_if_denied(&self, load: &Load) -> Result<(), Failure> {
         match self {
             Self::BigQuery(bigquery) => bigquery.denials.fail_if_denied(&load.job.table),
@@ -131,8 +131,8 @@ impl Warehouse {
         }
     }
 
-    /// Replaces the table's rows, with load job number `n` unless that one exists. Creates a missing table
-    /// first, with its description.
+    /// Replaces the table's rows. The first load job has number `n`; if another delivery has sent it, its
+    /// result counts. Creates a missing table first, with its description.
     pub async fn replace_table(
         &self,
         load: &Load,

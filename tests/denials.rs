@@ -40,7 +40,11 @@ async fn a_table_with_other_columns_is_checked_before_spotify_is_read() {
         let log = Log::start();
         assert_eq!(app.push(&push).await.status, 503);
         let line = log.outcome(&push.id);
-        assert!(line["message"].contains("BigQuery is asked before Spotify until 20"), "{line:?}");
+        assert!(
+            line["message"]
+                .contains("the service checks the table before it reads Spotify until 20"),
+            "{line:?}"
+        );
         let (spotify, _) = calls(&world);
         for attempt in 2..6 {
             let response = app.push(&push.again(attempt)).await;

@@ -1,6 +1,8 @@
 //! One test for each kind of wrong response that is reported of Spotify, once and always. The table is
 //! whole, or it is within tolerance and the log line says so, or it stays as it was.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::log::Log;
@@ -427,22 +429,28 @@ async fn mentions_without_rows_need_a_whole_reading() {
     }
     let all = shown.episodes.values().next().unwrap().clone();
     let world = World::new(Spotify::start(shown).await).await;
-    let app = world.app().await;
+    let mut config = world.config();
+    config.timing.incomplete_ttl = Duration::from_secs(1);
+    let app = App::start(config).await;
     let fault: Fault = |page, _| {
         page.total = 122;
         None
     };
     let mut listing = FaultyListing { all, ..FaultyListing::episodes(0, None, ALWAYS, fault) };
     world.spotify.stub.on(move |call| listing.answer(call));
-    let answer = app.push(&table("mentions")).await;
+    let push = table("mentions");
+    let answer = app.push(&push).await;
     assert_eq!(answer.result(), (503, "retry listing_incomplete"));
     assert!(answer.detail().contains("2 of 122 episodes are missing"), "{}", answer.detail());
     assert!(world.bigquery.table(MENTIONS).is_none_or(|table| table.loads == 0));
     assert_eq!(app.push(&table("episodes")).await.result(), (204, "loaded"));
 
     world.spotify.stub.heal();
-    let app = world.app().await;
-    assert_eq!(app.push(&table("mentions")).await.result(), (204, "loaded"));
+    let calls = world.spotify.api_calls().len();
+    while app.push(&push.again(2)).await.status == 503 {
+        assert_eq!(world.spotify.api_calls().len(), calls, "the show was read again too early");
+    }
+    assert!(world.spotify.api_calls().len() > calls, "the incomplete reading was used again");
     assert!(world.bigquery.rows(MENTIONS).is_empty());
 }
 

@@ -176,7 +176,7 @@ async fn a_search_is_parsed_as_leniently() {
     assert_eq!(world.bigquery.rows(PODCASTS), expected);
     let line = log.outcome(&push.id);
     assert_eq!((&*line["malformed_fields"], &*line["skipped_nulls"]), ("2", "2"));
-    // The show with the term's name has no id, so the first show with an id is the term's.
+    // The show with the term's name has no ID, so the first show with an ID is the term's.
     app.push(&table("episodes")).await;
     let listed = world.spotify.stub.calls_to("GET", "/episodes");
     assert!(listed[0].path.contains(show(0)["id"].as_str().unwrap()), "{listed:?}");

@@ -244,7 +244,7 @@ async fn unreachable_keys_make_a_push_a_retry_with_few_fetches() {
         let good = format!("Bearer {}", valid_token(KID, json!({})));
         let statuses = join_all((0..50).map(|_| status(&app, &good))).await;
         assert_eq!(statuses, vec![503; 50], "{what}");
-        // One by the verifier, and one for the list of key ids.
+        // One by the verifier, and one for the list of key IDs.
         assert!(issuer.fetches() <= 2, "{what}: {} fetches", issuer.fetches());
     }
 }
@@ -266,7 +266,7 @@ async fn keys_that_become_reachable_are_fetched() {
 async fn invented_key_ids_cause_few_fetches_and_do_not_block_valid_tokens() {
     let (world, issuer) = (world().await, Issuer::start(KID).await);
     let app = App::start(verified(&world, &issuer)).await;
-    // The cache is cold: the first invented id arrives before a valid token.
+    // The cache is cold: the first invented ID arrives before a valid token.
     for n in 0..30 {
         assert_eq!(
             status(&app, &format!("Bearer {}", valid_token(&format!("x{n}"), json!({})))).await,

@@ -1,5 +1,5 @@
 //! Secrets do not leak: whatever fails, nothing that the service prints, answers or publishes contains
-//! a client id, a client secret or a token. The logs of all crates are at their most verbose.
+//! a client ID, a client secret or a token. The logs of all crates are at their most verbose.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,10 +1,12 @@
 //! A table that exists: it is loaded if it has the expected columns, and otherwise left unchanged.
 
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::bigquery::{Table, error_body, schema};
 use crate::support::spotify::{Spotify, episode_rows};
-use crate::support::wire::answer;
+use crate::support::wire::{Act, answer};
 use crate::support::{App, EPISODES, World, table, until};
 
 async fn ready() -> (World, App) {
@@ -163,6 +165,35 @@ async fn a_dataset_that_moved_is_found_again() {
     assert_eq!(lookups(), 1);
     assert_eq!(app.push(&push.again(2)).await.result(), (204, "loaded"));
     assert_eq!(lookups(), 2, "the location is looked up again");
+}
+
+#[tokio::test]
+async fn concurrent_messages_share_a_failed_lookup_of_the_location() {
+    let (world, app) = ready().await;
+    let lookups = || {
+        let calls = world.bigquery.stub.calls_to("GET", "/datasets/spotify_podcasts");
+        calls.iter().filter(|call| call.path.ends_with("/spotify_podcasts")).count()
+    };
+    let failed = CancellationToken::new();
+    let held = failed.clone();
+    world.bigquery.stub.on(move |call| {
+        let body = error_body(403, "accessDenied", "Access Denied: Dataset p1:spotify_podcasts");
+        let is_lookup = call.path.ends_with("/spotify_podcasts");
+        if is_lookup { answer(403, &body).held(held.clone()) } else { Act::Pass }
+    });
+    let pushes = ["podcasts", "episodes", "mentions"].map(table);
+    let fail = async {
+        // Each message checks its table and the location concurrently.
+        until(|| world.bigquery.stub.calls_to("GET", "/tables/").len() == 3).await;
+        failed.cancel();
+    };
+    let (answers, ()) = join(join_all(pushes.iter().map(|push| app.push(push))), fail).await;
+    for answer in &answers {
+        assert_eq!(answer.result(), (503, "retry warehouse_denied"));
+    }
+    assert_eq!(lookups(), 1);
+    world.bigquery.stub.heal();
+    assert_eq!(app.push(&pushes[0].again(2)).await.result(), (204, "loaded"));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn uploads(world: &World, method: &str) -> Vec<Call> {
     world.bigquery.stub.calls_to(method, "/upload/bigquery/v2/projects/p1/jobs")
 }
 
-/// Returns the expected load job, without the job's id.
+/// Returns the expected load job, without the job's ID.
 fn job(table: &str, kind: &str, term: &str) -> Value {
     json!({
         "jobReference": {"projectId": "p1", "location": LOCATION},
@@ -126,7 +126,7 @@ async fn each_message_has_its_own_valid_job_id() {
     let app = world.app().await;
     let push = table("podcasts");
     app.push(&push).await;
-    // Another message; the same id, published at another time; the same id for another table.
+    // Another message; the same ID, published at another time; the same ID for another table.
     app.push(&table("podcasts")).await;
     app.push(&crate::support::Push { publish_time: "2026-11-25T09:00:00Z".into(), ..push.clone() })
         .await;

@@ -81,7 +81,7 @@ impl Client {
     }
 }
 
-/// Returns an id that is unique in this run.
+/// Returns an ID that is unique in this run.
 pub fn new_id() -> String {
     static IDS: AtomicU64 = AtomicU64::new(1);
     IDS.fetch_add(1, Relaxed).to_string()

@@ -21,7 +21,7 @@ const SENTENCES: [&str; 12] = [
 /// The number of results of each search.
 pub const SHOWS: usize = 340;
 
-/// Returns an id with the length of Spotify's.
+/// Returns an ID with the length of Spotify's.
 pub fn id(n: usize) -> String {
     format!("{n:022}")
 }

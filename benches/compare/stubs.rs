@@ -21,7 +21,7 @@ use spotify_bq::{names, warehouse};
 
 use crate::sample;
 
-/// Separates the number of a term from its episodes in the id of its show, so that no terms share a show.
+/// Separates the number of a term from its episodes in the ID of its show, so that no terms share a show.
 const TERM_FACTOR: usize = 1_000_000_000;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Any response of Spotify results in valid rows, one for each item with an id, or in a failure with the
+//! Any response of Spotify results in valid rows, one for each item with an ID, or in a failure with the
 //! cause.
 #![no_main]
 

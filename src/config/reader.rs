@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the full name of a topic or subscription, which may be set to its id alone.
+    /// Returns the full name of a topic or subscription, which may be set to its ID alone.
     pub(super) fn resource_name(
         &mut self,
         name: &str,
@@ -174,7 +174,7 @@ fn is_resource_id(id: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte))
 }
 
-/// Returns whether `id` is valid for a project. Old projects have ids such as `example.com:name`.
+/// Returns whether `id` is valid for a project. Old projects have IDs such as `example.com:name`.
 pub(crate) fn is_project_id(id: &str) -> bool {
     (1..=63).contains(&id.len())
         && id.bytes().all(|byte| {

@@ -11,7 +11,7 @@ use super::reader::Reader;
 /// The settings of the Spotify client.
 #[derive(Clone, Debug)]
 pub struct Spotify {
-    /// Where the client id and secret come from. `serve` and `check` need them.
+    /// Where the client ID and secret come from. `serve` and `check` need them.
     pub credentials: Option<Credentials>,
     /// The base URL of the Web API.
     pub api_url: Url,
@@ -25,7 +25,7 @@ pub struct Spotify {
     pub max_concurrent_calls: usize,
 }
 
-/// Where the client id and secret come from.
+/// Where the client ID and secret come from.
 #[derive(Clone, Debug)]
 pub enum Credentials {
     /// A file, which is read again for each token, so that a new secret takes effect.

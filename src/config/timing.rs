@@ -34,7 +34,7 @@ pub struct Timing {
     pub incomplete_ttl: Duration,
     /// How long a denial by BigQuery is remembered. An exceeded quota is remembered twice as long.
     pub denial_ttl: Duration,
-    /// How long a list of the token issuer's key ids is trusted.
+    /// How long a list of the token issuer's key IDs is trusted.
     pub key_list_ttl: Duration,
     /// How long before its expiry a Spotify token is refreshed.
     pub token_refresh_margin: Duration,

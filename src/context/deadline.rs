@@ -58,7 +58,7 @@ impl Deadline {
         if Instant::now() < self.read_by {
             return Ok(());
         }
-        Err(self.overloaded("BigQuery's answers and an earlier load job took too long"))
+        Err(self.overloaded("BigQuery's responses or an earlier load job took too long"))
     }
 
     /// Returns the milliseconds since the message was received.

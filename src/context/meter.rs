@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use crate::sync;
 
-/// Counters of the work on one message.
 #[derive(Debug, Default)]
 pub struct Meter {
     pub(crate) calls: Counter,
     pub(crate) pages: Counter,
     pub(crate) nulls: Counter,
-    pub(crate) doubles: Counter,
+    pub(crate) duplicates: Counter,
     pub(crate) malformed: Counter,
     pub(crate) undated: Counter,
     pub(crate) throttled_ms: Counter,

@@ -43,13 +43,13 @@ impl Extractor {
         };
         add_counters(complete, undated, context);
         if rows.count() == 0 && complete.missing > 0 {
-            let what = format!("the mentions in {}", describe_episodes(&show.id));
+            self.shared_readings.finish(&job.table, message_id);
             let detail = format!(
                 "no episode with a mention was shown, and {} of {} episodes are missing",
                 complete.missing, complete.wanted
             );
-            let after = Some(self.incomplete_listings.ttl);
-            return Err(Failure::ListingIncomplete { what, detail, after });
+            let (mentions, percent) = (describe_mentions(&show.id), job.max_missing_percent);
+            return Err(self.incomplete_listings.record(&mentions, percent, detail));
         }
         let origin = Origin {
             show: Some(show),
@@ -104,6 +104,9 @@ impl Extractor {
         let lock = self.reading_locks.get(show.as_str());
         let cause = || format!("another message is reading {listing}");
         let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
+        if job.kind == Kind::Mentions {
+            self.incomplete_listings.check(&describe_mentions(show), percent)?;
+        }
         let shared = self.shared_readings.reuse(show, &job.table, message_id, percent);
         if let Some(reading) = shared {
             return Ok(Some(AssignedReading { reading, is_shared: true }));
@@ -155,4 +158,9 @@ impl Extractor {
 /// Returns the name of a show's listing in errors.
 fn describe_episodes(show: &ShowId) -> String {
     format!("the episodes of the show {show}")
+}
+
+/// Returns the name of a show's mentions in errors.
+fn describe_mentions(show: &ShowId) -> String {
+    format!("the mentions in {}", describe_episodes(show))
 }

@@ -15,32 +15,32 @@ use crate::spotify::CallError;
 /// A page with a larger limit that fails with 500 is requested again with half the limit.
 const MAX_ITEMS_NOT_HALVED: u32 = 20;
 
-/// Reads a listing until there is a verdict. Returns the first failure of a call. `page` requests a page by
-/// its offset and limit.
+/// Reads a listing until there is a verdict. Returns the first failure of a call. `request_page`
+/// takes its offset and limit.
 pub(super) async fn read_listing<F>(
     rules: Rules,
     backoff: Backoff,
     context: &Context,
-    page: impl Fn(u32, u32) -> F,
+    request_page: impl Fn(u32, u32) -> F,
 ) -> Result<Verdict, Failure>
 where
     F: Future<Output = Result<Page, CallError>>,
 {
     // An atomic, because the future must be `Send`.
-    let (page, has_any_page) = (&page, &AtomicBool::new(false));
+    let (request_page, has_any_page) = (&request_page, &AtomicBool::new(false));
     let send = |request: Request| async move {
         if request.earlier_attempts > 0 {
             // Contradictory pages take time to become consistent, so this pause has no jitter.
             sleep(backoff.delay_bound(request.earlier_attempts)).await;
         }
-        let result = page(request.offset, request.limit).await;
+        let result = request_page(request.offset, request.limit).await;
         has_any_page.fetch_or(result.is_ok(), Relaxed);
         // Spotify may return 500 for a large page but succeed with half the limit.
         let result = match result {
             Err(CallError::Failed(Failure::SpotifyUnavailable { status: Some(500), .. }))
                 if request.limit > MAX_ITEMS_NOT_HALVED && has_any_page.load(Relaxed) =>
             {
-                page(request.offset, request.limit / 2).await
+                request_page(request.offset, request.limit / 2).await
             }
             result => result,
         };

@@ -10,7 +10,7 @@ use crate::text;
 /// the detail, and the tolerance that the listing was read with.
 #[derive(Debug)]
 pub(super) struct IncompleteListings {
-    pub(super) ttl: Duration,
+    ttl: Duration,
     listings: ExpiringMap<String, (String, u8)>,
 }
 

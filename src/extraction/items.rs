@@ -17,7 +17,7 @@ pub(crate) struct PageRows {
     text: Vec<u8>,
     /// The ID of each item, and where its row ends in the text.
     items: Vec<(Box<str>, usize)>,
-    /// Items that are null or have no id.
+    /// Items that are null or have no ID.
     pub(crate) nulls: u64,
     /// Episodes without a valid release date.
     pub(crate) undated: u64,
@@ -26,7 +26,7 @@ pub(crate) struct PageRows {
 }
 
 impl PageRows {
-    /// Converts items. `convert` pushes the row of an item and returns its id, if it has one.
+    /// Converts items. `convert` pushes the row of an item and returns its ID, if it has one.
     fn new<T>(
         items: Vec<Option<T>>,
         mut convert: impl FnMut(T, &mut Self) -> Option<String>,
@@ -48,7 +48,7 @@ impl PageRows {
         self.text.push(b'\n');
     }
 
-    /// Returns a page of rows that hold only an id.
+    /// Returns a page of rows that hold only an ID.
     #[cfg(test)]
     pub(super) fn of_ids(ids: impl Iterator<Item = Option<String>>) -> Self {
         Self::new(ids.collect(), |id, page| {

@@ -3,7 +3,7 @@
 //! response.
 //!
 //! Spotify's pages sometimes contradict each other (ARCHITECTURE.md cites the reports), so no single
-//! response is trusted. The evidence is the items and their ids, each page's `total` and `next`, and what
+//! response is trusted. The evidence is the items and their IDs, each page's `total` and `next`, and what
 //! another request for the same page returns.
 //!
 //! A **reading** is one pass over the listing. Its **places** are all items that it read, nulls and
@@ -11,7 +11,7 @@
 //! an ID counts as a null.
 //!
 //! 1. [`requests`]: A reading goes on while any page promises more: its `total` is above the places, or it
-//!    has a `next` and no later page has shown a new id.
+//!    has a `next` and no later page has shown a new ID.
 //! 2. [`page`]: A page contradicts other evidence if it is empty or 404 where more was promised, if all its
 //!    IDs were shown before, if it is mostly null, or if it is an empty first page without a `total`. It is
 //!    requested again. If it still contradicts, it is a **gap**, and the reading goes on after it.
@@ -146,8 +146,8 @@ impl Listing {
         }
     }
 
-    /// Returns how many items the reading in progress has read, and its largest total.
+    /// Returns how many items the reading in progress has read, and how many it is to read.
     pub(super) fn progress(&self) -> (u64, u64) {
-        (self.reading.places, self.reading.largest_total)
+        (self.reading.places, self.reading.largest_total.min(self.max_items()))
     }
 }

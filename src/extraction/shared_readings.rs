@@ -14,7 +14,7 @@ use crate::sync;
 /// episodes, or 34 MB of rows.
 const MAX_KEPT_BYTES: usize = 40 * 1024 * 1024;
 
-/// A show has two tables: `episodes` and `mentions`.
+/// Most shows belong to one term, which has two tables of episodes: `episodes` and `mentions`.
 const TABLES_PER_SHOW: usize = 2;
 
 /// A complete reading of a show's episodes.
@@ -40,21 +40,22 @@ struct Assignment {
     /// Only redeliveries of this message may use the reading again. It is not always known whether a load
     /// succeeded, so another message for the table must read again.
     message_id: String,
-    is_loaded: bool,
+    /// Whether the table was loaded from the reading, or can't be.
+    is_finished: bool,
 }
 
 impl Assignment {
     fn new(table: &str, message_id: &str) -> Self {
-        Self { table: table.to_owned(), message_id: message_id.to_owned(), is_loaded: false }
+        Self { table: table.to_owned(), message_id: message_id.to_owned(), is_finished: false }
     }
 }
 
 impl KeptReading {
-    /// Assigns the reading to a table. Returns `false` if another message used it for this table, or this
-    /// table was already loaded from it.
+    /// Assigns the reading to a table. Returns `false` if another message used it for this table, or if it
+    /// serves this table no more.
     fn assign(&mut self, table: &str, message_id: &str) -> bool {
         if let Some(assigned) = self.assignments.iter().find(|assigned| assigned.table == table) {
-            return assigned.message_id == message_id && !assigned.is_loaded;
+            return assigned.message_id == message_id && !assigned.is_finished;
         }
         self.assignments.push(Assignment::new(table, message_id));
         true
@@ -117,14 +118,16 @@ impl SharedReadings {
         reading
     }
 
-    /// Records that a table was loaded from the reading that the message used. Drops a reading from which
-    /// both tables were loaded.
-    pub(super) fn record_load(&self, table: &str, message_id: &str) {
+    /// Records that a table was loaded from the reading that the message used, or can't be loaded from it.
+    /// Drops a reading that has served [`TABLES_PER_SHOW`] tables.
+    pub(super) fn finish(&self, table: &str, message_id: &str) {
         sync::lock(&self.kept).retain_mut(|kept| {
             for assigned in &mut kept.assignments {
-                assigned.is_loaded |= assigned.table == table && assigned.message_id == message_id;
+                assigned.is_finished |=
+                    assigned.table == table && assigned.message_id == message_id;
             }
-            kept.assignments.iter().filter(|assigned| assigned.is_loaded).count() < TABLES_PER_SHOW
+            let finished = kept.assignments.iter().filter(|assigned| assigned.is_finished);
+            finished.count() < TABLES_PER_SHOW
         });
     }
 }

@@ -6,7 +6,8 @@ use super::Extractor;
 use super::search::describe_search;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::names::{ChosenShow, ShowId, ShowMatch, Term};
+use crate::job::default_missing_percent;
+use crate::names::{ChosenShow, Kind, ShowId, ShowMatch, Term};
 use crate::text::fold;
 
 /// Chooses the term's show among the rows of a search's first page: the first show whose name is the term,
@@ -39,9 +40,9 @@ pub(super) struct FoundShow {
 }
 
 impl Extractor {
-    /// Finds the term's show, with the minimum tolerance of a search.
+    /// Finds the term's show. The search tolerates as many missing items as `podcasts` does by default.
     pub async fn show(&self, term: &Term, context: &Context) -> Result<ChosenShow, Failure> {
-        let max_missing_percent = 0;
+        let max_missing_percent = default_missing_percent(Kind::Podcasts);
         self.find_show(term, max_missing_percent, context).await.map(|found| found.show)
     }
 
@@ -54,7 +55,7 @@ impl Extractor {
         context: &Context,
     ) -> Result<FoundShow, Failure> {
         let lock = self.search_locks.get(term.folded());
-        let cause = || format!("another message is making {}", describe_search(term));
+        let cause = || format!("{} by another message is in progress", describe_search(term));
         let _lock = context.deadline.wait_to_start(lock.lock(), cause).await?;
         if let Some((show, _)) = self.shows.get(term.folded()) {
             return Ok(FoundShow { show, is_cached: true });

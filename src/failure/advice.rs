@@ -101,19 +101,19 @@ impl Failure {
             ),
             Self::RememberedDenial { failure, .. } => failure.to_do(),
             Self::NotATable { .. } => Fix(
-                "rename or drop it so that the service creates a table, or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE",
+                "rename or drop the view or other resource so that the service creates a table, or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE",
             ),
             Self::DatasetMissing { .. } => Fix(
                 "create the dataset (`terraform apply` does), or set BIGQUERY_DATASET to an existing one (IDs are case-sensitive); if it exists, unset BIGQUERY_LOCATION or set it to the dataset's location",
             ),
-            Self::WarehouseUnavailable { .. } => {
-                Retry(Some("look at the load job in BigQuery and at status.cloud.google.com"))
-            }
+            Self::WarehouseUnavailable { .. } => Retry(Some(
+                "look at status.cloud.google.com and, if the error names a load job, at that job in BigQuery",
+            )),
             Self::NoTriggerTopic(_) => {
                 Fix("set TRIGGER_TOPIC, or publish one message for each table and term")
             }
             Self::PublishFailed { .. } => Retry(Some(
-                "check that it exists, and that the account in use has roles/pubsub.publisher on a topic, roles/pubsub.subscriber on a subscription; `terraform apply` grants the service's roles",
+                "check that the topic or subscription exists, and that the account in use has roles/pubsub.publisher on the topic or roles/pubsub.subscriber on the subscription; `terraform apply` grants the service's roles",
             )),
             Self::EventNotPublished { .. } => Retry(Some(
                 "check that the topic in LOADED_TOPIC exists and that the service's account has roles/pubsub.publisher on it (`terraform apply` with `loaded_topic = true` does both)",
@@ -125,7 +125,7 @@ impl Failure {
                 "look at status.cloud.google.com and at the project's load jobs, or cancel the job with `bq cancel`, so that the service sends another",
             )),
             Self::DeadlinePassed { job_id: None, .. } => Retry(Some(
-                "raise SPOTIFY_CONCURRENT_CALLS if the show is very large, or publish fewer messages at once if this one was waiting",
+                "raise SPOTIFY_CONCURRENT_CALLS if the show is very large, publish fewer messages at once, or look at status.cloud.google.com if BigQuery was slow",
             )),
             Self::Overloaded(_) => Retry(Some(
                 "spread the schedules, raise MAX_CONCURRENT_MESSAGES if Spotify's quota and the memory allow it, or look at status.cloud.google.com if BigQuery was slow",

@@ -63,7 +63,7 @@ impl Metadata {
         self.get(&path, "token", parse_token).await
     }
 
-    /// Returns the project's id.
+    /// Returns the project's ID.
     pub(super) async fn project(&self) -> Result<String, String> {
         self.get("project/project-id", "project", parse_project).await
     }

@@ -39,7 +39,7 @@ impl Republished {
     }
 
     /// Returns whether a dead letter is a message that was republished. If the service dead-lettered
-    /// it, an attribute has its id. If the subscription did, content and time must match.
+    /// it, an attribute has its ID. If the subscription did, content and time must match.
     pub fn contains(&self, data: &[u8], attributes: &BTreeMap<String, String>) -> bool {
         if let Some(id) = attributes.get(MESSAGE_ID) {
             return self.ids.contains(id);
@@ -74,7 +74,7 @@ mod tests {
         let first = attributes(&[("reason", "refused"), ("message_id", "1")]);
         assert!(!republished.contains(b"x", &first));
         republished.record("2".to_owned(), b"x", &first, 1_000_000_000);
-        // Dead-lettered by the service, which adds the message's id.
+        // Dead-lettered by the service, which adds the message's ID.
         assert!(republished.contains(b"x", &attributes(&[("message_id", "2")])));
         assert!(!republished.contains(b"x", &attributes(&[("message_id", "3")])));
         // Dead-lettered by the subscription, which adds the publish time.

@@ -1,26 +1,26 @@
-//! Spotify shows: their ids, and which one was chosen for a term.
+//! Spotify shows: their IDs, and which one was chosen for a term.
 
 use std::fmt;
 
-/// The length of the ids that Spotify gives.
+/// The length of the IDs that Spotify gives.
 const SHOW_ID_CHARACTERS: usize = 22;
 
 /// The longest ID that the service accepts from Spotify. Longer than today's, in case the format changes.
 const MAX_SHOW_ID_CHARACTERS: usize = 64;
 
-/// The id of a Spotify show.
+/// The ID of a Spotify show.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShowId(String);
 
 impl ShowId {
-    /// Parses an id from a user, which must be 22 characters of base62.
+    /// Parses an ID from a user, which must be 22 characters of base62.
     pub fn parse(text: &str) -> Option<Self> {
         let is_valid = text.len() == SHOW_ID_CHARACTERS
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         is_valid.then(|| Self(text.to_owned()))
     }
 
-    /// Parses an id from Spotify. It may have another length, but must be safe in a URL's path.
+    /// Parses an ID from Spotify. It may have another length, but must be safe in a URL's path.
     pub fn from_spotify(text: &str) -> Option<Self> {
         let is_valid = (1..=MAX_SHOW_ID_CHARACTERS).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

@@ -21,7 +21,7 @@ use crate::warehouse::Load;
 /// The lock of a table. It is released when all its holders have dropped it.
 pub(super) type TableLock = Arc<OwnedMutexGuard<()>>;
 
-/// A load job whose message was dropped. It keeps its table locked until it ends.
+/// A load job that outlives the work on its message. It keeps its table locked until it ends.
 #[derive(Debug)]
 struct Unfinished {
     job_id: String,
@@ -61,7 +61,7 @@ impl Admission {
         let table = &load.job.table;
         let own_lock = || {
             let unfinished = self.unfinished();
-            let job = unfinished.get(table).filter(|job| load.has_job(&job.job_id));
+            let job = unfinished.get(table).filter(|job| load.has_load_job(&job.job_id));
             job.map(|job| Arc::clone(&job.lock))
         };
         let wait = async {
@@ -86,7 +86,7 @@ impl Admission {
         context.deadline.wait_to_start(wait, cause).await
     }
 
-    /// Keeps the table locked for a load job whose message was dropped. Returns whether the caller must
+    /// Keeps the table locked for a load job that outlives the work on its message. Returns whether the caller must
     /// follow the job and call [`Self::job_ended`].
     pub(super) fn lock_until_end(&self, table: &str, job_id: &str, lock: &TableLock) -> bool {
         let job = Unfinished { job_id: job_id.to_owned(), lock: Arc::clone(lock) };

@@ -1,4 +1,4 @@
-//! Builds the event that is published after a load. Pure.
+//! Builds the event that is published after a load.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -78,7 +78,7 @@ impl<'a> LogLine<'a> {
                     listed = origin.and_then(|origin| origin.listed),
                     messages,
                     skipped_nulls = meter.nulls.get(),
-                    skipped_doubles = meter.doubles.get(),
+                    skipped_doubles = meter.duplicates.get(),
                     malformed_fields = meter.malformed.get(),
                     undated = meter.undated.get(),
                     pages = meter.pages.get(),

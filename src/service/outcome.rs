@@ -3,7 +3,6 @@
 use crate::failure::{Decision, Failure};
 use crate::warehouse::Origin;
 
-/// The result of processing a message.
 #[derive(Debug)]
 pub enum Outcome {
     /// The table was replaced.

@@ -71,7 +71,7 @@ impl Topics {
     }
 
     /// Publishes a message to the dead-letter topic, with the reason in its attributes. Returns the error's
-    /// text, since the failure to report is the message's own.
+    /// text, because the failure to report is the one that made the message a dead letter.
     pub(super) async fn publish_dead_letter(
         &self,
         failure: &Failure,

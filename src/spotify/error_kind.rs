@@ -12,7 +12,7 @@ pub(super) enum ErrorKind {
     /// Too many calls, or the developer account's quota is used up.
     Throttled { quota: bool },
     /// Spotify does not accept the token (a new one, or a pause, may help) or, in a request for a token,
-    /// the client id and secret.
+    /// the client ID and secret.
     Unauthorized,
     /// The resource does not exist.
     NotFound,

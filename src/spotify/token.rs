@@ -1,6 +1,6 @@
 //! The token of the client-credentials flow. The process has one, and replaces it before it expires or when
 //! Spotify refuses it. Concurrent callers share one request for it, and its failure. Each request reads
-//! the client id and secret again, so a rotated secret needs no restart.
+//! the client ID and secret again, so a rotated secret needs no restart.
 
 mod request;
 

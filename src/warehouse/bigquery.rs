@@ -1,6 +1,6 @@
 //! BigQuery: one load job replaces a table.
 //!
-//! A load job's id is derived from its message, so BigQuery itself refuses a second load of a message,
+//! A load job's ID is derived from its message, so BigQuery itself refuses a second load of a message,
 //! whichever process sends it. [`BigQuery::find_earlier_loads`] finds jobs that earlier deliveries sent.
 //!
 //! | file | what it does | imports |
@@ -25,6 +25,7 @@ pub(super) mod table;
 pub(super) mod upload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use futures_util::future::join;
@@ -80,7 +81,7 @@ impl BigQuery {
             };
             let _timed = context.meter.load_ms.timed();
             let job = self.dataset.wait_for_end(&job_id, job, context).await?;
-            if job.failure().is_none() {
+            if job.api_error().is_none() {
                 return Ok(EarlierLoads::Succeeded(job.completed_load(job_id, true)));
             }
         }
@@ -193,7 +194,7 @@ impl BigQuery {
                 let (job, by_earlier_delivery) =
                     self.insert_job(load, &job_id, rows, origin, context).await?;
                 let job = self.dataset.wait_for_end(&job_id, job, context).await?;
-                match job.failure() {
+                match job.api_error() {
                     None => Ok(job.completed_load(job_id, by_earlier_delivery)),
                     // An earlier delivery's job failed. This delivery sends its own.
                     Some(_) if by_earlier_delivery => Err(retry::Error::Again),
@@ -218,7 +219,10 @@ impl BigQuery {
         context: &Context,
     ) -> Result<(JobInfo, bool), Failure> {
         let job = &self.dataset.load_job(load, job_id, origin).await?;
-        let sent = retry::run(&self.backoff, |_| async move {
+        // An atomic, because the future must be `Send`.
+        let attempts = &AtomicU32::new(0);
+        let sent = retry::run(&self.backoff, |attempt| async move {
+            attempts.store(attempt, Relaxed);
             match self.dataset.upload(job, rows).await {
                 Err(error) if context.cancelled.is_cancelled() => {
                     Err(retry::Error::Permanent(error))
@@ -242,9 +246,9 @@ impl BigQuery {
             _ => None,
         };
         if let Some(job) = existing {
-            // An attempt of this delivery may have sent it although no response arrived.
-            let by_earlier_delivery = !labels::are_of(&job.labels, load, origin);
-            return Ok((job, by_earlier_delivery));
+            // An earlier attempt of this delivery may have sent it although no response arrived.
+            let is_own = attempts.load(Relaxed) > 1 && labels::are_of(&job.labels, load, origin);
+            return Ok((job, !is_own));
         }
         if matches!(error, ApiError::Rejected { .. }) {
             // If the table is the reason, its check says more.

@@ -1,7 +1,7 @@
 //! The labels of a load job: where its rows come from. `publish --wait` and the message's next delivery
 //! read them. Only this file writes and parses them.
 //!
-//! BigQuery allows lower-case letters, digits, `_` and `-`, at most 63 of them
+//! BigQuery allows lowercase letters, digits, `_` and `-`, at most 63 of them
 //! (<https://cloud.google.com/bigquery/docs/labels-intro>).
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const MAX_LABEL_LENGTH: usize = 63;
 /// The value of the label `service`, which distinguishes this service's jobs from all others of the project.
 const SERVICE_LABEL: &str = "spotify-bq";
 
-/// The start of a label for a message id that is not a valid label itself. An id that starts with it is
+/// The start of a label for a message ID that is not a valid label itself. An ID that starts with it is
 /// hashed, too.
 const HASHED_ID_PREFIX: &str = "sha256-";
 
@@ -40,8 +40,8 @@ pub(super) fn labels(load: &Load, origin: &Origin) -> HashMap<String, String> {
     if let Some(matched_by) = show.matched_by {
         labels.insert("show_match".to_owned(), matched_by.name().to_owned());
     }
-    // In hex, since labels have no upper-case letters. Spotify's ids have 22 characters; for a longer one, no label
-    // is better than a wrong show.
+    // In hex, since labels have no uppercase letters. Spotify's IDs have 22 characters; a longer one
+    // gets no label, because a truncated ID would be another show.
     let show_label = hex(show.id.as_str().as_bytes());
     if show_label.len() <= MAX_LABEL_LENGTH {
         labels.insert("show".to_owned(), show_label);
@@ -54,7 +54,7 @@ pub(crate) fn is_ours(labels: &HashMap<String, String>) -> bool {
     labels.get("service").is_some_and(|service| service == SERVICE_LABEL)
 }
 
-/// Returns whether a job with these labels is a load of the message with this id.
+/// Returns whether a job with these labels is a load of the message with this ID.
 pub(crate) fn is_of_message(labels: &HashMap<String, String>, message_id: &str) -> bool {
     labels.get("message").is_some_and(|label| *label == message_label(message_id))
 }
@@ -77,7 +77,7 @@ pub(crate) fn origin(labels: &HashMap<String, String>) -> Option<Origin> {
     })
 }
 
-/// Returns a message's id as a label. Pub/Sub's ids are digits and stay as they are. Other ids are hashed
+/// Returns a message's ID as a label. Pub/Sub's IDs are digits and stay as they are. Other IDs are hashed
 /// if they are not valid labels.
 fn message_label(message_id: &str) -> String {
     let is_plain = (1..=MAX_LABEL_LENGTH).contains(&message_id.len())
@@ -177,7 +177,7 @@ mod tests {
                 "two ids have the label {}",
                 labels["message"]
             );
-            // A show id that does not fit is left out rather than cut.
+            // A show ID that does not fit is left out rather than cut.
             assert_eq!(origin(&labels).unwrap().show, None);
         }
     }

@@ -1,4 +1,4 @@
-//! A load of a table: its id, and what the warehouse finds before and after it. Pure.
+//! A load of a table: its ID, and what the warehouse finds before and after it. Pure.
 
 use std::time::SystemTime;
 
@@ -75,8 +75,8 @@ pub struct CompletedLoad {
 }
 
 impl Load {
-    /// Derives the load's id from the message, the table and `warehouse`, a `Warehouse::name`. The
-    /// message's id alone is not enough: it is unique only within its topic, and an emulator counts from
+    /// Derives the load's ID from the message, the table and `warehouse`, a `Warehouse::name`. The
+    /// message's ID alone is not enough: it is unique only within its topic, and an emulator counts from
     /// 1 at each start.
     pub fn new(job: &Job, warehouse: &str, message_id: &str, publish_time: &str) -> Self {
         let mut hash = Sha256::new();
@@ -89,13 +89,13 @@ impl Load {
         Self { job: job.clone(), message_id: message_id.to_owned(), id }
     }
 
-    /// Returns the id of load job number `n`, counted from 0.
+    /// Returns the ID of load job number `n`, counted from 0.
     pub fn job_id(&self, n: u32) -> String {
         format!("{}_{n}", self.id)
     }
 
-    /// Returns whether this is the id of one of the load's jobs.
-    pub fn has_job(&self, job_id: &str) -> bool {
+    /// Returns whether this is the ID of one of the load's jobs.
+    pub fn has_load_job(&self, job_id: &str) -> bool {
         job_id.rsplit_once('_').is_some_and(|(id, _)| id == self.id)
     }
 }

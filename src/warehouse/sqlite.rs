@@ -21,7 +21,6 @@ const LOADS_TABLE: &str = "spotify_bq_loads";
 /// How long to wait for a file that another connection has locked. A load takes far less.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
     file: PathBuf,
@@ -131,7 +130,7 @@ fn create_loads_table(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns the load with this id, if the file has it.
+/// Returns the load with this ID, if the file has it.
 fn find_load(
     transaction: &Transaction<'_>,
     id: &str,

@@ -191,7 +191,7 @@ fn sizes(seed: u64) -> [Size; 3] {
     [size(), size(), size()]
 }
 
-/// Returns the id of the show of a term.
+/// Returns the ID of the show of a term.
 pub fn show_of(seed: u64, term: usize) -> String {
     show_id(term, sizes(seed)[term].named)
 }

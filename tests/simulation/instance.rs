@@ -35,7 +35,7 @@ pub struct Launcher {
 pub type Lines = Arc<Mutex<Vec<Line>>>;
 
 impl Launcher {
-    /// Starts process number `number`. Its client id identifies it to the simulated Spotify.
+    /// Starts process number `number`. Its client ID identifies it to the simulated Spotify.
     pub async fn start(&self, number: usize) -> Instance {
         let mut settings = self.settings.clone();
         let credentials = format!(r#"{{"client_id":"process-{number}","client_secret":"s"}}"#);

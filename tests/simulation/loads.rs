@@ -172,7 +172,7 @@ impl<'a> Load<'a> {
     }
 
     /// Returns whether each row is in a version, and the log line allows the missing rows. If a listing has
-    /// faults while it changes, the service may mix versions, because it compares ids and not texts. Without
+    /// faults while it changes, the service may mix versions, because it compares IDs and not texts. Without
     /// a log line, it is unknown how many rows may be missing.
     fn is_tolerated_row_by_row(&self, catalog: &mut Catalog, since: u64) -> bool {
         if self.line.is_some_and(|line| !line.contains_key("listed")) {

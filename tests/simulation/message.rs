@@ -45,7 +45,7 @@ impl Draft {
         Self::new(data.to_string(), Expected::Table(kind, term))
     }
 
-    /// A message with the id of the show that the search also finds.
+    /// A message with the ID of the show that the search also finds.
     pub fn table_of_show(kind: &'static str, term: usize, show: &str) -> Self {
         let data = json!({"table": kind, "search_term": TERMS[term].text, "show_id": show});
         Self::new(data.to_string(), Expected::Table(kind, term))

@@ -1,5 +1,5 @@
 //! A simulated BigQuery, stricter than the emulator: it knows the dispositions, rejects unknown fields
-//! and wrong types, rejects a job id that exists, and can let jobs run for a while or fail.
+//! and wrong types, rejects a job ID that exists, and can let jobs run for a while or fail.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

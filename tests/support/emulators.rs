@@ -72,7 +72,7 @@ impl Cloud {
         self.subscribe("push", &subscription).await;
     }
 
-    /// Publishes to the trigger topic. Returns the id of the message.
+    /// Publishes to the trigger topic. Returns the ID of the message.
     pub async fn publish(&self, data: &Value) -> String {
         self.publish_to("trigger", &data.to_string(), &json!({})).await
     }
@@ -132,7 +132,7 @@ impl Cloud {
         received.iter().map(letter).collect()
     }
 
-    /// Returns the rows of a table by id, with all values as strings, as in BigQuery's responses. Returns `None`
+    /// Returns the rows of a table by ID, with all values as strings, as in BigQuery's responses. Returns `None`
     /// if the table does not exist.
     pub async fn rows(&self, table: &str) -> Option<Vec<Value>> {
         let query = format!("SELECT * FROM spotify_podcasts.{table} ORDER BY id");
@@ -205,7 +205,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     panic!("timed out: {what}");
 }
 
-/// Returns rows as a query returns them: sorted by id, with all values as strings.
+/// Returns rows as a query returns them: sorted by ID, with all values as strings.
 pub fn as_query_result(mut rows: Vec<Value>) -> Vec<Value> {
     rows.sort_by(|one, other| one["id"].as_str().cmp(&other["id"].as_str()));
     for value in rows.iter_mut().flat_map(|row| row.as_object_mut().unwrap().values_mut()) {

@@ -33,7 +33,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Starts an issuer whose key has the id `kid`.
+    /// Starts an issuer whose key has the ID `kid`.
     pub async fn start(kid: &str) -> Self {
         let keys = Arc::new(Mutex::new(json!({"keys": [jwk(kid, &ISSUER_KEY)]})));
         let served = Arc::clone(&keys);

@@ -17,7 +17,7 @@ pub struct State {
     pub letters: Vec<Letter>,
     /// The number of pulls that return nothing.
     pub empty_pulls: usize,
-    /// May reject the acknowledgment of the letter with this id.
+    /// May reject the acknowledgment of the letter with this ID.
     pub refuses_acknowledgment: Refusal,
     /// May reject a call by its method.
     pub refuses: Refusal,
@@ -118,7 +118,7 @@ impl State {
                 if let Some(time) = &mut message.publish_time {
                     time.seconds = letter.published;
                 }
-                // Each pull has new ids, as in production.
+                // Each pull has new IDs, as in production.
                 let ack_id = format!("{}/{}", self.pulls, letter.id);
                 let message = Some(message);
                 received_messages.push(ReceivedMessage { ack_id, message, delivery_attempt: 0 });

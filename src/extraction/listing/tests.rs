@@ -158,6 +158,8 @@ fn verdict(rules: &Rules, fake: &mut FakeListing) -> Verdict {
         let request = in_flight.swap_remove(at);
         let response = fake.respond(request, listing.earlier_readings.len());
         listing.receive(request, response);
+        let (_, wanted) = listing.progress();
+        assert!(rules.max_items.is_none_or(|max_items| wanted <= max_items as u64));
     }
 }
 
@@ -266,7 +268,7 @@ fn check_verdict(
             prop_assert!(shown.iter().all(|id| all.contains(id)));
             let existing = (fake.items.len() as u64).saturating_sub(complete.nulls).min(max_items);
             let actually_missing = existing.saturating_sub(shown.len() as u64);
-            // A null that is shown on two pages counts twice, since it has no id.
+            // A null that is shown on two pages counts twice, since it has no ID.
             let adds_nulls = |injected: &InjectedFault| {
                 matches!(
                     injected.fault,

@@ -102,7 +102,7 @@ impl Listing {
         max_offset == page_size && self.page.offset >= page_size
     }
 
-    fn max_items(&self) -> u64 {
+    pub(super) fn max_items(&self) -> u64 {
         self.rules.max_items.map_or(u64::MAX, |max| max as u64)
     }
 

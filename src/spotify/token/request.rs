@@ -36,7 +36,7 @@ impl Token {
     }
 }
 
-/// The id and secret of the app at Spotify.
+/// The ID and secret of the app at Spotify.
 #[derive(Deserialize)]
 pub(super) struct ClientCredentials {
     client_id: SecretString,

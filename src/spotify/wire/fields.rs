@@ -53,7 +53,7 @@ impl Fields {
     }
 }
 
-/// Returns a string that is not blank, such as an id.
+/// Returns a string that is not blank, such as an ID.
 pub(super) fn present(json: &str) -> Option<String> {
     text(json).filter(|text| !is_blank(text))
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The ids of a page of episodes, its total, and whether there is a next page.
+/// The IDs of a page of episodes, its total, and whether there is a next page.
 type Summary = (Vec<Option<String>>, Option<u64>, bool);
 
 fn read(body: &[u8]) -> Result<Summary, Unreadable> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use super::api::Api;
@@ -17,7 +18,6 @@ use crate::google::GoogleCredentials;
 /// Uploads with more bytes of rows are resumable. Google's Python client uses the same limit.
 const MAX_MULTIPART_BYTES: usize = 5 * 1024 * 1024;
 
-/// A client for one dataset.
 pub(crate) struct Dataset {
     pub(super) project: String,
     pub(super) name: String,
@@ -25,9 +25,18 @@ pub(crate) struct Dataset {
     pub(super) timing: Timing,
     pub(super) max_multipart_bytes: usize,
     pub(super) configured_location: Option<String>,
-    /// What BigQuery returned last, or `None` before the first call. The inner option is `None` if
-    /// BigQuery names no location, as emulators do.
-    known_location: Mutex<Option<Option<String>>>,
+    location: Mutex<Location>,
+}
+
+/// What is known of the dataset's location.
+#[derive(Default)]
+enum Location {
+    #[default]
+    Unknown,
+    /// `None` if BigQuery names no location, as emulators do.
+    Known(Option<String>),
+    /// The call for it failed at this time.
+    Failed(Instant, Failure),
 }
 
 impl std::fmt::Debug for Dataset {
@@ -52,7 +61,7 @@ impl Dataset {
                 .max_multipart_bytes
                 .unwrap_or(MAX_MULTIPART_BYTES),
             configured_location: bigquery.location.clone(),
-            known_location: Mutex::default(),
+            location: Mutex::default(),
         })
     }
 
@@ -67,16 +76,24 @@ impl Dataset {
     }
 
     /// Returns the location of the dataset and its jobs, which calls about a job must name. Concurrent
-    /// callers share one call. Returns `None` if BigQuery names none.
+    /// callers share one call, and its failure. Returns `None` if BigQuery names none.
     pub(super) async fn location(&self) -> Result<Option<String>, Failure> {
         if self.configured_location.is_some() {
             return Ok(self.configured_location.clone());
         }
-        let mut known = self.known_location.lock().await;
-        if let Some(location) = &*known {
-            return Ok(location.clone());
+        let called_at = Instant::now();
+        let mut location = self.location.lock().await;
+        match &*location {
+            Location::Known(known) => return Ok(known.clone()),
+            Location::Failed(at, failure) if *at >= called_at => return Err(failure.clone()),
+            Location::Unknown | Location::Failed(..) => {}
         }
-        Ok(known.insert(self.fetch_location().await?).clone())
+        let fetched = self.fetch_location().await;
+        *location = match &fetched {
+            Ok(known) => Location::Known(known.clone()),
+            Err(failure) => Location::Failed(Instant::now(), failure.clone()),
+        };
+        fetched
     }
 
     /// Asks BigQuery for the location, even if it is configured or already known.
@@ -89,8 +106,8 @@ impl Dataset {
 
     pub(super) fn forget_location(&self) {
         // If the lock is taken, a call for the location is in progress.
-        if let Ok(mut known) = self.known_location.try_lock() {
-            *known = None;
+        if let Ok(mut location) = self.location.try_lock() {
+            *location = Location::Unknown;
         }
     }
 

@@ -78,13 +78,13 @@ impl JobInfo {
         self.state == "DONE"
     }
 
-    /// Returns whether the job is one of this service, by its id or labels.
+    /// Returns whether the job is one of this service, by its ID or labels.
     pub(crate) fn is_ours(&self) -> bool {
         self.id.starts_with("spotify-bq_") || labels::is_ours(&self.labels)
     }
 
     /// Returns why the job failed, or `None` if it succeeded or has not ended.
-    pub(super) fn failure(&self) -> Option<ApiError> {
+    pub(super) fn api_error(&self) -> Option<ApiError> {
         let JobError { reason, messages } = self.error.as_ref().filter(|_| self.is_done())?;
         Some(ApiError::of_job(reason, messages))
     }
@@ -102,7 +102,7 @@ impl JobInfo {
 
     /// Returns the state as errors name it and why the job failed, for [`crate::seam`].
     pub(crate) fn state_and_failure(&self) -> (String, Option<Failure>) {
-        let failure = self.failure().map(|error| match error {
+        let failure = self.api_error().map(|error| match error {
             ApiError::InvalidRows(detail) => Failure::InvalidRows { table: "t".to_owned(), detail },
             error => error.into_failure("a load", "p.d"),
         });
@@ -190,14 +190,14 @@ impl Dataset {
         Ok(job)
     }
 
-    /// Waits until the job of a message that was answered or whose client disconnected has ended, and
-    /// ignores errors meanwhile. Returns whether the job succeeded.
+    /// Waits until a job has ended, after the message that sent it. Ignores errors meanwhile. Gives up after
+    /// [`JOB_TIMEOUT`], or if the job does not exist. Returns whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + JOB_TIMEOUT;
         let (mut interval, mut not_found) = (self.poll_interval(), 0);
         loop {
             match self.find_job(id).await {
-                Ok(Some(job)) if job.is_done() => return job.failure().is_none(),
+                Ok(Some(job)) if job.is_done() => return job.api_error().is_none(),
                 Ok(None) if not_found == NOT_FOUND_RETRIES => return false,
                 Ok(None) => not_found += 1,
                 _ if Instant::now() >= end => return false,

@@ -25,15 +25,16 @@ const MAX_LIST_PAGES: usize = 1000;
 const PAGE_ITEMS: &str = "1000";
 
 impl Dataset {
-    /// Returns when the project's newest job was created, by BigQuery's clock. Jobs that are created
-    /// after this call have a later time, whatever the clock of this machine says.
+    /// Returns when the project's newest job was created, by BigQuery's clock, which does not depend on this
+    /// machine's. A job in another location that is created later may have a time that is up to
+    /// [`MAX_CLOCK_SKEW`] earlier.
     pub(crate) async fn newest_job_time(&self) -> Result<Option<SystemTime>, Failure> {
         let query = [("allUsers", "true"), ("maxResults", "1"), ("fields", JOB_FIELDS)];
         let page = self.page(&["jobs"], &query, "").await?;
         Ok(JobInfo::from_json(&page["jobs"][0]).created)
     }
 
-    /// Returns the load jobs of these messages into this dataset, each with its message's id, newest
+    /// Returns the load jobs of these messages into this dataset, each with its message's ID, newest
     /// first. Skips jobs that were created before `since`, and jobs of other services, datasets and
     /// messages.
     pub(crate) async fn list_loads<'a>(

@@ -93,7 +93,7 @@ impl Dataset {
     }
 
     /// Starts an upload session and sends the rows to it. If the upload is interrupted, the caller starts
-    /// a new session: the job's id prevents a second load.
+    /// a new session: the job's ID prevents a second load.
     async fn resumable(
         &self,
         mut url: Url,
@@ -129,7 +129,8 @@ impl Dataset {
                 .body(body_stream(rows.chunks().to_vec()))
         };
         let sent = ApiResponse::read(self.api.send(request).await?).await?;
-        // Like 410 and 499, a 404 means a lost session. A 404 with a BigQuery error body means that the dataset is missing.
+        // A 404 with a BigQuery error body means that the dataset is missing. Any other 404 means a lost session,
+        // like 410 and 499.
         if sent.status == StatusCode::NOT_FOUND && !sent.is_google_error() {
             return Err(ApiError::Transient("404: the upload session is lost".to_owned()));
         }

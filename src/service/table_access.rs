@@ -17,8 +17,8 @@ use crate::failure::Failure;
 use crate::telemetry::traced;
 use crate::warehouse::{CompletedLoad, EarlierLoads, Load, TableState, Warehouse};
 
-/// One message's access to its table. It owns what its tasks need.
-pub(super) struct LoadTask {
+/// One message's access to its table. It owns what its spawned tasks need.
+pub(super) struct TableAccess {
     pub(super) lock: TableLock,
     pub(super) admission: Arc<Admission>,
     pub(super) extractor: Arc<Extractor>,
@@ -27,12 +27,12 @@ pub(super) struct LoadTask {
     pub(super) load: Load,
 }
 
-impl LoadTask {
+impl TableAccess {
     /// Looks up the message's earlier loads, and waits for one that has not ended.
     pub(super) async fn find_earlier_loads(self: &Arc<Self>) -> Result<EarlierLoads, Failure> {
-        let task = Arc::clone(self);
+        let access = Arc::clone(self);
         let work =
-            async move { task.warehouse.find_earlier_loads(&task.load, &task.context).await };
+            async move { access.warehouse.find_earlier_loads(&access.load, &access.context).await };
         self.run(work).await
     }
 
@@ -43,38 +43,38 @@ impl LoadTask {
         table_state: TableState,
         extracted: &ExtractedTable,
     ) -> Result<CompletedLoad, Failure> {
-        let task = Arc::clone(self);
+        let access = Arc::clone(self);
         let (rows, origin) = (extracted.rows.clone(), extracted.origin.clone());
         let work = async move {
-            let (load, context) = (&task.load, &task.context);
+            let (load, context) = (&access.load, &access.context);
             let replaced =
-                task.warehouse.replace_table(load, n, table_state, &rows, &origin, context);
+                access.warehouse.replace_table(load, n, table_state, &rows, &origin, context);
             let loaded = replaced.await?;
-            task.extractor.record_load(&load.job.table, &load.message_id);
+            access.extractor.record_load(&load.job.table, &load.message_id);
             Ok(loaded)
         };
         self.run(work).await
     }
 
-    /// Runs `work` in a task that goes on if the caller is dropped. If `work` then returns before its load
-    /// job has ended, the task keeps the table locked until it has.
+    /// Runs `work` in a spawned task, which goes on if the caller is dropped. If `work` returns before its
+    /// load job has ended, the spawned task keeps the table locked until the job has ended.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
         let (sender, receiver) = oneshot::channel();
-        let task = Arc::clone(self);
+        let access = Arc::clone(self);
         tokio::spawn(traced(async move {
             let result = AssertUnwindSafe(work).catch_unwind().await;
             // If the caller was dropped, no one needs the result.
             let _ = sender.send(result);
-            let Some(job_id) = task.context.progress.followed() else { return };
-            let table = &task.load.job.table;
-            if task.admission.lock_until_end(table, &job_id, &task.lock) {
-                if task.warehouse.wait_for_job(&job_id).await {
-                    task.extractor.record_load(table, &task.load.message_id);
+            let Some(job_id) = access.context.progress.followed() else { return };
+            let table = &access.load.job.table;
+            if access.admission.lock_until_end(table, &job_id, &access.lock) {
+                if access.warehouse.wait_for_job(&job_id).await {
+                    access.extractor.record_load(table, &access.load.message_id);
                 }
-                task.admission.job_ended(table, &job_id);
+                access.admission.job_ended(table, &job_id);
             }
         }));
         match receiver.await {
