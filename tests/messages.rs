@@ -14,7 +14,7 @@ fn every_failure() -> Vec<Failure> {
     let refused =
         |reason, detail: &str| Failure::InvalidMessage { reason, detail: detail.to_owned() };
     let denied = |obstacle| Failure::WarehouseDenied {
-        what: "a load job for podcasts_mamilos".to_owned(),
+        what: "the load job spotify-bq_podcasts_…_0 for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
         obstacle,
     };
@@ -24,7 +24,7 @@ fn every_failure() -> Vec<Failure> {
         after,
     };
     let load_refused = |obstacle| Failure::LoadRefused {
-        what: "the load of podcasts_mamilos".to_owned(),
+        what: "the load job spotify-bq_podcasts_…_0 for podcasts_mamilos".to_owned(),
         detail: "…".to_owned(),
         obstacle,
     };
@@ -100,7 +100,7 @@ fn every_failure() -> Vec<Failure> {
             detail: "404 notFound …".to_owned(),
         },
         Failure::WarehouseUnavailable {
-            what: "the load of podcasts_mamilos".to_owned(),
+            what: "the load job spotify-bq_podcasts_…_0 for podcasts_mamilos".to_owned(),
             detail: "503".to_owned(),
             after: None,
         },

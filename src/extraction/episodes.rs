@@ -131,6 +131,9 @@ impl Extractor {
         match fetch::read_listing(rules, self.backoff, context, page).await? {
             Verdict::Complete(complete) => {
                 self.incomplete_listings.forget(&listing);
+                if complete.missing == 0 {
+                    self.incomplete_listings.forget(&describe_mentions(show));
+                }
                 let reading = SharedReading { complete, read_at };
                 let reading = self.shared_readings.keep(show, reading, &job.table, message_id);
                 Ok(Some(AssignedReading { reading, is_shared: false }))

@@ -101,7 +101,7 @@ impl Failure {
             ),
             Self::RememberedDenial { failure, .. } => failure.to_do(),
             Self::NotATable { .. } => Fix(
-                "rename or drop the view or other resource so that the service creates a table, or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE",
+                "drop the view or other resource (to keep it, create it under another name first) so that the service creates a table, or set another name in PODCASTS_TABLE, EPISODES_TABLE or MENTIONS_TABLE",
             ),
             Self::DatasetMissing { .. } => Fix(
                 "create the dataset (`terraform apply` does), or set BIGQUERY_DATASET to an existing one (IDs are case-sensitive); if it exists, unset BIGQUERY_LOCATION or set it to the dataset's location",

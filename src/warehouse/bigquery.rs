@@ -234,8 +234,10 @@ impl BigQuery {
             Ok(job) => return Ok((job, false)),
             Err(error) => error,
         };
-        if matches!(error, ApiError::AlreadyExists) || error.is_transient() {
-            // BigQuery has accepted the job, or may have. Until it ends, the table must stay locked.
+        let is_retried = attempts.load(Relaxed) > 1;
+        if is_retried || error.is_transient() || matches!(error, ApiError::AlreadyExists) {
+            // BigQuery has accepted the job, or may have at an earlier attempt. Until it ends, the table must
+            // stay locked.
             let unseen = JobInfo::default();
             context.progress.follow(Some(unseen.to_followed(job_id, SystemTime::now())));
         }
@@ -247,7 +249,7 @@ impl BigQuery {
         };
         if let Some(job) = existing {
             // An earlier attempt of this delivery may have sent it although no response arrived.
-            let is_own = attempts.load(Relaxed) > 1 && labels::are_of(&job.labels, load, origin);
+            let is_own = is_retried && labels::are_of(&job.labels, load, origin);
             return Ok((job, !is_own));
         }
         if matches!(error, ApiError::Rejected { .. }) {

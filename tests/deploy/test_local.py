@@ -90,8 +90,8 @@ class Errors(LocalTest):
         self.addCleanup(leader.kill)
         while not ready.exists():
             time.sleep(0.01)
-        started = self.sh(f"ps -o lstart= -p {leader.pid}").stdout.strip()
-        (self.run_dir / "pids").write_text(f"{leader.pid} pubsub {'_'.join(started.split())}\n")
+        started = self.sh(f"ps -o lstart= -p {leader.pid} | tr -s ' ' '_'").stdout.strip()
+        (self.run_dir / "pids").write_text(f"{leader.pid} pubsub {started}\n")
         run = self.sh(f"{LOCAL}/down")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(self.running(leader.pid), [])

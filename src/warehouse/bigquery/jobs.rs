@@ -191,15 +191,19 @@ impl Dataset {
     }
 
     /// Waits until a job has ended, after the message that sent it. Ignores errors meanwhile. Gives up after
-    /// [`JOB_TIMEOUT`], or if the job does not exist. Returns whether the job succeeded.
+    /// [`JOB_TIMEOUT`], or if the job or the dataset does not exist. Returns whether the job succeeded.
     pub(in crate::warehouse) async fn wait_for_job(&self, id: &str) -> bool {
         let end = Instant::now() + JOB_TIMEOUT;
         let (mut interval, mut not_found) = (self.poll_interval(), 0);
         loop {
             match self.find_job(id).await {
                 Ok(Some(job)) if job.is_done() => return job.api_error().is_none(),
-                Ok(None) if not_found == NOT_FOUND_RETRIES => return false,
-                Ok(None) => not_found += 1,
+                Ok(None) | Err(Failure::DatasetMissing { .. }) => {
+                    if not_found == NOT_FOUND_RETRIES {
+                        return false;
+                    }
+                    not_found += 1;
+                }
                 _ if Instant::now() >= end => return false,
                 // The job is running, or BigQuery can't be reached for a while.
                 _ => {}
